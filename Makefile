@@ -1,0 +1,213 @@
+# mqttd: one Makefile for everything.  `make help` lists the targets.
+#
+# Layout of the build folder: build/<flavour>/, where the flavour is the compiler and the sanitizers:
+#
+#   build/g++/src/...       the product's objects            -> build/g++/mqttd -> ./mqttd (stripped)
+#   build/g++/checked/...   the same sources with MQTTD_DCHECK on, for the unit tests
+#   build/g++/tests/...     the tests' objects               -> build/g++/unit_tests
+#   build/g++/bench/...     one benchmark program per tests/bench/*_bench.cc
+#   build/catch/            Catch2's main, compiled once per compiler, never sanitized (it is slow)
+#
+# A flavour keeps its own folder, so switching between them rebuilds nothing:
+#
+#   make CXX=clang++                        make unit SANITIZE=address,undefined
+#   make WERROR=1 objects                   make BUILD=/tmp/elsewhere
+#
+# Sources are found by wildcard: a new file in a room, or a new room, needs no line here.
+
+.DEFAULT_GOAL := all
+.SUFFIXES:
+.DELETE_ON_ERROR:
+SHELL := /bin/bash
+
+# All cores, unless the caller (or a make above this one) says otherwise.
+ifeq ($(MAKELEVEL)$(filter -j%,$(MAKEFLAGS)),0)
+MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 1)
+endif
+
+# ---- What may be set on the command line -------------------------------------------------------
+ifeq ($(origin CXX),default)
+CXX := g++
+endif
+SANITIZE ?=
+WERROR   ?=
+BUILD    ?= build
+PREFIX   ?= /usr/local
+DESTDIR  ?=
+PYTHON   ?= /usr/bin/python3
+V        ?=
+
+comma := ,
+B     := $(BUILD)/$(notdir $(CXX))$(if $(SANITIZE),-$(subst $(comma),-,$(SANITIZE)))$(if $(WERROR),-werror)
+Q     := $(if $(V),,@)
+say    = $(if $(V),,@printf '  %-6s %s\n' $(1) $(2))
+
+# ---- Sources -----------------------------------------------------------------------------------
+MAIN         := src/server/main.cc
+SOURCES      := $(sort $(filter-out src/tools/%,$(wildcard src/*/*.cc)))
+UNIT_SOURCES := $(sort $(wildcard $(addsuffix /*_test.cc, tests/unit tests/unit/* \
+                    tests/conformance tests/conformance/* tests/wire tests/wire/*)))
+SUPPORT      := $(sort $(filter-out tests/support/catch_main.cc,$(wildcard tests/support/*.cc)))
+BENCHES      := $(sort $(wildcard tests/bench/*_bench.cc))
+
+PRODUCT_OBJECTS := $(SOURCES:%.cc=$B/%.o)
+CHECKED_OBJECTS := $(patsubst %.cc,$B/checked/%.o,$(filter-out $(MAIN),$(SOURCES)))
+TEST_OBJECTS    := $(patsubst %.cc,$B/%.o,$(UNIT_SOURCES) $(SUPPORT))
+CATCH_OBJECT    := $(BUILD)/catch/$(notdir $(CXX)).o
+BENCH_OBJECTS   := $(BENCHES:%.cc=$B/%.o)
+BENCH_PROGRAMS  := $(BENCHES:tests/bench/%.cc=$B/bench/%)
+OBJECTS         := $(PRODUCT_OBJECTS) $(CHECKED_OBJECTS) $(TEST_OBJECTS) $(BENCH_OBJECTS)
+
+# ---- Flags -------------------------------------------------------------------------------------
+WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion $(if $(WERROR),-Werror)
+OPTIMIZE := $(if $(SANITIZE),-O1 -g -fno-omit-frame-pointer,-O2)
+# vptr needs type information, which the product does without.
+SANITIZER := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize=vptr -fno-sanitize-recover=all)
+HARDEN   := -fstack-protector-strong $(if $(SANITIZE),,-D_FORTIFY_SOURCE=2)
+
+BASE_FLAGS    = -std=c++20 $(WARNINGS) $(OPTIMIZE) $(SANITIZER) $(HARDEN) -fPIE -Iinclude -Isrc
+PRODUCT_FLAGS = $(BASE_FLAGS) -fno-exceptions -fno-rtti -ffunction-sections -fdata-sections \
+                $(CXXFLAGS)
+CHECKED_FLAGS = $(PRODUCT_FLAGS) -DMQTTD_DCHECKS=1 -D_GLIBCXX_ASSERTIONS
+# Test code is not what is measured: -O1 compiles faster.
+TEST_FLAGS    = $(BASE_FLAGS) -O1 -Itests -DMQTTD_DCHECKS=1 -D_GLIBCXX_ASSERTIONS $(CXXFLAGS)
+BENCH_FLAGS   = $(BASE_FLAGS) -Itests $(CXXFLAGS)
+
+# Static, unless sanitized: the sanitizers' runtimes are shared.
+PRODUCT_LINK = $(if $(SANITIZE),$(SANITIZER) -pie,-static-pie) \
+               -Wl,--gc-sections -Wl,-z,relro -Wl,-z,now $(LDFLAGS)
+TEST_LINK    = $(SANITIZER) -pie $(LDFLAGS)
+
+# ---- What a fresh machine lacks ----------------------------------------------------------------
+# Goals meant for a fresh machine first install what they need; plain `make` installs nothing.
+NEEDS := $(sort $(patsubst unit,test,$(patsubst e2e,test,\
+             $(filter run test unit e2e check bench lint warnings,$(MAKECMDGOALS)))))
+.PHONY: deps
+deps:
+	@scripts/deps $(NEEDS)
+DEPS := $(if $(NEEDS),deps)
+run test unit e2e bench lint warnings: | $(DEPS)
+
+# ---- The product -------------------------------------------------------------------------------
+.PHONY: all run objects
+all: $(if $(SANITIZE),$B/mqttd,mqttd) ## build ./mqttd (a sanitized one stays in build/<flavour>/)
+
+# ./mqttd is the flavour asked for last.  It is replaced, not overwritten: the old one may be running.
+.PHONY: mqttd
+mqttd: $B/mqttd
+	@strip -o $B/mqttd.stripped $<
+	@cmp -s $B/mqttd.stripped $@ || { cp $B/mqttd.stripped $@.new && mv -f $@.new $@; }
+
+$B/mqttd: $(PRODUCT_OBJECTS)
+	$(call say,LINK,$@)
+	$Q$(CXX) $(PRODUCT_FLAGS) -o $@ $(PRODUCT_OBJECTS) $(PRODUCT_LINK)
+
+objects: $(OBJECTS) ## compile everything, link nothing
+
+run: all ## install what is missing, build, serve in the foreground on port 1883
+	$Q$(if $(SANITIZE),$B/mqttd,./mqttd) -c conf/mqttd.conf
+
+# ---- Tests -------------------------------------------------------------------------------------
+.PHONY: test unit e2e check bench
+RUN_TESTS = MQTTD_BIN='$(abspath $(if $(SANITIZE),$B/mqttd,mqttd))' $(PYTHON) scripts/run_tests
+
+test: all $(if $(UNIT_SOURCES),$B/unit_tests) ## install what is missing, build, run every test
+	$Q$(RUN_TESTS) $(if $(UNIT_SOURCES),--unit $B/unit_tests) --e2e tests/e2e
+
+unit: $(if $(UNIT_SOURCES),$B/unit_tests) ## unit and wire tests only (CASE='name or [tag]' picks some)
+	$Q$(if $(CASE),$B/unit_tests '$(CASE)',$(RUN_TESTS) --unit $B/unit_tests)
+
+e2e: all ## end-to-end tests only, against the real binary (CASE=file picks one)
+	$Q$(RUN_TESTS) --e2e $(if $(CASE),tests/e2e/$(basename $(notdir $(CASE))).py,tests/e2e)
+
+$B/unit_tests: $(CHECKED_OBJECTS) $(TEST_OBJECTS) $(CATCH_OBJECT)
+	$(call say,LINK,$@)
+	$Q$(CXX) -o $@ $^ $(TEST_LINK)
+
+# One after the other: tests that look at the clock do not share the cores with compilers.
+check: | $(DEPS) ## everything that must hold before a commit
+	+$Qfor goal in lint warnings test; do $(MAKE) --no-print-directory $$goal || exit 1; done
+
+bench: $(BENCH_PROGRAMS) ## build and run the micro-benchmarks (BENCH=regex picks some)
+	$Qset -e; for program in $(BENCH_PROGRAMS); do \
+	    $$program $(if $(BENCH),--benchmark_filter='$(BENCH)'); done
+
+# A benchmark measures the product's own objects.  benchmark_main serves those without BENCHMARK_MAIN.
+$B/bench/%: $B/tests/bench/%.o $(filter-out $B/$(MAIN:.cc=.o),$(PRODUCT_OBJECTS))
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$Q$(CXX) -o $@ $^ $(TEST_LINK) -lbenchmark -lbenchmark_main -lpthread
+
+# ---- Care --------------------------------------------------------------------------------------
+.PHONY: format lint warnings compile_commands install clean help
+CARED_FOR = $(shell find $(wildcard include src tests) -name '*.h' -o -name '*.cc')
+
+format: ## lay the source out as .clang-format says
+	$Qclang-format -i $(CARED_FOR)
+
+lint: ## rooms, headers, system calls, layout
+	@clang-format --version | grep -q 'version 14\.' || echo 'note: .clang-format is meant for version 14'
+	$Qstatus=0; \
+	scripts/check_rooms || status=1; \
+	CXX='$(CXX)' scripts/check_headers || status=1; \
+	scripts/check_syscalls || status=1; \
+	clang-format --dry-run -Werror $(CARED_FOR) || status=1; \
+	exit $$status
+
+warnings: ## compile everything with g++ and clang++, warnings as errors
+	+$QBUILD='$(BUILD)' scripts/check_warnings
+
+compile_commands: ## write compile_commands.json for editors and clang tools
+	$QCXX='$(CXX)' scripts/compile_commands '$(strip $(PRODUCT_FLAGS))' $(SOURCES) \
+	    -- '$(strip $(TEST_FLAGS))' $(UNIT_SOURCES) $(SUPPORT) $(BENCHES) > compile_commands.json
+
+install: all ## install the binary and the configuration under $(DESTDIR)$(PREFIX)
+	install -d '$(DESTDIR)$(PREFIX)/sbin' '$(DESTDIR)$(PREFIX)/etc/mqttd'
+	install -m 755 $(if $(SANITIZE),$B/mqttd,mqttd) '$(DESTDIR)$(PREFIX)/sbin/mqttd'
+	@# An edited configuration is somebody's work: the new default goes beside it.
+	@conf='$(DESTDIR)$(PREFIX)/etc/mqttd/mqttd.conf'; \
+	if [ -e "$$conf" ] && ! cmp -s conf/mqttd.conf "$$conf"; then conf="$$conf.new"; fi; \
+	echo "install -m 644 conf/mqttd.conf $$conf"; install -m 644 conf/mqttd.conf "$$conf"
+
+clean: ## remove ./mqttd and the build folder
+	rm -rf $(BUILD) mqttd compile_commands.json
+
+help: ## list the targets
+	@sed -nE 's/^([a-z0-9_]+):.*## (.*)/  \1\t\2/p' Makefile | expand -t 22
+	@echo; echo '  flavours: CXX=clang++  SANITIZE=address,undefined  WERROR=1; V=1 shows the commands'
+
+# ---- How a file is compiled ---------------------------------------------------------------------
+# Objects depend on the flags they were compiled with.
+FLAGS_STAMP := $B/flags
+$(FLAGS_STAMP): always
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(CXX) $(PRODUCT_FLAGS) / $(TEST_FLAGS)' | cmp -s - $@ || \
+	    printf '%s\n' '$(CXX) $(PRODUCT_FLAGS) / $(TEST_FLAGS)' > $@
+.PHONY: always
+always:
+
+define compile # (flags)
+	@mkdir -p $(@D)
+	$(call say,CXX,$(@:$(BUILD)/%=%))
+	$Q$(CXX) $(1) -MMD -MP -c -o $@ $<
+endef
+
+$B/src/%.o: src/%.cc $(FLAGS_STAMP) | $(DEPS)
+	$(call compile,$(PRODUCT_FLAGS))
+
+$B/checked/src/%.o: src/%.cc $(FLAGS_STAMP) | $(DEPS)
+	$(call compile,$(CHECKED_FLAGS))
+
+$B/tests/bench/%.o: tests/bench/%.cc $(FLAGS_STAMP) | $(DEPS)
+	$(call compile,$(BENCH_FLAGS))
+
+$B/tests/%.o: tests/%.cc $(FLAGS_STAMP) | $(DEPS)
+	$(call compile,$(TEST_FLAGS))
+
+# At -O1 under a sanitizer this one file takes a minute and a half; so it is never sanitized.
+$(CATCH_OBJECT): tests/support/catch_main.cc | $(DEPS)
+	@mkdir -p $(@D)
+	$(call say,CXX,$(@:$(BUILD)/%=%))
+	$Q$(CXX) -std=c++20 -O0 -fPIE -MMD -MP -c -o $@ $<
+
+-include $(OBJECTS:.o=.d) $(CATCH_OBJECT:.o=.d)

@@ -1,0 +1,42 @@
+#pragma once
+
+// Every bound that is not a configuration key, and what an idle client costs.
+//
+// The idle sum is the promise "half a kilobyte per idle client" written out: one connected client
+// with one subscription to a topic of its own. The sizes are checked against the real types where
+// they are defined (net/connection.h, broker/core.cc), the sum right here. All later fields have
+// their place in these figures.
+
+#include <cstdint>
+
+namespace mqttd::limits {
+
+// --- bytes of the broker's own memory per idle client ------------------------------------------
+
+constexpr uint32_t kConnectionBytes = 128;   // socket, outbox, peer, input state (net)
+constexpr uint32_t kLinkBytes = 80;          // protocol state of the connection
+constexpr uint32_t kSessionBytes = 96;       // what outlives it
+constexpr uint32_t kClientIdBytes = 48;      // identifier of up to 28 bytes, counted
+constexpr uint32_t kSubscriptionBytes = 48;  // the relation session ↔ filter
+constexpr uint32_t kOwnTopicBytes = 64;      // filter node with its text of up to 16 bytes
+constexpr uint32_t kHashBytes = 3 * 8;       // buckets of sessions, subscriptions, filters: 4 … 8
+constexpr uint32_t kFileBytes = 16;          // descriptor table entry
+
+constexpr uint32_t kIdleClientBytes = kConnectionBytes + kLinkBytes + kSessionBytes +
+                                      kClientIdBytes + kSubscriptionBytes + kOwnTopicBytes +
+                                      kHashBytes + kFileBytes;
+static_assert(kIdleClientBytes <= 512);
+
+// --- bounds of the core ------------------------------------------------------------------------
+
+constexpr uint32_t kMatchedFilters = 1'024;      // filters one topic matches without extra memory
+constexpr uint32_t kReplaysPerSession = 64;      // retained replays at a time; SUBSCRIBE waits then
+constexpr uint32_t kFiltersPerSlice = 512;       // of one SUBSCRIBE or UNSUBSCRIBE per visit
+constexpr uint32_t kAnswersPending = 64 * 1024;  // unsent bytes above which a blocked link stops
+constexpr uint32_t kPumpBytes = 128 * 1024;      // outbox fill up to which a queue is emptied
+constexpr uint32_t kPumpSlice = 256;             // messages from a queue per visit
+constexpr uint32_t kReplayLowMark = 32;          // queue length below which a replay goes on
+constexpr uint32_t kTailCopyBytes = 2 * 1024;    // shorter tails are copied behind their head
+constexpr uint32_t kScratchBytes = 256 * 1024 - 16;  // the turn's own encodings
+
+}  // namespace mqttd::limits

@@ -1,0 +1,116 @@
+#pragma once
+
+// Counters: what the broker counts itself, and what the shell samples for it.
+//
+// Plain 64-bit numbers, written where the thing happens. broker/sys_topics.cc has one row per value
+// that is published below `$SYS`. What the broker publishes there itself is counted in bytes_sent
+// but in no message counter, so that looking does not change what is seen.
+
+#include <cstdint>
+
+namespace mqttd {
+
+// Why a message did not reach a receiver.  Each has its own counter and `$SYS` topic.
+enum class Drop : uint8_t {
+    kBlocked,       // QoS 0 to a receiver whose last write came short
+    kOffline,       // QoS 0 to a durable session that is not connected
+    kQueueFull,     // max_queued_messages or max_queued_bytes
+    kMemory,        // the arena refused, or QoS 0 was shed near its ceiling
+    kTooLarge,      // above message_size_limit
+    kAwaitRel,      // inbound QoS 2: more than max_awaiting_rel at once
+    kRelTimeout,    // inbound QoS 2: PUBREL did not come within await_rel_timeout
+    kSessionEnded,  // still queued or in flight when its session ended
+    kRetainLimit,   // not kept as retained: retain_max_messages or retain_max_payload
+    kSystemTopic,   // a client published below `$`
+    kCount,
+};
+
+constexpr uint32_t kDropCount = static_cast<uint32_t>(Drop::kCount);
+
+struct Stats {
+    // Packets by type, index = PacketType.
+    uint64_t packets_received[16] = {};
+    uint64_t packets_sent[16] = {};
+    uint64_t packets_received_all = 0;
+    uint64_t packets_sent_all = 0;
+    uint64_t bytes_received = 0;  // wire bytes
+    uint64_t bytes_sent = 0;      // wire bytes handed to the kernel
+    uint64_t publish_received = 0;
+    uint64_t publish_sent = 0;
+    uint64_t publish_bytes_received = 0;  // payload
+    uint64_t publish_bytes_sent = 0;
+    uint64_t publish_received_qos[3] = {};
+    uint64_t publish_sent_qos[3] = {};
+    uint64_t drops[kDropCount] = {};
+    uint64_t dropped = 0;  // sum of drops that a receiver would notice
+    uint64_t sys_published = 0;
+
+    uint64_t links_opened = 0;
+    uint64_t links = 0;              // open now, with or without CONNECT
+    uint64_t clients_connected = 0;  // CONNECT accepted and still there
+    uint64_t clients_connected_max = 0;
+    uint64_t connects_refused = 0;
+    uint64_t connect_timeouts = 0;
+    uint64_t keep_alive_timeouts = 0;
+    uint64_t malformed = 0;  // links closed for what they sent
+    uint64_t slow_closed = 0;  // links closed because memory ran short
+    uint64_t refused_memory = 0;  // requests answered with a refusal because the arena refused
+
+    uint64_t sessions = 0;  // all
+    uint64_t sessions_max = 0;
+    uint64_t sessions_persistent = 0;
+    uint64_t sessions_expired = 0;
+    uint64_t sessions_resumed = 0;
+    uint64_t sessions_taken_over = 0;
+    uint64_t sessions_discarded = 0;  // ended by a clean start
+
+    uint64_t messages_stored = 0;  // counted messages: retained, queued, in flight
+    uint64_t messages_stored_bytes = 0;
+    uint64_t queued = 0;
+    uint64_t queued_bytes = 0;
+    uint64_t inflight_out = 0;
+    uint64_t inflight_in = 0;
+    uint64_t retries = 0;
+    uint64_t retained_expired = 0;
+
+    uint64_t runs = 0;           // fan-outs of consecutive equal-topic PUBLISH packets
+    uint64_t fast_deliveries = 0;  // messages delivered as a range of the inbound segment
+    uint64_t copies = 0;         // messages copied once to outlive the turn
+    uint64_t fanout_jobs = 0;
+    uint64_t stops[16] = {};     // links stopped, index = StopReason
+};
+
+// What only the shell can count; sampled when `$SYS` is built.
+struct HostStats {
+    uint64_t accepted = 0;
+    uint64_t accept_refused = 0;  // closed at once: above every cap
+    uint64_t accept_no_files = 0;  // EMFILE, ENFILE
+    uint64_t reads = 0;
+    uint64_t read_bytes = 0;
+    uint64_t read_bytes_max = 0;  // by one call, last interval
+    uint64_t writes = 0;
+    uint64_t write_bytes = 0;
+    uint64_t write_ranges = 0;
+    uint64_t write_ranges_max = 0;
+    uint64_t short_writes = 0;
+    uint64_t epoll_controls = 0;
+    uint64_t accepts = 0;  // accept4 calls
+    uint64_t stale_events = 0;
+    uint64_t edges_pending = 0;  // links left readable by a budget
+    uint64_t pending_input_bytes = 0;
+    uint64_t lingering = 0;
+    uint64_t turns = 0;
+    uint64_t events = 0;
+    uint64_t turn_us_p50 = 0;  // last interval
+    uint64_t turn_us_p90 = 0;
+    uint64_t turn_us_p99 = 0;
+    uint64_t turn_us_p999 = 0;
+    uint64_t turn_us_max = 0;
+    uint64_t busy_permille = 0;
+    uint64_t files_used = 0;
+    uint64_t files_limit = 0;
+    uint64_t resident_bytes = 0;
+    uint64_t log_lines_dropped = 0;
+};
+
+}  // namespace mqttd

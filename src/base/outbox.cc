@@ -1,0 +1,213 @@
+#include "base/outbox.h"
+
+#include <algorithm>
+
+namespace mqttd {
+
+namespace {
+
+// Room of the next own tail block: small for the one answer of a quiet link, larger the more is
+// waiting already.
+uint32_t tail_block_bytes(uint32_t need, uint32_t pending) {
+    const uint32_t wanted = pending == 0 ? 240 : pending < 1024 ? 2032 : pending < 8192 ? 8176 : 16368;
+    return std::max(need, wanted);
+}
+
+uint32_t power_of_two_above(uint32_t n) {
+    uint32_t room = 4;
+    while (room < n) room *= 2;
+    return room;
+}
+
+}  // namespace
+
+bool Outbox::append_apart(Arena& arena, const Range& range) {
+    if (range.size() == 0) return true;
+    if (pending_ != 0 && range.size() < kCopyMax) return copy(arena, bytes_of(range));
+    if (!push(arena, range)) return false;
+    range.segment->hold();
+    count_bytes(range.size());
+    return true;
+}
+
+// Puts `range` behind the others; counts neither bytes nor references.
+bool Outbox::push(Arena& arena, const Range& range) {
+    if (pending_ == 0) {
+        first_ = range;
+        return true;
+    }
+    if (more_count_ == more_room_ && !grow(arena, more_count_ + 1u, Arena::Use::kNormal)) return false;
+    more_[(more_head_ + more_count_) & (more_room_ - 1u)] = range;
+    ++more_count_;
+    return true;
+}
+
+bool Outbox::grow(Arena& arena, uint32_t room, Arena::Use use) {
+    if (room > kRangesMax) return false;
+    room = power_of_two_above(room);
+    auto* ring = static_cast<Range*>(arena.allocate(room * sizeof(Range), use));
+    if (ring == nullptr) return false;
+    for (uint32_t i = 0; i < more_count_; ++i) {
+        ring[i] = more_[(more_head_ + i) & (more_room_ - 1u)];
+    }
+    if (more_) arena.release(more_.get());
+    more_ = ring;
+    more_head_ = 0;
+    more_room_ = static_cast<uint16_t>(room);
+    return true;
+}
+
+bool Outbox::copy(Arena& arena, Bytes bytes, Arena::Use use) {
+    const auto size = static_cast<uint32_t>(bytes.size());
+    if (size == 0) return true;
+    uint8_t* at = room(arena, size, use);
+    if (at == nullptr) return false;
+    std::memcpy(at, bytes.data(), size);
+    commit(size);
+    return true;
+}
+
+// The tail block is the last range's segment if it is ours alone and the range ends where the
+// block's content does.  A fresh block is put behind as an empty range.
+uint8_t* Outbox::room(Arena& arena, uint32_t size, Arena::Use use) {
+    if (pending_ != 0) {
+        const Range& last = back();
+        Segment* tail = last.segment;
+        if (tail->refs == 1 && !tail->shared && tail->used == last.end && tail->room() >= size) {
+            return tail->end();
+        }
+        if (more_count_ == more_room_ && !grow(arena, more_count_ + 1u, use)) return nullptr;
+    }
+    Segment* tail = Segment::make(arena, tail_block_bytes(size, pending_), use);
+    if (tail == nullptr) return nullptr;
+    if (pending_ == 0) {
+        first_ = Range{tail, 0, 0};
+    } else {
+        push(arena, Range{tail, 0, 0});
+    }
+    return tail->data();
+}
+
+void Outbox::commit(uint32_t size) {
+    Range& last = back();
+    last.segment->used += size;
+    last.end += size;
+    count_bytes(size);
+    MQTTD_DCHECK(last.segment->used <= last.segment->capacity && last.end == last.segment->used);
+}
+
+bool Outbox::own(Arena& arena) {
+    if (pending_ == 0) return true;
+    constexpr uint32_t kBlock = Arena::kSmallMax - sizeof(Segment);
+    uint32_t room = 0;
+    uint32_t shared_bytes = 0;
+    for (uint32_t i = 0; i <= more_count_; ++i) {
+        const Range& range = i == 0 ? first_ : more_[(more_head_ + i - 1u) & (more_room_ - 1u)];
+        if (!range.segment->shared) {
+            ++room;
+        } else {
+            room += 1 + (range.size() + kBlock - 1) / kBlock;
+            shared_bytes += range.size();
+        }
+    }
+    if (shared_bytes == 0) return true;
+    room = power_of_two_above(room);
+    auto* ranges = static_cast<Range*>(arena.allocate(room * sizeof(Range), Arena::Use::kReserve));
+    if (ranges == nullptr) return false;
+    // Copy first, release after: a refusal half way leaves the old ranges as they were.
+    uint32_t count = 0;
+    for (uint32_t i = 0; i <= more_count_; ++i) {
+        const Range& range = i == 0 ? first_ : more_[(more_head_ + i - 1u) & (more_room_ - 1u)];
+        if (!range.segment->shared) {
+            ranges[count++] = range;
+            range.segment->hold();
+            continue;
+        }
+        for (uint32_t at = range.begin; at < range.end;) {
+            const uint32_t left = range.end - at;
+            Segment* tail = count > 0 ? ranges[count - 1].segment : nullptr;
+            if (tail == nullptr || tail->refs != 1 || tail->shared || tail->room() == 0 ||
+                tail->used != ranges[count - 1].end) {
+                tail = Segment::make(arena, std::min(std::max(left, 1008u), kBlock),
+                                     Arena::Use::kReserve);
+                if (tail == nullptr) {
+                    for (uint32_t j = 0; j < count; ++j) ranges[j].segment->drop(arena);
+                    arena.release(ranges);
+                    return false;
+                }
+                ranges[count++] = Range{tail, 0, 0};
+            }
+            const uint32_t size = std::min(left, tail->room());
+            std::memcpy(tail->end(), range.segment->data() + at, size);
+            tail->used += size;
+            ranges[count - 1].end += size;
+            at += size;
+        }
+    }
+    const uint64_t appended = appended_;
+    const uint32_t pending = pending_;
+    clear(arena);
+    appended_ = appended;
+    pending_ = pending;
+    first_ = ranges[0];
+    more_ = ranges;
+    more_head_ = 1;
+    more_count_ = static_cast<uint16_t>(count - 1);
+    more_room_ = static_cast<uint16_t>(room);
+    return true;
+}
+
+uint32_t Outbox::gather(std::span<Piece> pieces) const {
+    if (pending_ == 0) return 0;
+    const auto count = static_cast<uint32_t>(std::min<size_t>(pieces.size(), 1u + more_count_));
+    for (uint32_t i = 0; i < count; ++i) {
+        const Range& range = i == 0 ? first_ : more_[(more_head_ + i - 1u) & (more_room_ - 1u)];
+        pieces[i] = Piece{range.segment->data() + range.begin, range.size()};
+    }
+    return count;
+}
+
+void Outbox::drain(Arena& arena, uint64_t bytes) {
+    MQTTD_ASSERT(bytes <= pending_);
+    pending_ -= static_cast<uint32_t>(bytes);
+    while (bytes > 0) {
+        if (bytes < first_.size()) {
+            first_.begin += static_cast<uint32_t>(bytes);
+            return;
+        }
+        bytes -= first_.size();
+        first_.segment->drop(arena);
+        if (more_count_ > 0) {
+            first_ = more_[more_head_];
+            more_head_ = static_cast<uint16_t>((more_head_ + 1u) & (more_room_ - 1u));
+            --more_count_;
+        }
+    }
+    if (pending_ == 0) {
+        MQTTD_ASSERT(more_count_ == 0);
+        first_ = Range{};
+        if (more_) {
+            arena.release(more_.get());
+            more_ = nullptr;
+            more_room_ = more_head_ = 0;
+        }
+    }
+}
+
+void Outbox::clear(Arena& arena) {
+    const uint64_t written = this->written();
+    if (pending_ != 0) {
+        first_.segment->drop(arena);
+        for (uint32_t i = 0; i < more_count_; ++i) {
+            more_[(more_head_ + i) & (more_room_ - 1u)].segment->drop(arena);
+        }
+    }
+    if (more_) arena.release(more_.get());
+    more_ = nullptr;
+    more_head_ = more_count_ = more_room_ = 0;
+    first_ = Range{};
+    pending_ = 0;
+    appended_ = written;
+}
+
+}  // namespace mqttd

@@ -1,0 +1,179 @@
+// Broker: the public face of Core; construction, turns, shutdown.
+
+#include "mqttd/broker.h"
+
+#include <algorithm>
+#include <new>
+
+#include "base/assert.h"
+#include "broker/core.h"
+#include "broker/sys_topics.h"
+
+namespace mqttd {
+
+Core::Core(Arena& arena, Transport& transport, Host& host, Dirty& dirty, const Log& log,
+           const BrokerOptions& options, Instant now)
+    : arena_(arena),
+      transport_(transport),
+      host_(host),
+      dirty_(dirty),
+      log_(log),
+      options_(options),
+      key_{options.hash_key[0], options.hash_key[1]},
+      messages_(arena, stats_),
+      subscriptions_(arena, key_),
+      retained_(arena, key_),
+      timers_(arena.make<TimerWheel>(Arena::Use::kReserve, now)),
+      sessions_(arena),
+      now_(now),
+      started_(now) {
+    MQTTD_ASSERT(options.max_inflight_messages >= 1 &&
+                 options.max_inflight_messages <= InflightWindow::kIds);
+    matched_ = static_cast<FilterNode**>(
+        arena.allocate(limits::kMatchedFilters * sizeof(FilterNode*), Arena::Use::kReserve));
+    scratch_ = Segment::make(arena, limits::kScratchBytes, Arena::Use::kReserve);
+    MQTTD_ASSERT(timers_ != nullptr && matched_ != nullptr && scratch_ != nullptr);
+    scratch_->shared = true;
+    units_ = options.turn_units;
+    if (options.sys_interval_s != 0) {
+        sys_ = arena.make<SysTopics>(Arena::Use::kReserve, *this, now);
+        MQTTD_ASSERT(sys_ != nullptr);
+    }
+}
+
+// The server ends with its process; tests, which look at the books, take everything apart.
+Core::~Core() {
+    MQTTD_ASSERT(links_.empty() && memory_waiters_.empty());
+    units_ = int64_t{1} << 62;
+    while (!fanouts_.empty()) run_fanout_job(*fanouts_.front());
+    for (uint64_t bucket = 0; sessions_.visit_bucket(bucket, [&](Session& session) {
+             end_session(session);
+         });) {
+    }
+    while (!teardown_.empty()) tear_down(*teardown_.pop_front());
+    retained_.stop(sweep_);
+    RetainedCursor all;
+    retained_.start_all(all);
+    while (!all.done) {
+        uint32_t steps = 1'000;
+        RetainedNode* node = retained_.next(all, steps);
+        if (node == nullptr) continue;
+        auto& message = static_cast<Message&>(*node->message);
+        message.hold();
+        retained_.clear(*node);
+        messages_.drop(message);
+        message.Segment::drop(arena_);
+    }
+    retained_.stop(all);
+    if (sys_ != nullptr) arena_.destroy(sys_);
+    scratch_->drop(arena_);
+    arena_.release(matched_);
+    arena_.destroy(timers_);
+}
+
+void Core::begin_turn(Instant now, int64_t wall_s) {
+    MQTTD_ASSERT(now >= now_);
+    now_ = now;
+    wall_s_ = wall_s;
+    units_ = options_.turn_units;
+    if (scratch_->refs == 1) scratch_->used = 0;
+}
+
+// Room in the segment that holds this turn's own encodings; nullptr if the arena refused.
+Segment* Core::scratch(uint32_t bytes) {
+    if (scratch_->room() >= bytes) return scratch_;
+    if (scratch_->refs == 1) {
+        scratch_->used = 0;
+        if (scratch_->room() >= bytes) return scratch_;
+    }
+    Segment* fresh = Segment::make(arena_, std::max(bytes, limits::kScratchBytes));
+    if (fresh == nullptr) return nullptr;
+    fresh->shared = true;
+    scratch_->drop(arena_);
+    scratch_ = fresh;
+    return scratch_;
+}
+
+void Core::publish_sys() {
+    if (sys_ != nullptr) sys_->publish_all();
+}
+
+bool Core::shut_down() {
+    constexpr uint32_t kPerCall = 1'024;
+    shutting_down_ = true;
+    while (!memory_waiters_.empty()) {
+        Link& link = *memory_waiters_.pop_front();
+        link.waiting = false;
+        links_.push_back(link);
+    }
+    for (uint32_t n = 0; n < kPerCall && shut_down_told_ < links_.size(); ++n) {
+        Link& link = *links_.front();
+        links_.remove(link);
+        links_.push_back(link);
+        ++shut_down_told_;
+        end_link(link, Error::kShuttingDown, true);
+    }
+    return shut_down_told_ >= links_.size();
+}
+
+void Core::dump(const Log& log) const {
+    const auto number = [](uint64_t value) { return static_cast<unsigned long long>(value); };
+    log.write(LogKind::kNotice, "Links %llu, clients %llu, sessions %llu (%llu persistent).",
+              number(stats_.links), number(stats_.clients_connected), number(stats_.sessions),
+              number(stats_.sessions_persistent));
+    log.write(LogKind::kNotice, "Subscriptions %llu to %llu filters (%llu with wildcards), retained %llu.",
+              number(subscriptions_.subscriptions()), number(subscriptions_.filters()),
+              number(subscriptions_.wildcard_filters()), number(retained_.messages()));
+    log.write(LogKind::kNotice, "Memory %llu of %llu pages of 64 KiB, %llu requests refused.",
+              number(arena_.pages_used()), number(arena_.pages_total()), number(arena_.refused()));
+    for (uint32_t i = 0; i < Arena::kClassCount; ++i) {
+        const Arena::ClassStats pool = arena_.class_stats(i);
+        if (pool.high == 0) continue;
+        log.write(LogKind::kNotice, "Pool of %u bytes: %llu in use, %llu free, %llu at most.",
+                  pool.size, number(pool.in_use), number(pool.free), number(pool.high));
+    }
+}
+
+// --- Broker ------------------------------------------------------------------------------------
+
+Broker::Broker(Arena& arena, Transport& transport, Host& host, Dirty& dirty, const Log& log,
+               const BrokerOptions& options, Instant now)
+    : arena_(arena),
+      core_(arena.make<Core>(Arena::Use::kReserve, arena, transport, host, dirty, log, options,
+                             now)) {
+    MQTTD_ASSERT(core_ != nullptr);
+}
+
+Broker::~Broker() { arena_.destroy(core_); }
+
+void Broker::begin_turn(Instant now, int64_t wall_s) { core_->begin_turn(now, wall_s); }
+
+void Broker::tick() { core_->tick(); }
+
+bool Broker::idle() const { return core_->idle(); }
+
+Instant Broker::next_deadline() const { return core_->next_deadline(); }
+
+void Broker::publish_sys() { core_->publish_sys(); }
+
+bool Broker::shut_down() { return core_->shut_down(); }
+
+void Broker::dump(const Log& log) const { core_->dump(log); }
+
+const Stats& Broker::stats() const { return core_->stats(); }
+
+void* Broker::opened(Outbox& outbox, const Arrival& arrival) {
+    return core_->opened(outbox, arrival);
+}
+
+Consumed Broker::receive(void* link, Range input) {
+    return core_->receive(*static_cast<Link*>(link), input);
+}
+
+void Broker::writable(void* link) { core_->writable(*static_cast<Link*>(link)); }
+
+void Broker::closed(void* link, Error why) { core_->closed(*static_cast<Link*>(link), why); }
+
+bool Broker::budget_left() const { return core_->budget_left(); }
+
+}  // namespace mqttd

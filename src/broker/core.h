@@ -1,0 +1,286 @@
+#pragma once
+
+// Core: the state of the broker and its steps, one file per packet or step.
+//
+//     dispatch.cc          input ─▶ frames ─▶ handlers; budgets; where a link may stop
+//     handle_*.cc          one per packet
+//     publish.cc           a publication: checks, retained, who gets it
+//     fanout.cc, deliver.cc  to all receivers; to one
+//     pump.cc, replay.cc, teardown.cc, jobs.cc   work in slices
+//     timers.cc, sessions.cc, sys_topics.cc
+//
+// Ownership: links belong to their connection, sessions to the core, messages to their holders.
+// Everything lives in the arena. Every function that allocates says what happens when it is refused.
+
+#include <cstdint>
+#include <span>
+
+#include "base/arena.h"
+#include "base/hash_index.h"
+#include "base/intrusive_list.h"
+#include "base/log.h"
+#include "base/outbox.h"
+#include "base/siphash.h"
+#include "base/timer_wheel.h"
+#include "broker/link.h"
+#include "broker/message.h"
+#include "broker/session.h"
+#include "mqttd/broker.h"
+#include "mqttd/codec.h"
+#include "topics/retained_store.h"
+#include "topics/subscription_index.h"
+
+namespace mqttd {
+
+class SysTopics;
+
+// One publish, or a run of them, on its way to its receivers.
+struct Publication {
+    Bytes topic;
+    Range tail;                    // properties, payload; of the first packet if it is a run
+    uint32_t properties_size = 0;
+    uint8_t qos = 0;
+    bool retain = false;           // as published
+    Version version = Version::k311;
+    Session* from = nullptr;       // null: the broker itself
+    bool system = false;           // $SYS: not counted as a message
+    uint32_t count = 1;            // messages in the run
+    uint64_t payload_bytes = 0;    // of all of them
+    Range wire;                    // the packets as they came; size 0: not to be handed on as it is
+    Message* message = nullptr;    // counted copy, made when the first receiver needs one
+    Range head0;                   // QoS 0 encoding for 3.x, made when the first receiver needs it
+    bool head0_whole = false;      // head0 holds the tail as well
+};
+
+struct FanoutJob {
+    ListHook<FanoutJob> hook;
+    Ptr32<Link> publisher;  // stopped until the job is done; null once it has gone
+    Ptr32<Message> message;  // what is handed out, unless `wire`
+    Segment* wire = nullptr;  // copy of a run's packets
+    FilterNode** filters = nullptr;
+    uint32_t filter_count = 0;
+    uint32_t filter = 0;  // the one under way
+    SetCursor cursor;
+    bool merge = false;  // overlapping subscriptions give one copy
+    uint32_t count = 1;
+    uint64_t payload_bytes = 0;
+    uint8_t qos = 0;
+    bool retain = false;
+    bool system = false;
+    Version version = Version::k311;
+};
+
+class Core {
+  public:
+    Core(Arena& arena, Transport& transport, Host& host, Dirty& dirty, const Log& log,
+         const BrokerOptions& options, Instant now);
+    ~Core();
+    Core(const Core&) = delete;
+    Core& operator=(const Core&) = delete;
+
+    // broker.cc: what Broker forwards.
+    void begin_turn(Instant now, int64_t wall_s);
+    void tick();
+    bool idle() const;
+    Instant next_deadline() const;
+    void publish_sys();
+    bool shut_down();
+    void dump(const Log& log) const;
+    Link* opened(Outbox& outbox, const Arrival& arrival);
+    Consumed receive(Link& link, const Range& input);
+    void writable(Link& link);
+    void closed(Link& link, Error why);
+
+    bool budget_left() const { return units_ > 0; }
+
+    const Stats& stats() const { return stats_; }
+
+  private:
+    friend class SysTopics;
+
+    // How a handler leaves its packet.
+    enum class Taken : uint8_t {
+        kYes,    // done
+        kStop,   // done, but the link stops behind it (link.stop says why)
+        kAgain,  // not done: the link stops before it and the packet comes again
+    };
+
+    // --- dispatch.cc
+    struct Input {
+        Range range;  // of one whole packet
+        Frame frame;
+
+        Bytes body() const { return bytes_of(range).subspan(frame.header); }
+    };
+
+    Taken dispatch(Link& link, const Input& input);
+    bool refuse_unfinished(Link& link, const Frame& frame, Bytes so_far);
+    void fail(Link& link, Error why);
+    void end_link(Link& link, Error why, bool send_will);
+    void log_leaving(const Link& link, Error why) const;
+    Taken stop_before(Link& link, StopReason reason);
+    Taken stop_behind(Link& link, StopReason reason);
+    Taken wait_for_memory(Link& link);
+    void resume(Link& link);
+
+    // --- handle_connect.cc
+    Taken handle_connect(Link& link, const Input& input);
+    Error admit(const Link& link, const ConnectView& connect) const;
+    void refuse_connect(Link& link, Version version, uint8_t code, Error why);
+    bool take_will(const ConnectView& connect, const Input& input, Message*& will);
+    Bytes assign_client_id(uint8_t* room);
+
+    // --- handle_publish.cc
+    Taken handle_publish(Link& link, const Input& input);
+    uint32_t handle_run(Link& link, const Range& input, const Frame& first, Taken& taken);
+    Error check_topic(Bytes topic) const;
+    Taken accept_qos2(Link& link, const PublishView& publish, const Input& input);
+    Taken pass_on(Link& link, Publication& publication);
+
+    // --- handle_ack.cc
+    Taken handle_ack(Link& link, const Input& input);
+    void handle_puback(Link& link, uint16_t packet_id);
+    void handle_pubrec(Link& link, uint16_t packet_id);
+    Taken handle_pubrel(Link& link, uint16_t packet_id);
+    void handle_pubcomp(Link& link, uint16_t packet_id);
+    void finish_slot(Session& session, uint32_t i);
+
+    // --- handle_subscribe.cc
+    Taken handle_subscribe(Link& link, const Input& input);
+    uint8_t subscribe_one(Link& link, const FilterView& filter, bool& wait);
+    void unsubscribe_one(Link& link, const FilterView& filter);
+    Taken finish_request(Link& link, const SubscribeView& request, PacketType type);
+    void drop_partial(Link& link);
+
+    // --- handle_disconnect.cc
+    Taken handle_disconnect(Link& link, const Input& input);
+    Taken handle_pingreq(Link& link, const Input& input);
+
+    // --- answers.cc: small packets to one link
+    bool answer(Link& link, PacketType type, uint16_t packet_id);
+    bool answer_bytes(Link& link, Bytes packet, PacketType type);
+
+    // --- publish.cc
+    bool publish(Publication& publication, Link* publisher);
+    void retain(Publication& publication);
+    bool ensure_message(Publication& publication);
+    Publication publication_of(Message& message, Session* from);
+    void publish_message(Message& message, Session* from);
+
+    // --- fanout.cc
+    void fan_out(Publication& publication, Link* publisher, std::span<FilterNode*> filters);
+    bool start_fanout_job(Publication& publication, Link* publisher,
+                          std::span<FilterNode*> filters, bool merge);
+    void run_fanout_job(FanoutJob& job);
+    void end_fanout_job(FanoutJob& job);
+    void hand_to_set(Publication& publication, FilterNode& filter);
+    void hand_to_slot(Publication& publication, const SubscriberSlot& slot);
+    void hand_merged(Publication& publication, std::span<FilterNode*> filters);
+    void hand_first_of(Publication& publication, const SubscriberSlot& slot, FanoutJob& job);
+
+    // --- deliver.cc
+    void deliver(Session& session, uint8_t qos, Publication& publication);
+    void deliver_qos0(Session& session, Publication& publication);
+    void deliver_later(Session& session, uint8_t qos, Publication& publication);
+    void deliver_counted(Session& session, uint8_t qos, Publication& publication);
+    bool encode_qos0(Publication& publication);
+    bool send_qos0(Session& session, Message& message, bool retain);
+    bool send_inflight(Session& session, Message& message, uint8_t qos, bool retain);
+    bool append_publish(Link& link, Message& message, uint8_t qos, bool dup, bool retain,
+                        uint16_t packet_id);
+    void enqueue(Session& session, Message& message, uint8_t qos, bool retain, bool limited);
+    void drop(Session* session, Drop reason, uint64_t count);
+    void delivered(Link& link, bool reply);
+    Outflow* ensure_outflow(Session& session);
+    bool window_open(Session& session);
+    void became_slow(Session& session);
+    void doom(Link& link);
+    void count_sent(const Publication& publication);
+    void count_sent(const Message& message, uint8_t qos);
+
+    // --- pump.cc: from the queue to the link
+    void pump(Session& session);
+    bool resend_some(Session& session, uint32_t& slice);
+    void pump_later(Session& session);
+
+    // --- replay.cc: retained messages to a new subscription
+    bool start_replay(Session& session, Bytes filter, uint8_t qos);
+    void run_replay(Replay& replay);
+    void stop_replays(Session& session);
+    void end_replay(Replay& replay);
+    void send_retained(Session& session, Message& message, uint8_t qos);
+    bool replay_may_go_on(Session& session) const;
+
+    // --- sessions.cc
+    Session* find_session(Bytes client_id) const;
+    Session* make_session(Bytes client_id, bool clean);
+    void attach(Link& link, Session& session);
+    void detach(Link& link, bool send_will);
+    void end_session(Session& session);
+    bool tear_down(Session& session);
+    void update_direct(Session& session);
+
+    // --- timers.cc
+    void arm_connect_timer(Link& link);
+    void arm_keep_alive(Link& link);
+    void link_timer(Link& link);
+    void session_timer(Session& session);
+    void arm_session(Session& session);
+    void arm_session_by(Session& session, Instant deadline);
+    void retry_unacknowledged(Session& session);
+    void drop_unreleased(Session& session);
+
+    // --- jobs.cc
+    void run_jobs();
+    void resume_memory_waiters();
+    void sweep_retained();
+    bool retained_too_old(const RetainedNode& node) const;
+    void shed();
+
+    Segment* scratch(uint32_t bytes);
+    void spend(uint32_t units) { units_ -= static_cast<int64_t>(units); }
+    uint32_t now_s() const { return static_cast<uint32_t>(now_ / 1000); }
+    uint32_t now_ms() const { return static_cast<uint32_t>(now_); }
+
+    Arena& arena_;
+    Transport& transport_;
+    Host& host_;
+    Dirty& dirty_;
+    const Log& log_;
+    const BrokerOptions options_;
+    HashKey key_;
+    Stats stats_;
+    MessagePool messages_;
+    SubscriptionIndex subscriptions_;
+    RetainedStore retained_;
+    TimerWheel* timers_;  // in the arena, like what it links
+    HashIndex<Session, &Session::hash> sessions_;
+    SysTopics* sys_ = nullptr;
+
+    Instant now_;
+    Instant started_;
+    int64_t wall_s_ = 0;
+    int64_t units_ = 0;  // left of this turn's budget; may end a little below zero
+    uint32_t epoch_ = 0;
+    uint32_t next_session_number_ = 0;
+    uint64_t next_retained_sequence_ = 1;
+    uint64_t assigned_ids_ = 0;
+    Segment* scratch_ = nullptr;
+    FilterNode** matched_ = nullptr;  // kMatchedFilters places
+    bool shutting_down_ = false;
+    uint32_t shut_down_told_ = 0;
+    Instant next_sweep_ = 0;
+    Instant next_memory_try_ = 0;
+    RetainedCursor sweep_;
+    bool sweeping_ = false;
+
+    IntrusiveList<Link, &Link::list_hook> links_;
+    IntrusiveList<Link, &Link::list_hook> memory_waiters_;
+    IntrusiveList<Link, &Link::slow_hook> slow_;
+    IntrusiveList<Session, &Session::job_hook> pumping_;
+    IntrusiveList<Session, &Session::job_hook> teardown_;
+    IntrusiveList<FanoutJob, &FanoutJob::hook> fanouts_;
+    IntrusiveList<Replay, &Replay::hook> replays_;  // those that may go on
+};
+
+}  // namespace mqttd

@@ -1,0 +1,220 @@
+// From input to handlers: frames, budgets, and the places where a link may stop.
+
+#include "base/assert.h"
+#include "base/peer_text.h"
+#include "broker/core.h"
+#include "mqttd/topic.h"
+
+namespace mqttd {
+
+namespace {
+
+constexpr uint8_t kPlainPublish = 0x30;  // QoS 0, no DUP, no RETAIN: may be part of a run
+
+// Packets that make us answer, or take room, must wait while the peer does not read our answers.
+bool makes_output(PacketType type) {
+    return type != PacketType::kPuback && type != PacketType::kPubcomp &&
+           type != PacketType::kDisconnect;
+}
+
+}  // namespace
+
+Consumed Core::receive(Link& link, const Range& input) {
+    const int64_t visit_end = units_ - options_.visit_units;
+    Range rest = input;
+    const auto stopped = [&](StopReason reason) {
+        ++stats_.stops[static_cast<uint32_t>(reason)];
+        return Consumed{rest.begin - input.begin, 0, reason};
+    };
+    while (rest.size() > 0 && link.state != LinkState::kClosing) {
+        if (units_ <= 0 || units_ <= visit_end) return stopped(StopReason::kBudget);
+        const Bytes bytes = bytes_of(rest);
+        const Result<Frame> found = find_frame(bytes);
+        if (!found) {
+            fail(link, found.error());
+            break;
+        }
+        const Frame& frame = *found;
+        if (!frame.header_complete()) return Consumed{rest.begin - input.begin, 0};
+        if (refuse_unfinished(link, frame, bytes)) break;
+        if (frame.size > bytes.size()) return Consumed{rest.begin - input.begin, frame.size};
+        if (link.outbox->blocked() && link.outbox->pending() > limits::kAnswersPending &&
+            makes_output(frame.type())) {
+            link.stop = StopReason::kDraining;
+            return stopped(StopReason::kDraining);
+        }
+        link.last_packet_ms = now_ms();
+        link.probed = false;
+        Taken taken = Taken::kYes;
+        uint32_t size = frame.size;
+        if (frame.first == kPlainPublish && link.state == LinkState::kConnected) {
+            size = handle_run(link, rest, frame, taken);
+        } else {
+            taken = dispatch(link, Input{{rest.segment, rest.begin, rest.begin + size}, frame});
+            if (taken != Taken::kAgain) {
+                ++stats_.packets_received_all;
+                ++stats_.packets_received[frame.first >> 4];
+                ++link.packets_in;
+                spend(1);
+            }
+        }
+        if (taken == Taken::kAgain) return stopped(link.stop);
+        stats_.bytes_received += size;
+        rest.begin += size;
+        if (taken == Taken::kStop) return stopped(link.stop);
+    }
+    return Consumed{input.size(), 0};
+}
+
+// What can be refused before the packet is whole, so that no memory is spent on it.
+bool Core::refuse_unfinished(Link& link, const Frame& frame, Bytes so_far) {
+    if (frame.size > options_.max_packet_size) {
+        fail(link, Error::kPacketTooLarge);
+        return true;
+    }
+    const bool connect = frame.type() == PacketType::kConnect;
+    if (connect == (link.state == LinkState::kConnected)) {
+        fail(link, Error::kProtocolError);  // a second CONNECT, or anything before the first
+        return true;
+    }
+    if (frame.type() == PacketType::kPublish && so_far.size() >= frame.header + 2u) {
+        const uint32_t topic_size = uint32_t{so_far[frame.header]} << 8 | so_far[frame.header + 1u];
+        if (topic_size > options_.max_topic_len) {
+            fail(link, Error::kTopicNameInvalid);
+            return true;
+        }
+    }
+    return false;
+}
+
+Core::Taken Core::dispatch(Link& link, const Input& input) {
+    switch (input.frame.type()) {
+        case PacketType::kConnect:
+            return handle_connect(link, input);
+        case PacketType::kPublish:
+            return handle_publish(link, input);
+        case PacketType::kPuback:
+        case PacketType::kPubrec:
+        case PacketType::kPubrel:
+        case PacketType::kPubcomp:
+            return handle_ack(link, input);
+        case PacketType::kSubscribe:
+        case PacketType::kUnsubscribe:
+            return handle_subscribe(link, input);
+        case PacketType::kPingreq:
+            return handle_pingreq(link, input);
+        case PacketType::kDisconnect:
+            return handle_disconnect(link, input);
+        default:  // what only a server sends, AUTH (5.0), and the reserved types
+            fail(link, Error::kMalformedPacket);
+            return Taken::kYes;
+    }
+}
+
+// The peer did something it must not: its link ends, nobody else's.
+void Core::fail(Link& link, Error why) {
+    ++stats_.malformed;
+    if (link.session == nullptr && options_.connection_messages) {
+        log_.write(LogKind::kNotice, "Client connection from %s ended: %s.",
+                   PeerText(transport_.peer(*link.outbox)).c_str(), error_text(why));
+    }
+    end_link(link, why, true);
+}
+
+void Core::end_link(Link& link, Error why, bool send_will) {
+    if (link.state == LinkState::kClosing) return;
+    log_leaving(link, why);
+    detach(link, send_will);
+    link.state = LinkState::kClosing;
+    timers_->disarm(link.timer);
+    transport_.close(*link.outbox, why);
+}
+
+void Core::log_leaving(const Link& link, Error why) const {
+    if (!link.session || !options_.connection_messages) return;
+    const Clean id(link.session->id->text());
+    const PeerText peer(transport_.peer(*link.outbox));
+    if (why == Error::kNone) {
+        log_.write(LogKind::kNotice, "Client %s [%s] disconnected.", id.c_str(), peer.c_str());
+    } else {
+        log_.write(LogKind::kNotice, "Client %s [%s] disconnected: %s.", id.c_str(), peer.c_str(),
+                   error_text(why));
+    }
+}
+
+Core::Taken Core::stop_before(Link& link, StopReason reason) {
+    link.stop = reason;
+    return Taken::kAgain;
+}
+
+Core::Taken Core::stop_behind(Link& link, StopReason reason) {
+    link.stop = reason;
+    return Taken::kStop;
+}
+
+// The arena refused something that must not be lost: the packet comes again when there is room.
+Core::Taken Core::wait_for_memory(Link& link) {
+    ++stats_.refused_memory;
+    if (!link.waiting) {
+        links_.remove(link);
+        memory_waiters_.push_back(link);
+        link.waiting = true;
+    }
+    return stop_before(link, StopReason::kMemory);
+}
+
+void Core::resume(Link& link) {
+    if (link.stop == StopReason::kNone) return;
+    link.stop = StopReason::kNone;
+    if (link.waiting) {
+        memory_waiters_.remove(link);
+        links_.push_back(link);
+        link.waiting = false;
+    }
+    if (link.state != LinkState::kClosing) transport_.resume(*link.outbox);
+}
+
+Link* Core::opened(Outbox& outbox, const Arrival& arrival) {
+    Link* link = arena_.make<Link>(arrival.refused ? Arena::Use::kReserve : Arena::Use::kNormal);
+    if (link == nullptr) {
+        ++stats_.refused_memory;
+        return nullptr;
+    }
+    link->outbox = &outbox;
+    link->listener = arrival.listener;
+    link->last_packet_ms = now_ms();
+    const bool refused = arrival.refused || shutting_down_ ||
+                         arena_.pressure() >= Arena::Pressure::kConnections;
+    link->state = refused ? LinkState::kRefused : LinkState::kAwaitConnect;
+    link->timer.kind = kLinkTimer;
+    links_.push_back(*link);
+    ++stats_.links_opened;
+    ++stats_.links;
+    arm_connect_timer(*link);
+    return link;
+}
+
+// The outbox had blocked the link and has been written out.
+void Core::writable(Link& link) {
+    if (link.slow_hook.in_list) slow_.remove(link);
+    if (link.session) {
+        link.session->warned = false;
+        pump(*link.session);
+    }
+    if (link.stop == StopReason::kDraining) resume(link);
+}
+
+void Core::closed(Link& link, Error why) {
+    if (link.state != LinkState::kClosing) {
+        log_leaving(link, why);
+        detach(link, true);
+    }
+    timers_->disarm(link.timer);
+    drop_partial(link);
+    if (link.slow_hook.in_list) slow_.remove(link);
+    (link.waiting ? memory_waiters_ : links_).remove(link);
+    --stats_.links;
+    arena_.destroy(&link);
+}
+
+}  // namespace mqttd

@@ -1,0 +1,120 @@
+// PUBACK, PUBREC, PUBREL, PUBCOMP.   MQTT 3.1.1 §3.4–3.7, §4.3.
+//
+// An acknowledgement for something that is not in flight is ignored, or answered so that the other
+// side can finish: after a crash or a timeout the two sides may well remember different things.
+
+#include <algorithm>
+
+#include "base/assert.h"
+#include "broker/core.h"
+
+namespace mqttd {
+
+Core::Taken Core::handle_ack(Link& link, const Input& input) {
+    const PacketType type = input.frame.type();
+    const Result<AckView> decoded =
+        decode_ack(type, input.body(), input.frame.flags(), link.version);
+    if (!decoded) {
+        fail(link, decoded.error());
+        return Taken::kYes;
+    }
+    switch (type) {
+        case PacketType::kPuback:
+            handle_puback(link, decoded->packet_id);
+            return Taken::kYes;
+        case PacketType::kPubrec:
+            handle_pubrec(link, decoded->packet_id);
+            return Taken::kYes;
+        case PacketType::kPubrel:
+            return handle_pubrel(link, decoded->packet_id);
+        default:
+            handle_pubcomp(link, decoded->packet_id);
+            return Taken::kYes;
+    }
+}
+
+void Core::handle_puback(Link& link, uint16_t packet_id) {
+    Session& session = *link.session;
+    if (!session.outflow) return;
+    InflightWindow& window = session.outflow->window;
+    const int64_t i = window.find(packet_id);
+    if (i < 0) return;
+    InflightSlot& slot = window.at(static_cast<uint32_t>(i));
+    if (slot.state != FlowState::kAwaitPuback) {
+        fail(link, Error::kProtocolError);
+        return;
+    }
+    finish_slot(session, static_cast<uint32_t>(i));
+    pump(session);
+}
+
+void Core::handle_pubrec(Link& link, uint16_t packet_id) {
+    Session& session = *link.session;
+    const int64_t i = session.outflow ? session.outflow->window.find(packet_id) : -1;
+    if (i >= 0) {
+        InflightSlot& slot = session.outflow->window.at(static_cast<uint32_t>(i));
+        if (slot.state == FlowState::kAwaitPuback) {
+            fail(link, Error::kProtocolError);
+            return;
+        }
+        if (slot.message) {
+            messages_.drop(*slot.message);
+            slot.message = nullptr;
+        }
+        slot.state = FlowState::kAwaitPubcomp;
+        slot.sent_ms = now_ms();
+        slot.position = link.outbox->appended();
+    }
+    answer(link, PacketType::kPubrel, packet_id);
+}
+
+void Core::handle_pubcomp(Link& link, uint16_t packet_id) {
+    Session& session = *link.session;
+    if (!session.outflow) return;
+    InflightWindow& window = session.outflow->window;
+    const int64_t i = window.find(packet_id);
+    if (i < 0) return;
+    if (window.at(static_cast<uint32_t>(i)).state != FlowState::kAwaitPubcomp) {
+        fail(link, Error::kProtocolError);
+        return;
+    }
+    finish_slot(session, static_cast<uint32_t>(i));
+    pump(session);
+}
+
+// The message is passed on now, and the identifier is free again.
+Core::Taken Core::handle_pubrel(Link& link, uint16_t packet_id) {
+    Session& session = *link.session;
+    AwaitingEntry* entry = session.awaiting ? session.awaiting->find(packet_id) : nullptr;
+    Taken taken = Taken::kYes;
+    if (entry != nullptr) {
+        if (entry->message) {
+            Publication publication = publication_of(*entry->message, &session);
+            taken = pass_on(link, publication);
+            if (taken == Taken::kAgain) return taken;
+            messages_.drop(*entry->message);
+        }
+        session.awaiting->erase(*entry);
+        --stats_.inflight_in;
+    }
+    if (link.state == LinkState::kConnected) answer(link, PacketType::kPubcomp, packet_id);
+    return taken;
+}
+
+// The flow of slot i is over.
+void Core::finish_slot(Session& session, uint32_t i) {
+    Outflow& outflow = *session.outflow;
+    InflightSlot& slot = outflow.window.at(i);
+    if (slot.message) {
+        messages_.drop(*slot.message);
+        slot.message = nullptr;
+    }
+    const uint32_t span = outflow.window.span();
+    outflow.window.finish(i);
+    const uint32_t gone = span - outflow.window.span();
+    outflow.resend -= std::min(outflow.resend, gone);
+    outflow.resend_end -= std::min(outflow.resend_end, gone);
+    --stats_.inflight_out;
+}
+
+}  // namespace mqttd

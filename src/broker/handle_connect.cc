@@ -1,0 +1,160 @@
+// CONNECT: who may come in, what becomes of an older connection and session of the same client.
+// MQTT 3.1.1 §3.1, MQTT 3.1 §3.1.
+
+#include <cstdio>
+
+#include "base/assert.h"
+#include "base/peer_text.h"
+#include "broker/core.h"
+#include "mqttd/topic.h"
+
+namespace mqttd {
+
+namespace {
+
+constexpr uint32_t kAssignedIdMax = 96;
+
+}  // namespace
+
+Core::Taken Core::handle_connect(Link& link, const Input& input) {
+    const Result<ConnectView> decoded = decode_connect(input.body(), input.frame.flags());
+    if (link.state == LinkState::kRefused) {
+        refuse_connect(link, decoded ? decoded->version : Version::k311,
+                       connack_code(Error::kServerBusy, Version::k311), Error::kServerBusy);
+        return Taken::kYes;
+    }
+    if (!decoded && decoded.error() != Error::kUnsupportedVersion) {
+        fail(link, decoded.error());
+        return Taken::kYes;
+    }
+    if (!decoded || is_v5(decoded->version)) {
+        const Version family = decoded ? Version::k50 : Version::k311;
+        refuse_connect(link, family, connack_code(Error::kUnsupportedVersion, family),
+                       Error::kUnsupportedVersion);
+        return Taken::kYes;
+    }
+    const ConnectView& connect = *decoded;
+    link.version = connect.version;
+    if (const Error error = admit(link, connect); error != Error::kNone) {
+        refuse_connect(link, connect.version, connack_code(error, connect.version), error);
+        return Taken::kYes;
+    }
+    uint8_t assigned[kAssignedIdMax];
+    Bytes client_id = connect.client_id;
+    if (client_id.empty()) client_id = assign_client_id(assigned);
+
+    Session* session = find_session(client_id);
+    if (session != nullptr && session->link) {
+        ++stats_.sessions_taken_over;
+        end_link(*session->link, Error::kSessionTakenOver, true);
+        session = find_session(client_id);  // a clean one ended with its link
+    }
+    if (session != nullptr && connect.clean_start) {
+        ++stats_.sessions_discarded;
+        end_session(*session);
+        session = nullptr;
+    }
+    const bool present = session != nullptr;
+    Message* will = nullptr;
+    const bool room = take_will(connect, input, will);
+    if (room && session == nullptr) session = make_session(client_id, connect.clean_start);
+    if (!room || session == nullptr) {
+        if (will != nullptr) messages_.drop(*will);
+        ++stats_.refused_memory;
+        refuse_connect(link, connect.version, connack_code(Error::kServerBusy, connect.version),
+                       Error::kServerBusy);
+        return Taken::kYes;
+    }
+    MQTTD_ASSERT(!session->will);
+    session->will = will;
+    link.keep_alive_s = connect.keep_alive_s;
+    link.bridge = connect.bridge;
+    attach(link, *session);
+    if (present) ++stats_.sessions_resumed;
+    if (options_.connection_messages) {
+        const bool named = connect.has_user_name;
+        log_.write(LogKind::kNotice, "New client connected from %s as %s (p%u, c%u, k%u%s%s%s).",
+                   PeerText(transport_.peer(*link.outbox)).c_str(), Clean(client_id).c_str(),
+                   static_cast<unsigned>(connect.version), connect.clean_start ? 1u : 0u,
+                   unsigned{connect.keep_alive_s}, named ? ", u'" : "",
+                   named ? Clean(connect.user_name).c_str() : "", named ? "'" : "");
+    }
+    uint8_t connack[8];
+    const uint32_t size = encode_connack(connack, connect.version, present, 0);
+    if (answer_bytes(link, {connack, size}, PacketType::kConnack)) pump(*session);
+    return Taken::kYes;
+}
+
+// Whether this CONNECT may become a client.  The gate's place: until it is built, a client that
+// gives no user name needs allow_anonymous, and one that does cannot be verified without it.
+Error Core::admit(const Link& link, const ConnectView& connect) const {
+    (void)link;
+    if (shutting_down_) return Error::kShuttingDown;
+    if (arena_.pressure() >= Arena::Pressure::kConnections) return Error::kServerBusy;
+    if (connect.client_id.size() > options_.max_clientid_len) return Error::kClientIdInvalid;
+    if (connect.client_id.empty()) {
+        const bool assignable = connect.version != Version::k31 && connect.clean_start &&
+                                options_.allow_zero_length_clientid;
+        if (!assignable) return Error::kClientIdInvalid;
+    }
+    if (options_.max_keepalive_s != 0 &&
+        (connect.keep_alive_s == 0 || connect.keep_alive_s > options_.max_keepalive_s)) {
+        return Error::kClientIdInvalid;  // as mosquitto answers it for 3.x
+    }
+    if (!options_.allow_anonymous) {
+        return connect.has_user_name ? Error::kBadCredentials : Error::kNotAuthorized;
+    }
+    if (connect.has_will) {
+        if (check_topic(connect.will.topic_name) != Error::kNone) return Error::kNotAuthorized;
+        if (connect.will.retain && !options_.retain_available) return Error::kNotAuthorized;
+    }
+    if (options_.global_max_clients >= 0 &&
+        stats_.sessions >= static_cast<uint64_t>(options_.global_max_clients) &&
+        find_session(connect.client_id) == nullptr) {
+        return Error::kServerBusy;
+    }
+    return Error::kNone;
+}
+
+void Core::refuse_connect(Link& link, Version version, uint8_t code, Error why) {
+    ++stats_.connects_refused;
+    if (options_.connection_messages) {
+        log_.write(LogKind::kNotice, "Client connection from %s denied: %s.",
+                   PeerText(transport_.peer(*link.outbox)).c_str(), error_text(why));
+    }
+    uint8_t connack[8];
+    const uint32_t size = encode_connack(connack, version, false, code);
+    if (answer_bytes(link, {connack, size}, PacketType::kConnack)) end_link(link, why, false);
+}
+
+// Keeps the will as a message.  False if the arena refused.
+bool Core::take_will(const ConnectView& connect, const Input& input, Message*& will) {
+    if (!connect.has_will) return true;
+    MessageParts parts;
+    parts.topic = connect.will.topic_name;
+    Segment* segment = input.range.segment;
+    if (!connect.will.payload.empty()) {
+        const auto begin = static_cast<uint32_t>(connect.will.payload.data() - segment->data());
+        parts.tail = {segment, begin,
+                      begin + static_cast<uint32_t>(connect.will.payload.size())};
+    }
+    parts.qos = connect.will.qos;
+    parts.retain = connect.will.retain;
+    parts.version = connect.version;
+    will = messages_.make(parts);
+    return will != nullptr;
+}
+
+// The prefix and 32 digits that nobody can foresee: a keyed hash of a counter.
+Bytes Core::assign_client_id(uint8_t* room) {
+    const uint64_t a = siphash(key_, ++assigned_ids_, 1);
+    const uint64_t b = siphash(key_, assigned_ids_, 2);
+    const int size = std::snprintf(reinterpret_cast<char*>(room), kAssignedIdMax, "%.*s%016llX%016llX",
+                                   static_cast<int>(options_.auto_id_prefix.size()),
+                                   options_.auto_id_prefix.data(),
+                                   static_cast<unsigned long long>(a),
+                                   static_cast<unsigned long long>(b));
+    return {room, static_cast<size_t>(size)};
+}
+
+}  // namespace mqttd

@@ -1,0 +1,80 @@
+#pragma once
+
+// InflightWindow: what was sent to one session at QoS 1 or 2 and is not yet acknowledged.
+//
+// A ring of slots in the order of sending. Packet identifiers are handed out in the same order,
+// 1 … 65535 and round again, so slot and identifier say the same thing: an acknowledgement finds its
+// slot by subtraction. A slot whose flow has ended stays as a hole until all before it have, hence
+// the span (first to last slot) may exceed the number in flight; it is bounded by kSpanMax.
+//
+//     head_number_                     head_number_ + span_
+//        │ live │ hole │ live │ live │
+//
+// Each slot remembers where in the outbox its packet began, so that "had it left?" is a compare:
+// DUP is set at redelivery only where the bytes had left.
+
+#include <cstdint>
+
+#include "base/arena.h"
+#include "base/ptr32.h"
+#include "broker/message.h"
+
+namespace mqttd {
+
+enum class FlowState : uint8_t {
+    kHole,           // ended
+    kAwaitPuback,    // QoS 1 sent
+    kAwaitPubrec,    // QoS 2 sent
+    kAwaitPubcomp,   // PUBREL sent
+};
+
+struct InflightSlot {
+    Ptr32<Message> message;  // null from PUBREC on
+    uint32_t sent_ms = 0;    // low bits of the time it was last sent
+    uint64_t position = 0;   // outbox.appended() before it was appended
+    FlowState state = FlowState::kHole;
+    bool retain = false;
+    bool left = false;  // its first byte went to the kernel on an earlier connection
+    bool sent = false;  // appended to the outbox of the present connection
+};
+
+static_assert(sizeof(InflightSlot) == 24);
+
+class InflightWindow {
+  public:
+    static constexpr uint32_t kIds = 65'535;
+    static constexpr uint32_t kSpanMax = 32'768;
+
+    uint32_t live() const { return live_; }
+
+    uint32_t span() const { return span_; }
+
+    bool span_full() const { return span_ >= kSpanMax; }
+
+    // Slot number i of the span, 0 = oldest.
+    InflightSlot& at(uint32_t i) { return ring_[(head_ + i) & (room_ - 1)]; }
+
+    uint16_t id_at(uint32_t i) const { return static_cast<uint16_t>((first_ + i) % kIds + 1); }
+
+    // Appends a slot; nullptr if the arena refused a larger ring.  Its identifier is
+    // id_at(span() - 1) afterwards.
+    InflightSlot* push(Arena& arena);
+
+    // The place of a live slot in the span, or -1.
+    int64_t find(uint16_t packet_id);
+
+    // The flow of slot i has ended; its message was already taken.
+    void finish(uint32_t i);
+
+    void release(Arena& arena);
+
+  private:
+    Ptr32<InflightSlot> ring_;
+    uint32_t room_ = 0;   // a power of two, or 0
+    uint32_t head_ = 0;   // index in the ring of the oldest slot
+    uint32_t first_ = 0;  // number of the oldest slot, modulo kIds; identifier - 1
+    uint32_t span_ = 0;
+    uint32_t live_ = 0;
+};
+
+}  // namespace mqttd

@@ -1,0 +1,116 @@
+// Whatever is O(n) in somebody else's n, in slices: one round over all kinds of jobs per tick, until
+// the turn's units are used up or nothing is left that can go on.
+
+#include <algorithm>
+
+#include "base/assert.h"
+#include "broker/core.h"
+#include "broker/sys_topics.h"
+
+namespace mqttd {
+
+namespace {
+
+constexpr uint32_t kTimerLooks = 1'024;           // timers looked at per turn
+constexpr Duration kMemoryRetry = 100;            // ms between tries of what waits for memory
+constexpr Duration kSweepPeriod = 60 * kSecond;   // retained messages that are too old
+
+}  // namespace
+
+void Core::tick() {
+    timers_->advance(now_);
+    uint32_t looks = kTimerLooks;
+    while (Timer* timer = timers_->take(looks)) {
+        spend(1);
+        if (timer->kind == kLinkTimer) {
+            link_timer(*reinterpret_cast<Link*>(timer));
+        } else {
+            auto* bytes = reinterpret_cast<uint8_t*>(timer) - kSessionTimerOffset;
+            session_timer(*reinterpret_cast<Session*>(bytes));
+        }
+    }
+    shed();
+    run_jobs();
+}
+
+void Core::run_jobs() {
+    // Each list is served once over: a job that has more to do puts itself behind the others.
+    for (uint32_t n = fanouts_.size(); n > 0 && units_ > 0; --n) {
+        FanoutJob& job = *fanouts_.front();
+        fanouts_.remove(job);
+        fanouts_.push_back(job);
+        run_fanout_job(job);
+    }
+    for (uint32_t n = pumping_.size(); n > 0 && units_ > 0; --n) pump(*pumping_.pop_front());
+    for (uint32_t n = replays_.size(); n > 0 && units_ > 0; --n) run_replay(*replays_.pop_front());
+    while (!teardown_.empty() && units_ > 0) {
+        Session& session = *teardown_.front();
+        teardown_.remove(session);
+        if (!tear_down(session)) teardown_.push_front(session);
+    }
+    resume_memory_waiters();
+    if (sys_ != nullptr && units_ > 0) sys_->run();
+    if (options_.retain_max_age_s != 0 && units_ > 0) sweep_retained();
+}
+
+bool Core::idle() const {
+    return fanouts_.empty() && pumping_.empty() && replays_.empty() && teardown_.empty() &&
+           !timers_->due() && !sweeping_ && (sys_ == nullptr || !sys_->busy());
+}
+
+Instant Core::next_deadline() const {
+    Instant next = timers_->next_deadline();
+    if (sys_ != nullptr) next = std::min(next, sys_->next_tick());
+    if (!memory_waiters_.empty()) next = std::min(next, next_memory_try_);
+    if (options_.retain_max_age_s != 0) next = std::min(next, next_sweep_);
+    return next;
+}
+
+// Links that wait for memory try again now and then; so many at a time that there is some hope.
+void Core::resume_memory_waiters() {
+    if (memory_waiters_.empty() || now_ < next_memory_try_) return;
+    next_memory_try_ = now_ + kMemoryRetry;
+    for (uint32_t n = std::min<uint32_t>(memory_waiters_.size(), 64); n > 0; --n) {
+        resume(*memory_waiters_.front());
+    }
+}
+
+// Near the ceiling the slowest reader goes, one a turn: what its link and queue hold comes free.
+void Core::shed() {
+    if (slow_.empty() || arena_.pressure() < Arena::Pressure::kSlowReaders) return;
+    ++stats_.slow_closed;
+    end_link(*slow_.front(), Error::kServerBusy, true);
+}
+
+// Our own values are as old as they are.
+bool Core::retained_too_old(const RetainedNode& node) const {
+    if (options_.retain_max_age_s == 0 || now_s() - node.stored_at_s < options_.retain_max_age_s) {
+        return false;
+    }
+    return !as_text(static_cast<Message&>(*node.message).topic()).starts_with("$SYS/");
+}
+
+void Core::sweep_retained() {
+    if (!sweeping_) {
+        if (now_ < next_sweep_) return;
+        next_sweep_ = now_ + kSweepPeriod;
+        retained_.start_all(sweep_);
+        sweeping_ = true;
+    }
+    uint32_t steps = limits::kPumpSlice;
+    while (RetainedNode* node = retained_.next(sweep_, steps)) {
+        spend(1);
+        if (!retained_too_old(*node)) continue;
+        auto& message = static_cast<Message&>(*node->message);
+        message.hold();
+        retained_.clear(*node);
+        messages_.drop(message);
+        message.Segment::drop(arena_);
+        ++stats_.retained_expired;
+    }
+    if (!sweep_.done) return;
+    retained_.stop(sweep_);
+    sweeping_ = false;
+}
+
+}  // namespace mqttd

@@ -1,0 +1,61 @@
+#pragma once
+
+// Link: the protocol state of one network connection.
+//
+// It begins when a connection is accepted and ends when that is gone; the session it is attached to
+// by CONNECT may live on. 80 bytes: what is rare hangs off a pointer (`partial`, `fanout`).
+//
+//     kAwaitConnect ──CONNECT──▶ kConnected ──▶ kClosing      (kRefused: only gets its CONNACK 3)
+
+#include <cstdint>
+
+#include "base/intrusive_list.h"
+#include "base/outbox.h"
+#include "base/ptr32.h"
+#include "base/timer_wheel.h"
+#include "mqttd/limits.h"
+#include "mqttd/packet.h"
+#include "mqttd/stream.h"
+
+namespace mqttd {
+
+struct FanoutJob;
+struct PartialRequest;
+struct Session;
+
+enum class LinkState : uint8_t { kAwaitConnect, kRefused, kConnected, kClosing };
+
+enum TimerKind : uint8_t { kLinkTimer, kSessionTimer };
+
+struct alignas(16) Link {
+    Timer timer;  // CONNECT is due, or keep-alive
+    Ptr32<Outbox> outbox;
+    Ptr32<Session> session;
+    Ptr32<FanoutJob> fanout;        // the job its last PUBLISH became
+    Ptr32<PartialRequest> partial;  // a long SUBSCRIBE or UNSUBSCRIBE that is half done
+    uint32_t last_packet_ms = 0;    // low bits of the time of the last packet
+    uint16_t keep_alive_s = 0;
+    uint16_t listener = 0;
+    Version version = Version::kNone;
+    LinkState state = LinkState::kAwaitConnect;
+    StopReason stop = StopReason::kNone;
+    bool bridge : 1 = false;
+    bool probed : 1 = false;   // its keep-alive ran out; it is being read once more
+    bool broken : 1 = false;   // memory ran out in the middle of a packet: it is being closed
+    bool waiting : 1 = false;  // on the list of those that wait for memory
+    uint32_t packets_in = 0;
+    ListHook<Link> slow_hook;  // its last write came short and messages waited or were dropped
+    ListHook<Link> list_hook;  // all links, or the list of those that wait for memory
+};
+
+static_assert(sizeof(Link) <= limits::kLinkBytes);
+
+// What is left to do of a SUBSCRIBE or UNSUBSCRIBE with very many filters.
+struct alignas(16) PartialRequest {
+    uint32_t offset = 0;  // bytes of the filter list that are done
+    uint32_t done = 0;    // filters
+    uint32_t count = 0;   // filters in all
+    Ptr32<uint8_t> codes;  // SUBACK return codes, one per filter
+};
+
+}  // namespace mqttd

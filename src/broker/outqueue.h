@@ -1,0 +1,62 @@
+#pragma once
+
+// OutQueue: messages that wait for one session.
+//
+// They wait because the session is away, its link is blocked, or its window is full. A FIFO of
+// eight-byte entries in chunks that grow from 6 to 126, so that an empty queue costs nothing and a
+// long one is never copied. Limits, and what a full queue drops, are judged by the caller before
+// `push`; packet identifiers and bytes come into being only when a message leaves the queue.
+
+#include <cstdint>
+
+#include "base/arena.h"
+#include "base/ptr32.h"
+#include "broker/message.h"
+
+namespace mqttd {
+
+struct QueueEntry {
+    Ptr32<Message> message;
+    uint8_t qos = 0;      // of the delivery
+    bool retain = false;  // as the receiver sees it
+    uint16_t spare = 0;
+};
+
+struct alignas(16) QueueChunk {
+    Ptr32<QueueChunk> next;
+    uint16_t begin = 0;
+    uint16_t end = 0;
+    uint16_t room = 0;
+
+    QueueEntry* entries() { return reinterpret_cast<QueueEntry*>(this + 1); }
+};
+
+static_assert(sizeof(QueueChunk) == 16 && sizeof(QueueEntry) == 8);
+
+class OutQueue {
+  public:
+    bool empty() const { return size_ == 0; }
+
+    uint32_t size() const { return size_; }
+
+    uint32_t qos0() const { return qos0_; }
+
+    uint64_t bytes() const { return bytes_; }  // payload
+
+    QueueEntry& front() { return first_->entries()[first_->begin]; }
+
+    // Takes over one hold on entry.message.  False if the arena refused.
+    bool push(Arena& arena, const QueueEntry& entry);
+
+    // The caller takes over the hold.
+    QueueEntry pop(Arena& arena);
+
+  private:
+    Ptr32<QueueChunk> first_;
+    Ptr32<QueueChunk> last_;
+    uint32_t size_ = 0;
+    uint32_t qos0_ = 0;
+    uint64_t bytes_ = 0;
+};
+
+}  // namespace mqttd

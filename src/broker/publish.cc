@@ -1,0 +1,112 @@
+// A publication: kept as retained, matched, handed to whoever wants it.
+
+#include <algorithm>
+
+#include "base/assert.h"
+#include "broker/core.h"
+
+namespace mqttd {
+
+// Returns false, with nothing done, if a QoS 1 or 2 message cannot be kept for lack of memory: its
+// publisher waits and it is not acknowledged.  What is dropped at QoS 0 is counted.
+bool Core::publish(Publication& publication, Link* publisher) {
+    const std::span<FilterNode*> room{matched_, limits::kMatchedFilters};
+    const uint32_t matched = subscriptions_.match(publication.topic, room);
+    spend(subscriptions_.last_steps() / 4);
+    std::span<FilterNode*> filters = room.first(std::min<size_t>(matched, room.size()));
+    FilterNode** many = nullptr;
+    if (matched > room.size()) {
+        many = static_cast<FilterNode**>(arena_.allocate(matched * sizeof(FilterNode*)));
+        if (many == nullptr) {
+            if (publication.qos > 0) return false;
+            drop(nullptr, Drop::kMemory, publication.count);
+            return true;
+        }
+        filters = {many, matched};
+        subscriptions_.match(publication.topic, filters);
+    }
+    const bool keep = publication.retain || (publication.qos > 0 && matched > 0);
+    bool done = true;
+    if (keep && !ensure_message(publication)) {
+        done = publication.qos == 0;
+        if (done) drop(nullptr, Drop::kMemory, 1);
+    } else if (publication.retain) {
+        retain(publication);
+    }
+    if (done && matched > 0) fan_out(publication, publisher, filters);
+    if (publication.message != nullptr) messages_.drop(*publication.message);
+    publication.message = nullptr;
+    if (many != nullptr) arena_.release(many);
+    return done;
+}
+
+// The message as retained message of its topic; an empty payload removes it.   [MQTT-3.3.1-5…-11]
+void Core::retain(Publication& publication) {
+    RetainedNode* node = retained_.find(publication.topic);
+    auto* old = node != nullptr ? static_cast<Message*>(node->message.get()) : nullptr;
+    Message& message = *publication.message;
+    if (old != nullptr) old->hold();  // outlives its place in the store until the books are done
+    bool replaced = false;
+    if (message.payload_size() == 0) {
+        replaced = retained_.clear(publication.topic);
+    } else {
+        const bool too_large = options_.retain_max_payload != 0 && !publication.system &&
+                               message.payload_size() > options_.retain_max_payload;
+        const bool too_many = options_.retain_max_messages != 0 && !publication.system &&
+                              old == nullptr &&
+                              retained_.messages() >= options_.retain_max_messages;
+        if (too_large || too_many) {
+            drop(publication.from, Drop::kRetainLimit, 1);
+        } else {
+            message.hold();
+            messages_.hold(message);
+            const Result<bool> stored =
+                retained_.set(publication.topic, &message, message.payload_size(),
+                              next_retained_sequence_++, now_s());
+            if (stored) {
+                replaced = old != nullptr;
+            } else {
+                messages_.drop(message);
+                drop(publication.from, Drop::kMemory, 1);
+            }
+        }
+    }
+    if (old != nullptr) {
+        if (replaced) messages_.drop(*old);
+        old->Segment::drop(arena_);
+    }
+}
+
+// The counted copy that outlives the turn.
+bool Core::ensure_message(Publication& publication) {
+    if (publication.message != nullptr) return true;
+    MQTTD_ASSERT(publication.count == 1);
+    publication.message =
+        messages_.make({publication.topic, publication.tail, publication.properties_size,
+                        publication.qos, publication.retain, publication.version});
+    return publication.message != nullptr;
+}
+
+// A publication of a message that is kept already; takes a hold of its own.
+Publication Core::publication_of(Message& message, Session* from) {
+    Publication publication;
+    publication.topic = message.topic();
+    publication.tail = message.tail();
+    publication.properties_size = message.properties_size;
+    publication.qos = message.qos;
+    publication.retain = message.retain;
+    publication.version = message.version;
+    publication.from = from;
+    publication.payload_bytes = message.payload_size();
+    messages_.hold(message);
+    publication.message = &message;
+    return publication;
+}
+
+// A will.
+void Core::publish_message(Message& message, Session* from) {
+    Publication publication = publication_of(message, from);
+    publish(publication, nullptr);
+}
+
+}  // namespace mqttd

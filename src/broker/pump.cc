@@ -1,0 +1,88 @@
+// From a session's queue to its link: whatever waited goes out as soon as window and outbox allow.
+
+#include "broker/core.h"
+
+namespace mqttd {
+
+// Called when something may have become possible: a link was attached or is writable again, the
+// window has room.  Does a slice; if more could go it comes again as a job.
+void Core::pump(Session& session) {
+    Link* link = session.link.get();
+    if (link == nullptr || link->state != LinkState::kConnected || link->broken) return;
+    Outbox& outbox = *session.outbox;
+    const auto may_append = [&] {
+        return !outbox.blocked() && !link->broken && outbox.pending() < limits::kPumpBytes;
+    };
+    if (Outflow* outflow = session.outflow.get()) {
+        uint32_t slice = limits::kPumpSlice;
+        OutQueue& queue = outflow->queue;
+        const auto next_may_go = [&] {
+            if (queue.empty()) return false;
+            return queue.front().qos == 0 ||
+                   (outflow->window.live() < options_.max_inflight_messages &&
+                    !outflow->window.span_full());
+        };
+        resend_some(session, slice);
+        const bool resent = outflow->resend == outflow->resend_end;
+        while (resent && slice > 0 && may_append() && next_may_go()) {
+            const QueueEntry entry = queue.pop(arena_);
+            Message& message = *entry.message;
+            --stats_.queued;
+            stats_.queued_bytes -= message.payload_size();
+            const bool sent = entry.qos == 0
+                                  ? send_qos0(session, message, entry.retain)
+                                  : send_inflight(session, message, entry.qos, entry.retain);
+            if (!sent) drop(&session, Drop::kMemory, 1);
+            messages_.drop(message);
+            --slice;
+            spend(1);
+        }
+        update_direct(session);
+        if ((!resent || next_may_go()) && !outbox.blocked() && !link->broken) pump_later(session);
+    }
+    if (!session.replays || !replay_may_go_on(session)) return;
+    for (Replay* replay = session.replays.get(); replay != nullptr; replay = replay->next.get()) {
+        if (!replay->hook.in_list) replays_.push_back(*replay);
+    }
+}
+
+void Core::pump_later(Session& session) {
+    if (!session.job_hook.in_list) pumping_.push_back(session);
+}
+
+// After a reconnect: repeats what was in flight, in its order, with DUP where the bytes had left.
+//   [MQTT-4.4.0-1], [MQTT-4.6.0-1]
+bool Core::resend_some(Session& session, uint32_t& slice) {
+    Outflow& outflow = *session.outflow;
+    Link& link = *session.link;
+    while (outflow.resend < outflow.resend_end) {
+        if (slice == 0 || link.outbox->blocked() || link.broken ||
+            link.outbox->pending() >= limits::kPumpBytes) {
+            return false;
+        }
+        const uint32_t i = outflow.resend;
+        InflightSlot& slot = outflow.window.at(i);
+        const uint16_t packet_id = outflow.window.id_at(i);
+        if (slot.state == FlowState::kAwaitPubcomp) {
+            slot.position = link.outbox->appended();
+            if (!answer(link, PacketType::kPubrel, packet_id)) return false;
+        } else if (slot.state != FlowState::kHole) {
+            const uint64_t position = link.outbox->appended();
+            const uint8_t qos = slot.state == FlowState::kAwaitPuback ? 1 : 2;
+            if (!append_publish(link, *slot.message, qos, slot.left, slot.retain, packet_id)) {
+                doom(link);  // the order must not be broken: it starts over at the next connection
+                return false;
+            }
+            slot.position = position;
+            --slice;
+            spend(1);
+        }
+        slot.sent = true;
+        slot.sent_ms = now_ms();
+        ++outflow.resend;
+    }
+    outflow.resend = outflow.resend_end = 0;
+    return true;
+}
+
+}  // namespace mqttd

@@ -1,0 +1,84 @@
+#pragma once
+
+// Session: what outlives a connection, keyed by client identifier.
+//
+// Subscriptions, the window of what is in flight, the queue behind it, inbound QoS 2 flows and the
+// will. 96 bytes; most of it hangs off pointers that an idle session does not have. A session that
+// has ended is *dead* at once: no longer found by its identifier, skipped by every fan-out, while a
+// job takes its subscriptions and messages apart in slices.
+
+#include <cstdint>
+
+#include "base/hash_index.h"
+#include "base/intrusive_list.h"
+#include "base/outbox.h"
+#include "base/ptr32.h"
+#include "base/timer_wheel.h"
+#include "broker/awaiting_rel.h"
+#include "broker/inflight.h"
+#include "broker/link.h"
+#include "broker/outqueue.h"
+#include "mqttd/limits.h"
+#include "topics/retained_store.h"
+#include "topics/subscription_index.h"
+
+namespace mqttd {
+
+struct Replay;
+
+// Client identifier, `size` bytes behind the struct.
+struct alignas(16) ClientId {
+    uint16_t size = 0;
+
+    Bytes text() const {
+        return {reinterpret_cast<const uint8_t*>(this) + sizeof(uint16_t), size};
+    }
+
+    uint8_t* room() { return reinterpret_cast<uint8_t*>(this) + sizeof(uint16_t); }
+};
+
+// What a session needs once messages of QoS 1 or 2 (or queued ones) flow to it.
+struct alignas(16) Outflow {
+    InflightWindow window;
+    OutQueue queue;
+    uint32_t resend = 0;      // place in the span of the next slot to repeat after a reconnect
+    uint32_t resend_end = 0;  // one past the last of them
+};
+
+struct alignas(16) Session : Subscriber {
+    HashHook<Session> hash;
+    Ptr32<ClientId> id;
+    Ptr32<Link> link;      // null while away
+    Timer timer;           // expiry while away; retry and PUBREL timeouts
+    Ptr32<Outbox> outbox;  // the link's; null while away
+    Ptr32<Outflow> outflow;
+    Ptr32<AwaitingRel> awaiting;
+    Ptr32<Message> will;
+    Ptr32<Replay> replays;
+    ListHook<Session> job_hook;  // pump list, or teardown list once dead
+    uint32_t dropped = 0;        // messages it did not get
+    uint32_t away_since_s = 0;
+    uint8_t merged_qos = 0;  // of overlapping subscriptions, valid for Subscriber::epoch
+    bool direct = false;     // may be given wire ranges: connected, nothing at QoS 0 waits
+    bool dead = false;
+    bool clean = false;  // ends with its connection
+    bool warned = false;  // its drops were logged this time
+    uint8_t replay_count = 0;
+};
+
+static_assert(sizeof(Session) <= limits::kSessionBytes);
+
+// Where the timer lies, to come from the timer back to its session.  (Session is not
+// standard-layout, but has a single base and no virtual functions: the compilers we use agree.)
+constexpr uint32_t kSessionTimerOffset = 32;
+
+// One retained replay to one session: the subscription's filter, its options, and how far it is.
+struct alignas(16) Replay {
+    RetainedCursor cursor;
+    Ptr32<Session> session;
+    Ptr32<Replay> next;  // of the session
+    ListHook<Replay> hook;
+    uint8_t qos = 0;
+};
+
+}  // namespace mqttd

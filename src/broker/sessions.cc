@@ -1,0 +1,159 @@
+// Sessions: found by client identifier, attached to a link, left behind, taken apart.
+
+#include <algorithm>
+
+#include "base/assert.h"
+#include "broker/core.h"
+
+namespace mqttd {
+
+Session* Core::find_session(Bytes client_id) const {
+    const auto hash = static_cast<uint32_t>(siphash(key_, client_id));
+    return sessions_.find(
+        hash, [&](const Session& session) { return same_bytes(session.id->text(), client_id); });
+}
+
+// nullptr if the arena refused.
+Session* Core::make_session(Bytes client_id, bool clean) {
+    auto* id = static_cast<ClientId*>(
+        arena_.allocate(std::max(sizeof(ClientId), sizeof(uint16_t) + client_id.size())));
+    if (id == nullptr) return nullptr;
+    id->size = static_cast<uint16_t>(client_id.size());
+    if (!client_id.empty()) std::memcpy(id->room(), client_id.data(), client_id.size());
+    Session* session = arena_.make<Session>(Arena::Use::kNormal);
+    const auto hash = static_cast<uint32_t>(siphash(key_, client_id));
+    if (session == nullptr || !sessions_.insert(*session, hash)) {
+        if (session != nullptr) arena_.destroy(session);
+        arena_.release(id);
+        return nullptr;
+    }
+    session->id = id;
+    session->number = ++next_session_number_;
+    session->clean = clean;
+    session->timer.kind = kSessionTimer;
+    stats_.sessions_max = std::max(stats_.sessions_max, ++stats_.sessions);
+    if (!clean) ++stats_.sessions_persistent;
+    return session;
+}
+
+void Core::attach(Link& link, Session& session) {
+    MQTTD_ASSERT(!session.link && !session.dead && link.state == LinkState::kAwaitConnect);
+    link.state = LinkState::kConnected;
+    link.session = &session;
+    session.link = &link;
+    session.outbox = link.outbox;
+    session.warned = false;
+    if (Outflow* outflow = session.outflow.get()) {
+        outflow->resend = 0;
+        outflow->resend_end = outflow->window.span();
+    }
+    stats_.clients_connected_max = std::max(stats_.clients_connected_max,
+                                            ++stats_.clients_connected);
+    timers_->disarm(link.timer);
+    arm_keep_alive(link);
+    update_direct(session);
+    arm_session(session);
+}
+
+// The link leaves its session: its will is sent or thrown away, and the session ends or waits.
+void Core::detach(Link& link, bool send_will) {
+    drop_partial(link);
+    if (link.fanout) {
+        link.fanout->publisher = nullptr;
+        link.fanout = nullptr;
+    }
+    Session* session = link.session.get();
+    if (session == nullptr) return;
+    if (Outflow* outflow = session->outflow.get()) {
+        const uint64_t written = link.outbox->written();
+        for (uint32_t i = 0; i < outflow->window.span(); ++i) {
+            InflightSlot& slot = outflow->window.at(i);
+            slot.left = slot.left || (slot.sent && slot.position < written);
+            slot.sent = false;
+        }
+    }
+    link.session = nullptr;
+    session->link = nullptr;
+    session->outbox = nullptr;
+    session->direct = false;
+    session->away_since_s = now_s();
+    --stats_.clients_connected;
+    stop_replays(*session);
+    if (link.slow_hook.in_list) slow_.remove(link);
+    Message* will = session->will.get();
+    session->will = nullptr;
+    if (session->clean) {
+        end_session(*session);
+    } else {
+        arm_session(*session);
+    }
+    if (will == nullptr) return;
+    if (send_will) publish_message(*will, session);
+    messages_.drop(*will);
+}
+
+void Core::end_session(Session& session) {
+    MQTTD_ASSERT(!session.link && !session.dead);
+    sessions_.remove(session);
+    session.dead = true;
+    session.direct = false;
+    --stats_.sessions;
+    if (!session.clean) --stats_.sessions_persistent;
+    timers_->disarm(session.timer);
+    stop_replays(session);
+    if (session.job_hook.in_list) pumping_.remove(session);
+    teardown_.push_back(session);
+}
+
+// Takes a dead session apart within the turn's units.  True when it is gone.
+bool Core::tear_down(Session& session) {
+    while (Subscription* subscription = session.first_subscription.get()) {
+        if (units_ <= 0) return false;
+        subscriptions_.remove(*subscription);
+        spend(1);
+    }
+    if (Outflow* outflow = session.outflow.get()) {
+        OutQueue& queue = outflow->queue;
+        while (!queue.empty()) {
+            if (units_ <= 0) return false;
+            const QueueEntry entry = queue.pop(arena_);
+            --stats_.queued;
+            stats_.queued_bytes -= entry.message->payload_size();
+            messages_.drop(*entry.message);
+            drop(nullptr, Drop::kSessionEnded, 1);
+            spend(1);
+        }
+        while (outflow->window.span() > 0) {
+            if (units_ <= 0) return false;
+            if (outflow->window.at(0).message) drop(nullptr, Drop::kSessionEnded, 1);
+            finish_slot(session, 0);
+            spend(1);
+        }
+        outflow->window.release(arena_);
+        arena_.destroy(outflow);
+        session.outflow = nullptr;
+    }
+    if (AwaitingRel* awaiting = session.awaiting.get()) {
+        for (uint32_t i = 0; i < awaiting->room(); ++i) {
+            AwaitingEntry& entry = awaiting->slot(i);
+            if (entry.packet_id == 0) continue;
+            if (entry.message) messages_.drop(*entry.message);
+            --stats_.inflight_in;
+        }
+        awaiting->release(arena_);
+        arena_.destroy(awaiting);
+        session.awaiting = nullptr;
+    }
+    MQTTD_ASSERT(session.subscriptions == 0 && !session.replays && !session.will);
+    arena_.release(session.id.get());
+    arena_.destroy(&session);
+    return true;
+}
+
+void Core::update_direct(Session& session) {
+    const Outflow* outflow = session.outflow.get();
+    session.direct = session.link && !session.dead && !session.link->broken &&
+                     (outflow == nullptr || outflow->queue.qos0() == 0);
+}
+
+}  // namespace mqttd

@@ -1,0 +1,159 @@
+// What happens by itself: CONNECT overdue, keep-alive, retry and PUBREL timeouts, session expiry.
+//
+// A link's timer is armed once and looks at the time of the last packet when it fires; a packet
+// re-arms nothing. Before a silent link is judged it is read once more: its PINGREQ may lie in the
+// socket behind a turn that took long.
+
+#include <algorithm>
+
+#include "broker/core.h"
+
+namespace mqttd {
+
+namespace {
+
+constexpr Duration kProbeTime = 100;  // ms that a silent link gets for its last read
+
+Duration keep_alive_limit(uint16_t keep_alive_s) { return keep_alive_s * kSecond * 3 / 2; }
+
+}  // namespace
+
+void Core::arm_connect_timer(Link& link) {
+    uint32_t seconds = options_.connect_timeout_s;
+    if (options_.listener_connect_timeout_s != nullptr && link.listener < options_.listener_count) {
+        seconds = options_.listener_connect_timeout_s[link.listener];
+    }
+    if (seconds != 0) timers_->arm(link.timer, now_ + seconds * kSecond);
+}
+
+void Core::arm_keep_alive(Link& link) {
+    if (link.keep_alive_s != 0) timers_->arm(link.timer, now_ + keep_alive_limit(link.keep_alive_s));
+}
+
+void Core::link_timer(Link& link) {
+    if (link.state == LinkState::kClosing) return;
+    if (link.state != LinkState::kConnected) {
+        ++stats_.connect_timeouts;
+        end_link(link, Error::kConnectTimeout, false);
+        return;
+    }
+    const Duration silent = static_cast<uint32_t>(now_ms() - link.last_packet_ms);
+    const Duration limit = keep_alive_limit(link.keep_alive_s);
+    if (silent < limit) {
+        timers_->arm(link.timer, now_ + limit - silent);
+        return;
+    }
+    // A link that we stopped ourselves is not silent by its own choice.
+    if (!link.probed || link.stop != StopReason::kNone ||
+        transport_.input_waiting(*link.outbox)) {
+        if (link.stop == StopReason::kNone) {
+            link.probed = true;
+            transport_.resume(*link.outbox);
+        }
+        timers_->arm(link.timer, now_ + kProbeTime);
+        return;
+    }
+    ++stats_.keep_alive_timeouts;
+    end_link(link, Error::kKeepAliveTimeout, true);
+}
+
+void Core::session_timer(Session& session) {
+    const uint64_t expiry = options_.persistent_client_expiration_s;
+    if (!session.link && expiry != 0 && now_s() - session.away_since_s >= expiry) {
+        ++stats_.sessions_expired;
+        log_.write(LogKind::kNotice, "Expiring client %s due to inactivity.",
+                   Clean(session.id->text()).c_str());
+        end_session(session);
+        return;
+    }
+    drop_unreleased(session);
+    retry_unacknowledged(session);
+    arm_session(session);
+}
+
+void Core::arm_session_by(Session& session, Instant deadline) {
+    const auto tick = static_cast<uint32_t>((deadline + TimerWheel::kTickMs - 1) / TimerWheel::kTickMs);
+    if (session.timer.armed && static_cast<int32_t>(tick - session.timer.deadline) >= 0) return;
+    timers_->arm(session.timer, deadline);
+}
+
+// Arms the session's timer for whatever comes first; O(what it has under way).
+void Core::arm_session(Session& session) {
+    Instant first = kNever;
+    const uint64_t expiry = options_.persistent_client_expiration_s;
+    if (!session.link && expiry != 0) {
+        first = std::min(first, (session.away_since_s + expiry) * kSecond);
+    }
+    AwaitingRel* awaiting = session.awaiting.get();
+    if (awaiting != nullptr && awaiting->size() > 0 && options_.await_rel_timeout_s != 0) {
+        for (uint32_t i = 0; i < awaiting->room(); ++i) {
+            const AwaitingEntry& entry = awaiting->slot(i);
+            if (entry.packet_id == 0) continue;
+            first = std::min(first, (Instant{entry.since_s} + options_.await_rel_timeout_s) * kSecond);
+        }
+    }
+    Outflow* outflow = session.outflow.get();
+    if (session.link && outflow != nullptr && outflow->window.live() > 0 &&
+        options_.unack_retry_interval_s != 0) {
+        const Duration interval = options_.unack_retry_interval_s * kSecond;
+        for (uint32_t i = 0; i < outflow->window.span(); ++i) {
+            const InflightSlot& slot = outflow->window.at(i);
+            if (slot.state == FlowState::kHole) continue;
+            const Duration age = static_cast<uint32_t>(now_ms() - slot.sent_ms);
+            first = std::min(first, now_ + (age < interval ? interval - age : kSecond));
+        }
+    }
+    timers_->disarm(session.timer);
+    if (first != kNever) timers_->arm(session.timer, first);
+}
+
+// 3.x: repeats what has been unacknowledged for unack_retry_interval, but nothing that is still in
+// our own outbox.
+void Core::retry_unacknowledged(Session& session) {
+    Link* link = session.link.get();
+    Outflow* outflow = session.outflow.get();
+    if (options_.unack_retry_interval_s == 0 || link == nullptr || outflow == nullptr) return;
+    const Duration interval = options_.unack_retry_interval_s * kSecond;
+    for (uint32_t i = 0; i < outflow->window.span(); ++i) {
+        InflightSlot& slot = outflow->window.at(i);
+        Outbox& outbox = *link->outbox;
+        if (outbox.blocked() || link->broken || outbox.pending() >= limits::kPumpBytes) return;
+        if (slot.state == FlowState::kHole || !slot.sent || slot.position >= outbox.written()) {
+            continue;
+        }
+        if (static_cast<uint32_t>(now_ms() - slot.sent_ms) < interval) continue;
+        const uint16_t packet_id = outflow->window.id_at(i);
+        const uint64_t position = outbox.appended();
+        if (slot.state == FlowState::kAwaitPubcomp) {
+            if (!answer(*link, PacketType::kPubrel, packet_id)) return;
+        } else {
+            const uint8_t qos = slot.state == FlowState::kAwaitPuback ? 1 : 2;
+            if (!append_publish(*link, *slot.message, qos, true, slot.retain, packet_id)) return;
+        }
+        slot.left = true;
+        slot.position = position;
+        slot.sent_ms = now_ms();
+        ++stats_.retries;
+        spend(1);
+    }
+}
+
+// Inbound QoS 2 flows whose PUBREL did not come: nothing was delivered, the identifier is free.
+void Core::drop_unreleased(Session& session) {
+    AwaitingRel* awaiting = session.awaiting.get();
+    if (awaiting == nullptr || options_.await_rel_timeout_s == 0) return;
+    for (uint32_t i = 0; i < awaiting->room();) {
+        AwaitingEntry& entry = awaiting->slot(i);
+        if (entry.packet_id == 0 || now_s() - entry.since_s < options_.await_rel_timeout_s) {
+            ++i;
+            continue;
+        }
+        if (entry.message) messages_.drop(*entry.message);
+        awaiting->erase(entry);  // another entry may have moved into this place: look again
+        --stats_.inflight_in;
+        drop(nullptr, Drop::kRelTimeout, 1);
+        spend(1);
+    }
+}
+
+}  // namespace mqttd

@@ -1,0 +1,169 @@
+#include "config/finish.h"
+
+#include "config/address.h"
+#include "config/messages.h"
+
+#include <string>
+#include <utility>
+
+namespace mqttd {
+
+namespace {
+
+class Finisher {
+  public:
+    Finisher(Config& config, std::string_view file_name) : config_(config), file_(file_name) {}
+
+    std::vector<ConfigProblem> run(const Options& options) {
+        choose_listeners(options.ports);
+        for (size_t i = 0; i < config_.listeners.size(); ++i) {
+            check_listener(config_.listeners[i]);
+            check_collisions(i);
+        }
+        if (!config_.allow_anonymous_is_set) {
+            config_.allow_anonymous = config_.local_only;
+        }
+        if (config_.max_inflight_messages == 0) {
+            config_.max_inflight_messages = 65535;
+        }
+        if (options.quiet) {
+            config_.log_types = 0;
+        } else if (options.verbose) {
+            config_.log_types = kLogAll;
+        }
+        return std::move(problems_);
+    }
+
+  private:
+    void choose_listeners(const std::vector<uint16_t>& ports);
+    void check_listener(const ListenerConfig& listener);
+    void check_collisions(size_t index);
+
+    void report(Severity severity, uint32_t line, std::string message) {
+        problems_.push_back({severity, std::string(file_), line, "listener", std::move(message)});
+    }
+
+    Config& config_;
+    std::string_view file_;
+    std::vector<ConfigProblem> problems_;
+};
+
+void Finisher::choose_listeners(const std::vector<uint16_t>& ports) {
+    if (!config_.listeners.empty()) {
+        if (!ports.empty()) {
+            report(Severity::kWarning,
+                   0,
+                   "-p " + std::to_string(ports.front()) +
+                       " has no effect because the file has listeners: add one there");
+        }
+        return;
+    }
+    config_.local_only = true;
+    ListenerConfig listener = config_.listener_defaults;
+    listener.host = "localhost";
+    for (const uint16_t port : ports) {
+        listener.port = port;
+        config_.listeners.push_back(listener);
+    }
+    if (ports.empty()) {
+        config_.listeners.push_back(std::move(listener));
+    }
+}
+
+void Finisher::check_listener(const ListenerConfig& listener) {
+    if (listener.unix_path.size() > kUnixPathMax) {
+        report(Severity::kError,
+               listener.line,
+               "the path '" + printable(listener.unix_path) + "' has " +
+                   std::to_string(listener.unix_path.size()) +
+                   " bytes: a Unix socket's path can have 107");
+    }
+    if (!listener.host.empty() && listener.host != "localhost" && !parse_address(listener.host)) {
+        report(Severity::kError,
+               listener.line,
+               "listener address '" + printable(listener.host) +
+                   "' is not numeric: mqttd resolves no names, so give an IPv4 or IPv6 address or "
+                   "'localhost'");
+    }
+}
+
+// Two sockets on one port collide if they have the same address, or one is the family's wildcard.
+bool collide(const BindAddress& a, const BindAddress& b) {
+    const auto first = parse_address(a.host);
+    const auto second = parse_address(b.host);
+    if (!first || !second || first->is_v6 != second->is_v6) {
+        return false;
+    }
+    return *first == *second || is_wildcard(*first) || is_wildcard(*second);
+}
+
+bool collide(const ListenerConfig& a, const ListenerConfig& b) {
+    if (!a.unix_path.empty() || !b.unix_path.empty()) {
+        return a.unix_path == b.unix_path;
+    }
+    if (a.port != b.port || a.port == 0) {  // 0: a line that the parser has refused already
+        return false;
+    }
+    for (const BindAddress& first : bind_addresses(a)) {
+        for (const BindAddress& second : bind_addresses(b)) {
+            if (collide(first, second)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+std::string describe(const ListenerConfig& listener) {
+    if (!listener.unix_path.empty()) {
+        return printable(listener.unix_path);
+    }
+    return "port " + std::to_string(listener.port) +
+           (listener.host.empty() ? "" : " on " + printable(listener.host));
+}
+
+void Finisher::check_collisions(size_t index) {
+    const ListenerConfig& late = config_.listeners[index];
+    for (size_t i = 0; i < index; ++i) {
+        const ListenerConfig& early = config_.listeners[i];
+        if (collide(early, late)) {
+            const std::string place =
+                early.line == 0 ? "-p" : "the listener of line " + std::to_string(early.line);
+            return report(Severity::kError,
+                          late.line,
+                          describe(late) + " is already taken by " + place + ", " +
+                              describe(early) + ": remove one of the two");
+        }
+    }
+}
+
+}  // namespace
+
+std::vector<BindAddress> bind_addresses(const ListenerConfig& listener) {
+    if (!listener.unix_path.empty()) {
+        return {};
+    }
+    if (listener.host.empty()) {
+        return {
+            {"0.0.0.0", true },
+            {"::",      false}
+        };
+    }
+    if (listener.host == "localhost") {
+        return {
+            {"127.0.0.1", true },
+            {"::1",       false}
+        };
+    }
+    return {
+        {listener.host, true}
+    };
+}
+
+std::vector<ConfigProblem> finish_config(Config& config,
+                                         const Options& options,
+                                         std::string_view file_name) {
+    return Finisher(config, file_name).run(options);
+}
+
+}  // namespace mqttd

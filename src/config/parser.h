@@ -1,0 +1,41 @@
+// The text of a configuration file → a Config, or every problem in it.
+//
+// The grammar is mosquitto's, so that an unmodified mosquitto.conf loads: one `key value` per line,
+// a comment only where '#' is the first character, no sections, quotes, variables or continued
+// lines, CR before LF is cut. Keys and values are divided by blanks (here a tab counts). Numbers,
+// bools and words are one word; text runs to the end of the line, trimmed.
+//
+//   - What a key may hold and what becomes of it is in its row (table.h); the parser is the one
+//     loop that cuts lines and looks at rows.
+//   - Order matters: a listener key belongs to the last `listener` line. Above the first one it
+//     creates a default listener on port 1883 (mosquitto does that silently, mqttd with a warning),
+//     except for socket options of our own, which become the default of all listeners there.
+//   - A second line with the same text key is an error, with a number or bool the last one wins.
+//   - mosquitto stops reading a number or bool after its word, so `true # why` works there. It
+//     works here too, with a warning.
+//
+// A pure function of its arguments: no file is read, nothing is global, nothing of `text` is kept.
+// The text may be hostile: NUL bytes, lines of a megabyte, a missing last newline, a byte order
+// mark. Reports stop after kProblemsMax, so the answer is bounded whatever the size of the text.
+// O(size of text + lines · rows).
+#pragma once
+
+#include "config/config.h"
+#include "config/problem.h"
+
+#include <string_view>
+#include <vector>
+
+namespace mqttd {
+
+inline constexpr size_t kProblemsMax = 100;  // of each severity
+inline constexpr size_t kListenersMax = 256;
+
+// Overwrites in `out` what `text` says; pass a fresh Config for the first file.
+//   file_name   only for the problems
+// With an error among the problems `out` must not be used. Call finish_config next (finish.h).
+std::vector<ConfigProblem> parse_config(std::string_view text,
+                                        std::string_view file_name,
+                                        Config& out);
+
+}  // namespace mqttd

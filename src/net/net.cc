@@ -1,0 +1,209 @@
+#include "net/net.h"
+
+#include "base/assert.h"
+#include "net/pending.h"
+
+#include <algorithm>
+#include <new>
+
+namespace mqttd {
+
+Net::Net(Arena& arena, Dirty& dirty, const Log& log, const NetOptions& options)
+    : arena_(arena), dirty_(dirty), log_(log), options_(options) {
+    MQTTD_ASSERT(options.files_limit > 0 && options.read_max > 0 && options.turn_read_max > 0);
+    void* memory = arena.allocate(options.files_limit * sizeof(Slot), Arena::Use::kReserve);
+    MQTTD_ASSERT(memory != nullptr);
+    slots_ = static_cast<Slot*>(memory);
+    for (uint32_t i = 0; i < options.files_limit; ++i)
+        new (slots_ + i) Slot{{}, 0};
+    inbound_ = Segment::make(arena, kInboundBytes - sizeof(Segment), Arena::Use::kReserve);
+    MQTTD_ASSERT(inbound_ != nullptr);
+    inbound_->shared = true;
+
+    const uint32_t kept = options.files_reserve + options.refusal_slots;
+    connections_max_ = options.files_limit > kept ? options.files_limit - kept : 1;
+    if (options.max_connections >= 0) {
+        connections_max_ =
+            static_cast<uint32_t>(std::min<int64_t>(connections_max_, options.max_connections));
+    }
+    lingerers_max_ = std::min<uint32_t>(1000, std::max<uint32_t>(1, options.files_limit / 20));
+    stats_.files_limit = options.files_limit;
+}
+
+Net::~Net() {
+    stop_listening();
+    for (uint32_t fd = 0; fd < options_.files_limit && connections_ > 0; ++fd) {
+        if (slots_[fd].connection) release(*slots_[fd].connection);
+    }
+    if (reserve_ >= 0) sockets_.close(reserve_);
+    for (uint32_t i = 0; i < listener_count_; ++i)
+        arena_.destroy(listeners_[i]);
+    inbound_->drop(arena_);
+    arena_.release(slots_);
+}
+
+Error Net::open() {
+    MQTTD_ASSERT(handler_ != nullptr);
+    const Error error = sockets_.open();
+    if (error != Error::kNone) return error;
+    const Result<int> reserve = sockets_.open_reserve();
+    if (!reserve.ok()) return reserve.error();
+    reserve_ = *reserve;
+    return Error::kNone;
+}
+
+Error Net::watch(int fd, uint32_t id) {
+    MQTTD_ASSERT(id < kWatchedMax);
+    ++stats_.epoll_controls;
+    return sockets_.add_watched(fd, uint64_t{kWatchedToken} << 32 | id);
+}
+
+bool Net::take_watched(uint32_t id) {
+    MQTTD_ASSERT(id < kWatchedMax);
+    const uint32_t bit = uint32_t{1} << id;
+    const bool told = (watched_ & bit) != 0;
+    watched_ &= ~bit;
+    return told;
+}
+
+// ---- Events
+// ----------------------------------------------------------------------------------------
+
+void Net::collect(Duration timeout) {
+    Sockets::Event events[Sockets::kEventsMax];
+    const uint32_t count = sockets_.wait(events, idle() ? timeout : 0);
+    stats_.events += count;
+    for (uint32_t i = 0; i < count; ++i)
+        on_event(events[i]);
+}
+
+uint64_t Net::token_of(const Connection& connection) const {
+    const auto fd = static_cast<uint32_t>(connection.fd);
+    return uint64_t{slots_[fd].generation} << 32 | fd;
+}
+
+void Net::on_event(const Sockets::Event& event) {
+    const auto generation = static_cast<uint32_t>(event.token >> 32);
+    const auto index = static_cast<uint32_t>(event.token);
+    if (generation == kListenerToken) {
+        Listener* listener = index < listener_count_ ? listeners_[index] : nullptr;
+        if (listener == nullptr || listener->fd < 0) {
+            ++stats_.stale_events;
+        } else if (!listener->ready.linked()) {
+            ready_listeners_.push_back(*listener);
+        }
+    } else if (generation == kWatchedToken) {
+        watched_ |= uint32_t{1} << (index % kWatchedMax);
+    } else if (index >= options_.files_limit || slots_[index].generation != generation ||
+               !slots_[index].connection) {
+        ++stats_.stale_events;
+    } else {
+        on_connection_event(*slots_[index].connection, event);
+    }
+}
+
+void Net::on_connection_event(Connection& c, const Sockets::Event& event) {
+    if (event.readable || event.hangup || event.urgent) c.set(Connection::kReadable);
+    if (event.hangup || event.urgent) c.set(Connection::kReadOn);
+    if (c.blocked() && (event.writable || event.hangup)) c.set(Connection::kWritable);
+    if (wants_visit(c)) make_ready(c);
+}
+
+bool Net::wants_visit(const Connection& c) const {
+    if (c.state == Connection::kDead) return false;
+    if (c.has(Connection::kWritable | Connection::kTellWritable)) return true;
+    switch (c.stop) {
+        case StopReason::kNone:
+            return c.has(Connection::kReadable) ||
+                   (c.state == Connection::kOpen && c.kept && pending_complete(*c.kept));
+        case StopReason::kBudget:
+        case StopReason::kBacklog:
+            return true;
+        default:
+            return false;
+    }
+}
+
+// An ended one is already on its way.
+void Net::make_ready(Connection& c) {
+    if (!c.queue.linked()) ready_.push_back(c);
+}
+
+void Net::unqueue(Connection& c) {
+    if (!c.queue.linked()) return;
+    (c.has(Connection::kOnEnded) ? ended_ : ready_).remove(c);
+    c.unset(Connection::kOnEnded);
+}
+
+// ---- The turn
+// --------------------------------------------------------------------------------------
+
+void Net::begin_turn(Instant now) {
+    now_ = std::max(now_, now);
+    ++stats_.turns;
+    turn_left_ = options_.turn_read_max;
+    while (Linger* oldest = lingerers_.front()) {
+        if (oldest->deadline > now_) break;
+        drop_oldest_lingerer();
+    }
+    if (retry_accept_at_ <= now_) {
+        retry_accept_at_ = kNever;
+        wake_starved();
+    }
+}
+
+void Net::serve_ready() {
+    for (uint32_t left = ready_.size(); left > 0; --left) {
+        if (turn_left_ == 0 || !handler_->budget_left()) break;
+        Connection* c = ready_.pop_front();
+        if (c == nullptr) break;
+        visit(*c);
+        if (wants_visit(*c)) make_ready(*c);
+    }
+    stats_.edges_pending += ready_.size();
+}
+
+void Net::visit(Connection& c) {
+    if (c.has(Connection::kWritable | Connection::kTellWritable)) write_ready(c);
+    if (c.state == Connection::kOpen) {
+        if (c.stop == StopReason::kBudget || c.stop == StopReason::kBacklog) {
+            c.stop = StopReason::kNone;
+        }
+        read(c);
+    } else if (c.state != Connection::kDead && c.has(Connection::kReadable)) {
+        discard(c);
+    }
+}
+
+bool Net::idle() const {
+    return ready_.empty() && ended_.empty() && ready_listeners_.empty() && dirty_.empty();
+}
+
+Instant Net::next_deadline() const {
+    const Linger* oldest = lingerers_.front();
+    return std::min(retry_accept_at_, oldest != nullptr ? oldest->deadline : kNever);
+}
+
+// ---- Transport
+// -------------------------------------------------------------------------------------
+
+void Net::resume(Outbox& outbox) {
+    Connection& c = of(outbox);
+    if (c.state != Connection::kOpen) return;
+    c.stop = StopReason::kNone;
+    c.set(Connection::kReadable);
+    make_ready(c);
+}
+
+bool Net::input_waiting(const Outbox& outbox) const {
+    const Connection& c = of(outbox);
+    if (c.state != Connection::kOpen) return false;
+    if (c.queue.linked()) return true;
+    return c.stop != StopReason::kNone && (c.has(Connection::kReadable) || c.kept);
+}
+
+Peer Net::peer(const Outbox& outbox) const {
+    return of(outbox).peer;
+}
+
+}  // namespace mqttd

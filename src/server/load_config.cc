@@ -1,0 +1,40 @@
+#include "server/load_config.h"
+
+#include "config/finish.h"
+#include "config/parser.h"
+#include "io/file.h"
+
+namespace mqttd {
+
+namespace {
+
+constexpr size_t kFileMax = 16 * 1024 * 1024;
+
+void sort_out(const std::vector<ConfigProblem>& problems, LoadedConfig& loaded) {
+    for (const ConfigProblem& problem : problems) {
+        auto& lines = problem.severity == Severity::kError ? loaded.errors : loaded.warnings;
+        lines.push_back(format_problem(problem));
+    }
+}
+
+}  // namespace
+
+LoadedConfig load_config(const Options& options) {
+    LoadedConfig loaded;
+    const std::string& file = options.config_file;
+    if (!file.empty()) {
+        const Result<std::string> text = read_file(file.c_str(), kFileMax);
+        if (!text.ok()) {
+            loaded.errors.push_back("Unable to open the configuration file " + file + ": " +
+                                    file_error_text(text.error()) + ".");
+            return loaded;
+        }
+        sort_out(parse_config(*text, file, loaded.config), loaded);
+    }
+    // The rules over the whole file make sense only if every line of it does.
+    if (loaded.errors.empty()) sort_out(finish_config(loaded.config, options, file), loaded);
+    loaded.ok = loaded.errors.empty();
+    return loaded;
+}
+
+}  // namespace mqttd

@@ -1,0 +1,26 @@
+#include "server/sampler.h"
+
+#include "io/clock.h"
+#include "io/host.h"
+
+namespace mqttd {
+
+Sampler::Sampler(Net& net, const LogSink& log_sink, uint64_t files_limit, uint64_t files_other)
+    : net_(net),
+      log_sink_(log_sink),
+      files_limit_(files_limit),
+      files_other_(files_other),
+      turn_times_(monotonic_us()) {}
+
+void Sampler::sample(HostStats& out) {
+    out = net_.stats();
+    net_.stats().read_bytes_max = 0;
+    net_.stats().write_ranges_max = 0;
+    turn_times_.sample(monotonic_us(), out);
+    out.files_used = files_other_ + net_.connections();
+    out.files_limit = files_limit_;
+    out.resident_bytes = resident_bytes();
+    out.log_lines_dropped = log_sink_.lines_dropped();
+}
+
+}  // namespace mqttd

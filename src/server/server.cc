@@ -1,0 +1,123 @@
+#include "server/server.h"
+
+#include "mqttd/version.h"
+
+#include "io/clock.h"
+#include "io/signals.h"
+#include "server/load_config.h"
+
+#include <algorithm>
+
+namespace mqttd {
+
+void Server::run() {
+    now_ = boot_ms();
+    while (state_ != State::kOver)
+        turn();
+}
+
+// The one order of things; DESIGN §2 says why it is this one.
+void Server::turn() {
+    auto& [net, broker, sampler, log_sink, log, options, signals] = parts_;
+    net.collect(sleep_time());
+    const uint64_t began_us = monotonic_us();
+    now_ = boot_ms();
+    const int64_t wall = wall_s();
+    log_sink.set_time(wall);
+    broker.begin_turn(now_, wall);
+    net.begin_turn(now_);
+    net.accept();
+    take_signals();
+    net.serve_ready();
+    broker.tick();
+    go_on_stopping();
+    net.flush();
+    net.reap();
+    log_sink.flush();
+    sampler.add_turn(monotonic_us() - began_us);
+}
+
+Duration Server::sleep_time() const {
+    if (!parts_.net.idle() || !parts_.broker.idle()) return 0;
+    if (state_ == State::kClosingLinks) return 0;
+    Instant until = std::min(parts_.net.next_deadline(), parts_.broker.next_deadline());
+    until = std::min(until, stop_at_);
+    if (parts_.log_sink.waiting()) until = std::min(until, now_ + kLogRetry);
+    if (until == kNever) return kNever;
+    return until > now_ ? until - now_ : 0;
+}
+
+void Server::take_signals() {
+    if (!parts_.net.take_watched(kSignalsId)) return;
+    SignalEvent events[8];
+    const uint32_t count = read_signals(parts_.signals, events);
+    for (uint32_t i = 0; i < count; ++i) {
+        switch (events[i]) {
+            case SignalEvent::kStop:
+                on_stop_signal();
+                break;
+            case SignalEvent::kReload:
+                reopen_log();
+                check_configuration();
+                break;
+            case SignalEvent::kReopenLogs:
+                reopen_log();
+                break;
+            case SignalEvent::kSync:
+                parts_.log.write(LogKind::kNotice, "Nothing to sync: persistence is not built.");
+                break;
+            case SignalEvent::kDump:
+                parts_.broker.dump(parts_.log);
+                break;
+        }
+    }
+}
+
+void Server::on_stop_signal() {
+    if (state_ != State::kServing) {
+        parts_.log.write(LogKind::kNotice, "Told to stop again: ending now.");
+        state_ = State::kOver;
+        return;
+    }
+    parts_.log.write(LogKind::kInformation, "mqttd version %s terminating", kVersion);
+    parts_.net.stop_listening();
+    state_ = State::kClosingLinks;
+    stop_at_ = now_ + kStopTime;
+}
+
+// Links are told in slices, over turns; then their last bytes leave.
+void Server::go_on_stopping() {
+    if (state_ == State::kClosingLinks && parts_.broker.shut_down() &&
+        parts_.net.close_all(Error::kShuttingDown)) {
+        state_ = State::kDraining;
+    }
+    const bool all_left = state_ == State::kDraining && parts_.net.connections() == 0;
+    if (all_left || now_ >= stop_at_) state_ = State::kOver;
+}
+
+void Server::reopen_log() {
+    const Error error = parts_.log_sink.reopen();
+    if (error == Error::kNone) return;
+    parts_.log.write(
+        LogKind::kError,
+        "Error: the log file could not be opened again (%s); the old one is written on.",
+        error_text(error));
+}
+
+// Until reloading is built a HUP reads and judges the file and changes nothing.  Debt: the loop
+// waits for the disk meanwhile; reading goes to the keeper process when that exists.
+void Server::check_configuration() {
+    const Log& log = parts_.log;
+    const LoadedConfig loaded = load_config(parts_.options);
+    for (const std::string& line : loaded.errors)
+        log.write(LogKind::kError, "%s", line.c_str());
+    for (const std::string& line : loaded.warnings)
+        log.write(LogKind::kWarning, "%s", line.c_str());
+    log.write(
+        LogKind::kNotice,
+        "Logs reopened. The configuration file %s; changing it while running is not built yet, "
+        "so nothing else changes.",
+        loaded.ok ? "is fine" : "has errors");
+}
+
+}  // namespace mqttd

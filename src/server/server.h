@@ -1,0 +1,64 @@
+#pragma once
+
+// Server: the loop, and what happens between its turns.
+//
+// Everything it works with was made and opened by startup.cc; it owns none of it. `turn` is the one
+// fixed order of DESIGN §2 and calls each room's piece of it. The rest of the class answers signals
+// and ends things in an orderly way:
+//
+//     first INT or TERM   no more listening; the broker closes every link, so that wills are sent;
+//                         the loop goes on until all bytes have left, kStopTime at most
+//     second one          ends at once
+//
+// There is one exit from `run`, and nothing but a signal leads to it.
+
+#include "mqttd/broker.h"
+
+#include "base/log.h"
+#include "config/options.h"
+#include "io/log_sink.h"
+#include "net/net.h"
+#include "server/sampler.h"
+
+namespace mqttd {
+
+class Server {
+  public:
+    static constexpr uint32_t kSignalsId = 0;  // for Net::watch
+    static constexpr Duration kStopTime = 5 * kSecond;
+    static constexpr Duration kLogRetry = 100;  // until a slow reader of the log is tried again
+
+    // What it works with; all of it outlives the server.
+    struct Parts {
+        Net& net;
+        Broker& broker;
+        Sampler& sampler;
+        LogSink& log_sink;
+        const Log& log;
+        const Options& options;  // of the command line, for reading the configuration again
+        int signals = -1;        // watched as kSignalsId
+    };
+
+    explicit Server(const Parts& parts) : parts_(parts) {}
+
+    // Turns until it is told to stop.
+    void run();
+
+  private:
+    enum class State : uint8_t { kServing, kClosingLinks, kDraining, kOver };
+
+    void turn();
+    Duration sleep_time() const;
+    void take_signals();
+    void on_stop_signal();
+    void check_configuration();
+    void reopen_log();
+    void go_on_stopping();
+
+    Parts parts_;
+    State state_ = State::kServing;
+    Instant now_ = 0;
+    Instant stop_at_ = kNever;
+};
+
+}  // namespace mqttd

@@ -1,0 +1,146 @@
+#include "server/settings.h"
+
+#include "base/log.h"
+
+#include <algorithm>
+
+namespace mqttd {
+
+namespace {
+
+struct LogTypeRow {
+    uint32_t type;  // LogTypeBits
+    LogKind kind;
+};
+
+constexpr LogTypeRow kLogTypeRows[] = {
+    {kLogError,       LogKind::kError      },
+    {kLogWarning,     LogKind::kWarning    },
+    {kLogNotice,      LogKind::kNotice     },
+    {kLogInformation, LogKind::kInformation},
+    {kLogSubscribe,   LogKind::kSubscribe  },
+    {kLogUnsubscribe, LogKind::kUnsubscribe},
+    {kLogDebug,       LogKind::kDebug      },
+};
+
+static_assert(sizeof kLogTypeRows / sizeof kLogTypeRows[0] == static_cast<size_t>(LogKind::kCount));
+
+std::string limit_text(const char* key, uint64_t value, const std::string& consequence) {
+    return std::string(key) + " is " + std::to_string(value) + ": " + consequence;
+}
+
+}  // namespace
+
+BrokerOptions options_to_broker(const Config& config) {
+    BrokerOptions options;
+    options.allow_anonymous = config.allow_anonymous;
+    options.allow_zero_length_clientid = config.allow_zero_length_clientid;
+    options.auto_id_prefix = config.auto_id_prefix;
+    options.max_clientid_len = config.max_clientid_len;
+    options.max_packet_size = config.max_packet_size;
+    options.message_size_limit = config.message_size_limit_bytes;
+    options.max_topic_len = config.max_topic_len;
+    options.max_topic_levels = config.max_topic_levels;
+    options.max_inflight_messages = config.max_inflight_messages;
+    options.max_queued_messages = config.max_queued_messages;
+    options.max_queued_bytes = config.max_queued_bytes;
+    options.queue_qos0_messages = config.queue_qos0_messages;
+    options.allow_duplicate_messages = config.allow_duplicate_messages;
+    options.max_awaiting_rel = config.max_awaiting_rel;
+    options.await_rel_timeout_s = config.await_rel_timeout_s;
+    options.unack_retry_interval_s = config.unack_retry_interval_s;
+    options.persistent_client_expiration_s = config.persistent_client_expiration_s;
+    options.retain_available = config.retain_available;
+    options.retain_max_messages = config.retain_max_messages;
+    options.retain_max_payload = config.retain_max_payload_bytes;
+    options.retain_max_age_s = config.retain_max_age_s;
+    options.max_keepalive_s = config.max_keepalive_s;
+    options.connect_timeout_s = config.listener_defaults.connect_timeout_s;
+    options.global_max_clients = config.global_max_clients;
+    options.sys_interval_s = config.sys_interval_s;
+    options.connection_messages = config.connection_messages;
+    return options;
+}
+
+std::vector<uint32_t> connect_timeouts_s(const Config& config) {
+    std::vector<uint32_t> timeouts;
+    for (const ListenerConfig& listener : config.listeners) {
+        timeouts.push_back(listener.connect_timeout_s);
+    }
+    return timeouts;
+}
+
+NetOptions net_options(const Config& config, uint64_t files) {
+    NetOptions options;
+    options.files_limit = static_cast<uint32_t>(files);
+    options.max_connections = config.global_max_connections;
+    return options;
+}
+
+ListenOptions listen_options(const ListenerConfig& listener) {
+    ListenOptions options;
+    options.port = listener.port;
+    options.unix_path = listener.unix_path;
+    options.unix_mode = listener.unix_mode;
+    options.backlog = listener.backlog;
+    options.recbuf_bytes = listener.recbuf_bytes;
+    options.sndbuf_bytes = listener.sndbuf_bytes;
+    options.user_timeout_ms = listener.tcp_user_timeout_ms;
+    options.nodelay = listener.nodelay;
+    options.defer_accept = listener.defer_accept;
+    return options;
+}
+
+ListenerLimits listener_limits(const ListenerConfig& listener, uint16_t index) {
+    ListenerLimits limits;
+    limits.index = index;
+    limits.max_connections = listener.max_connections;
+    limits.accept_batch = listener.accept_batch;
+    return limits;
+}
+
+uint64_t arena_bytes(int64_t memory_limit, uint64_t available) {
+    if (memory_limit == 0) return kArenaMost;
+    uint64_t wanted = static_cast<uint64_t>(memory_limit);
+    if (memory_limit < 0) wanted = available == 0 ? uint64_t{1} << 30 : available / 5 * 4;
+    return std::clamp(wanted, kArenaLeast, kArenaMost);
+}
+
+uint32_t log_kinds(uint32_t log_types) {
+    uint32_t kinds = 0;
+    for (const LogTypeRow& row : kLogTypeRows) {
+        if ((log_types & row.type) != 0) kinds |= Log::bit(row.kind);
+    }
+    return kinds;
+}
+
+uint64_t clients_allowed(const MachineLimits& machine) {
+    return machine.files > machine.files_other ? machine.files - machine.files_other : 0;
+}
+
+std::vector<std::string> tight_limits(const Config& config, const MachineLimits& machine) {
+    std::vector<std::string> lines;
+    uint64_t backlog = 0;
+    for (const ListenerConfig& listener : config.listeners) {
+        backlog = std::max<uint64_t>(backlog, listener.backlog);
+    }
+    if (machine.somaxconn != 0 && machine.somaxconn < backlog) {
+        lines.push_back(limit_text("net.core.somaxconn",
+                                   machine.somaxconn,
+                                   "it cuts the backlog of " + std::to_string(backlog) + "."));
+    }
+    if (machine.file_max != 0 && machine.file_max < machine.files) {
+        lines.push_back(limit_text("fs.file-max",
+                                   machine.file_max,
+                                   "the whole machine has fewer files than the " +
+                                       std::to_string(machine.files) + " this process may open."));
+    }
+    if (machine.local_ports != 0 && machine.local_ports < clients_allowed(machine)) {
+        lines.push_back(limit_text("net.ipv4.ip_local_port_range",
+                                   machine.local_ports,
+                                   "one client address can hold that many connections at most."));
+    }
+    return lines;
+}
+
+}  // namespace mqttd

@@ -1,0 +1,59 @@
+#pragma once
+
+// What the configuration means for the other rooms: Config → their own options.
+//
+// Pure functions; the rooms stay ignorant of each other and of the file's words.
+
+#include "mqttd/broker.h"
+
+#include "config/config.h"
+#include "net/net.h"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace mqttd {
+
+// `config` outlives the broker: the options borrow its texts.  The hash key and the per-listener
+// timeouts are the caller's to add.
+BrokerOptions options_to_broker(const Config& config);
+
+// Config::connect_timeout_s of each listener, by index.
+std::vector<uint32_t> connect_timeouts_s(const Config& config);
+
+// `files`: RLIMIT_NOFILE.
+NetOptions net_options(const Config& config, uint64_t files);
+
+// The address and port are the caller's to choose (bind_addresses); the path of a Unix socket is
+// there already, borrowed from `listener`.
+ListenOptions listen_options(const ListenerConfig& listener);
+ListenerLimits listener_limits(const ListenerConfig& listener, uint16_t index);
+
+constexpr uint64_t kArenaLeast = uint64_t{8} << 20;
+constexpr uint64_t kArenaMost = uint64_t{32} << 30;  // what 32-bit distances span (base/ptr32.h)
+
+// Bytes of address space for the arena: what `memory_limit` says, within the two bounds above.
+// -1 stands for 80 % of what the machine has (`available`; 0 = not known: 1 GiB), 0 for no limit.
+uint64_t arena_bytes(int64_t memory_limit, uint64_t available);
+
+// The kinds of lines `log_type` wants, as bits for Log.
+uint32_t log_kinds(uint32_t log_types);
+
+// What the machine allows against what the configuration would need; see io/host.h.
+struct MachineLimits {
+    uint64_t files = 0;        // RLIMIT_NOFILE
+    uint64_t files_other = 0;  // descriptors that no client can have
+    uint64_t somaxconn = 0;    // 0 = not known, as below
+    uint64_t file_max = 0;
+    uint64_t local_ports = 0;
+};
+
+// How many clients at once there are descriptors for.
+uint64_t clients_allowed(const MachineLimits& machine);
+
+// One sentence for each of somaxconn, file-max and the local port range that is smaller than what
+// the listeners' backlogs or the number of clients ask for.
+std::vector<std::string> tight_limits(const Config& config, const MachineLimits& machine);
+
+}  // namespace mqttd

@@ -1,0 +1,292 @@
+#include "server/startup.h"
+
+#include "mqttd/broker.h"
+#include "mqttd/version.h"
+
+#include "base/arena.h"
+#include "io/clock.h"
+#include "io/file.h"
+#include "io/host.h"
+#include "io/log_sink.h"
+#include "io/memory.h"
+#include "io/process.h"
+#include "io/random.h"
+#include "io/signals.h"
+#include "net/net.h"
+#include "server/server.h"
+#include "server/settings.h"
+
+#include <algorithm>
+#include <optional>
+
+namespace mqttd {
+
+namespace {
+
+constexpr int kFine = 0;
+constexpr int kNoStart = 1;
+
+// Net's table has a place for each descriptor, so their number is bounded by the arena, too.
+constexpr uint64_t kFilesMost = uint64_t{4} << 20;
+constexpr uint64_t kArenaBytesPerFile = 512;
+constexpr uint32_t kFilesSpare = 16;  // reserve descriptor, log reopened, /proc read
+
+class Startup {
+  public:
+    Startup(const Options& options, const LoadedConfig& loaded)
+        : options_(options), config_(loaded.config), loaded_(loaded) {}
+
+    int run();
+
+  private:
+    bool open_log();
+    bool reserve_arena();
+    void report_machine(const MachineLimits& machine);
+    bool listen_all(Net& net);
+    bool listen_at(Net& net, const ListenerConfig& listener, uint16_t index, const BindAddress* at);
+    bool go_background();
+    bool write_pid_file();
+    bool give_up_root();
+    std::optional<std::string> user_to_become() const;
+    bool fail(const std::string& text);
+
+    const Options& options_;
+    const Config& config_;
+    const LoadedConfig& loaded_;
+    LogSink log_sink_;
+    Log log_;
+    Region region_;
+    Daemon daemon_;
+    PidFile pid_file_;
+};
+
+int Startup::run() {
+    if (!open_log() || !reserve_arena()) return kNoStart;
+
+    MachineLimits machine;
+    machine.files = raise_file_limit(std::min(kFilesMost, region_.bytes / kArenaBytesPerFile));
+    Arena arena(region_.base, region_.bytes);
+    Dirty dirty;
+    Net net(arena, dirty, log_, net_options(config_, machine.files));
+    const Error opened = net.open();
+    if (opened != Error::kNone) {
+        fail(std::string("Unable to open the event loop: ") + net.detail() + ".");
+        return kNoStart;
+    }
+    if (!listen_all(net)) return kNoStart;
+    if (!go_background() || !write_pid_file() || !give_up_root()) return kNoStart;
+
+    const Result<int> signals = open_signals();
+    if (!signals.ok() || net.watch(*signals, Server::kSignalsId) != Error::kNone) {
+        fail("Unable to receive signals.");
+        return kNoStart;
+    }
+    BrokerOptions broker_options = options_to_broker(config_);
+    uint8_t key[sizeof broker_options.hash_key];
+    if (random_bytes(key) != Error::kNone) {
+        fail("Unable to get random bytes from the kernel.");
+        return kNoStart;
+    }
+    std::memcpy(broker_options.hash_key, key, sizeof key);
+    const std::vector<uint32_t> timeouts = connect_timeouts_s(config_);
+    broker_options.listener_connect_timeout_s = timeouts.data();
+    broker_options.listener_count = static_cast<uint32_t>(timeouts.size());
+
+    machine.files_other = files_open() + kFilesSpare;
+    report_machine(machine);
+    Sampler sampler(net, log_sink_, machine.files, machine.files_other - kFilesSpare);
+    Broker broker(arena, net, sampler, dirty, log_, broker_options, boot_ms());
+    net.bind(broker);
+    broker.begin_turn(boot_ms(), wall_s());
+    broker.publish_sys();
+
+    log_.write(LogKind::kInformation, "mqttd version %s running", kVersion);
+    log_sink_.flush();
+    daemon_.running();
+    log_sink_.restart_streams();
+
+    Server({net, broker, sampler, log_sink_, log_, options_, *signals}).run();
+
+    pid_file_.remove();
+    log_sink_.flush();
+    return kFine;
+}
+
+// What the operator must read, wherever the log goes.
+bool Startup::fail(const std::string& text) {
+    log_.write(LogKind::kError, "Error: %s", text.c_str());
+    log_sink_.flush();
+    const bool heard = (config_.log_dests & (kLogToStderr | kLogToStdout)) != 0;
+    if (!heard || !log_.wants(LogKind::kError)) print(Stream::kErr, "Error: " + text + "\n");
+    return false;
+}
+
+bool Startup::open_log() {
+    LogSink::Options to;
+    to.to_stdout = (config_.log_dests & kLogToStdout) != 0;
+    to.to_stderr = (config_.log_dests & kLogToStderr) != 0;
+    to.to_syslog = (config_.log_dests & kLogToSyslog) != 0;
+    if ((config_.log_dests & kLogToFile) != 0) to.file = config_.log_file;
+    to.timestamp = config_.log_timestamp;
+    to.timestamp_format = config_.log_timestamp_format;
+    to.facility = config_.log_facility;
+    log_ = Log(&LogSink::take, &log_sink_, log_kinds(config_.log_types));
+    const Error error = log_sink_.open(to);
+    log_sink_.set_time(wall_s());
+    if (error != Error::kNone) {
+        return fail("Unable to open the log file " + config_.log_file + ": " +
+                    file_error_text(error) + ".");
+    }
+    log_.write(LogKind::kInformation, "mqttd version %s starting", kVersion);
+    for (const std::string& line : loaded_.warnings) {
+        log_.write(LogKind::kWarning, "%s", line.c_str());
+    }
+    if (!options_.config_file.empty()) {
+        log_.write(LogKind::kInformation, "Config loaded from %s.", options_.config_file.c_str());
+    } else {
+        log_.write(LogKind::kInformation, "Using default config.");
+    }
+    log_sink_.flush();
+    const char* mask = environment("UMASK_SET");
+    if (mask != nullptr && !set_file_mask(mask)) {
+        return fail("UMASK_SET is not an octal number up to 777.");
+    }
+    return true;
+}
+
+bool Startup::reserve_arena() {
+    const uint64_t wanted = arena_bytes(config_.memory_limit_bytes, memory_available());
+    const Result<Region> region = reserve_memory(wanted, kArenaLeast);
+    if (!region.ok()) return fail("Unable to reserve memory: the kernel refused 8 MiB.");
+    region_ = *region;
+    constexpr unsigned kMiB = 20;
+    log_.write(LogKind::kInformation,
+               "Memory is limited to %llu MiB.",
+               static_cast<unsigned long long>(region_.bytes >> kMiB));
+    if (region_.bytes < wanted) {
+        log_.write(LogKind::kWarning,
+                   "Warning: the kernel did not let mqttd reserve the %llu MiB it would use.",
+                   static_cast<unsigned long long>(wanted >> kMiB));
+    }
+    return true;
+}
+
+void Startup::report_machine(const MachineLimits& files) {
+    MachineLimits machine = files;
+    const KernelLimits kernel = kernel_limits();
+    machine.somaxconn = kernel.somaxconn;
+    machine.file_max = kernel.file_max;
+    machine.local_ports =
+        kernel.port_last > kernel.port_first ? kernel.port_last - kernel.port_first + 1 : 0;
+    log_.write(LogKind::kInformation,
+               "RLIMIT_NOFILE is %llu: that allows %llu clients at once.",
+               static_cast<unsigned long long>(machine.files),
+               static_cast<unsigned long long>(clients_allowed(machine)));
+    for (const std::string& line : tight_limits(config_, machine)) {
+        log_.write(LogKind::kNotice, "%s", line.c_str());
+    }
+}
+
+bool Startup::listen_all(Net& net) {
+    if (config_.local_only) {
+        log_.write(LogKind::kNotice,
+                   "Starting in local only mode: only clients on this machine can connect. "
+                   "A listener in a configuration file lets others in.");
+    }
+    uint16_t index = 0;
+    for (const ListenerConfig& listener : config_.listeners) {
+        if (!listener.unix_path.empty()) {
+            if (!listen_at(net, listener, index, nullptr)) return false;
+        }
+        for (const BindAddress& address : bind_addresses(listener)) {
+            if (!listen_at(net, listener, index, &address)) return false;
+        }
+        ++index;
+    }
+    return true;
+}
+
+// One socket of a listener; `at` is null for a Unix socket.
+bool Startup::listen_at(Net& net,
+                        const ListenerConfig& listener,
+                        uint16_t index,
+                        const BindAddress* at) {
+    ListenOptions options = listen_options(listener);
+    std::string place = "path " + listener.unix_path;
+    const char* family = "unix";
+    if (at != nullptr) {
+        options.address = at->host;
+        family = at->host.find(':') != std::string::npos ? "ipv6" : "ipv4";
+        place = "port " + std::to_string(listener.port);
+    }
+    log_.write(LogKind::kInformation, "Opening %s listen socket on %s.", family, place.c_str());
+    const Result<uint16_t> bound = net.listen(options, listener_limits(listener, index));
+    log_sink_.flush();
+    if (bound.ok()) return true;
+    const std::string what = "Unable to listen on " + (at != nullptr ? at->host + " " : "") +
+                             place + ": " + net.detail() + ".";
+    if (at != nullptr && !at->required && bound.error() == Error::kInvalid) {
+        log_.write(LogKind::kNotice, "%s Going on without it.", what.c_str());
+        return true;
+    }
+    return fail(what);
+}
+
+bool Startup::go_background() {
+    if (!options_.daemon) return true;
+    if (is_process_one()) {
+        log_.write(LogKind::kWarning,
+                   "Warning: -d has no effect in process 1, whose end would end the container.");
+    }
+    const Error error = daemon_.start();
+    return error == Error::kNone || fail(std::string("Unable to fork: ") + error_text(error) + ".");
+}
+
+bool Startup::write_pid_file() {
+    if (config_.pid_file.empty()) return true;
+    const std::string problem = pid_file_.open(config_.pid_file);
+    return problem.empty() ||
+           fail("Unable to use the pid file " + config_.pid_file + ": " + problem + ".");
+}
+
+// mosquitto's order: what the file says, then `mosquitto`, then `nobody`; PUID and PGID of the
+// environment, which containers set, beat the last two.
+std::optional<std::string> Startup::user_to_become() const {
+    if (!config_.user.empty()) return config_.user;
+    const char* uid = environment("PUID");
+    const char* gid = environment("PGID");
+    if (uid != nullptr) return std::string(uid) + (gid != nullptr ? std::string(":") + gid : "");
+    for (const char* name : {"mosquitto", "nobody"}) {
+        if (system_account(name).ok()) return name;
+    }
+    return std::nullopt;
+}
+
+bool Startup::give_up_root() {
+    allow_no_new_privileges();
+    if (!is_root() || config_.user == "root") return true;
+    const std::optional<std::string> user = user_to_become();
+    if (!user) {
+        log_.write(LogKind::kWarning,
+                   "Warning: running as root, because there is no user mosquitto or nobody. "
+                   "Set 'user' in the configuration file.");
+        return true;
+    }
+    const Result<Account> account = system_account(*user);
+    if (!account.ok()) {
+        return fail("Unable to become user '" + *user + "': there is no such user in /etc/passwd.");
+    }
+    log_sink_.give_file_to(account->uid, account->gid);
+    const std::string problem = become(*account);
+    if (!problem.empty()) return fail("Unable to become user '" + *user + "': " + problem + ".");
+    log_.write(LogKind::kInformation, "Running as user %s.", user->c_str());
+    return true;
+}
+
+}  // namespace
+
+int serve(const Options& options, const LoadedConfig& loaded) {
+    return Startup(options, loaded).run();
+}
+
+}  // namespace mqttd

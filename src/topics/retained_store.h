@@ -1,0 +1,147 @@
+#pragma once
+
+// RetainedStore: the last message of every topic that has one, found by name or by filter.
+//
+// A trie of levels again, but walked the other way round: the filter is matched against stored
+// names. Each RetainedNode is one level below its parent and holds a message or only children. The
+// children of a node are a list in order of insertion, and the edges (parent, level) a hash, so an
+// exact level is one look-up and `+` or `#` a walk along the list:
+//
+//     root ─▶ "a" ─▶ "b" ─▶ "c"            parent ◀ node ▶ first_child … last_child
+//              │      └▶ "x"                         node ⇄ next, prev
+//              └▶ "y"                      hash: (parent's number, level) ─▶ node
+//
+// A replay may take many turns. RetainedCursor keeps its place by pinning the node it stands on: a
+// pinned node that loses its message and its children stays as a tombstone until the cursor moves
+// on. New siblings go to the end of the list, nothing is ever moved, so whatever was there at the
+// start and stays is visited exactly once, in the order of its levels' first messages. The cursor
+// skips messages whose sequence is not below the one taken at SUBSCRIBE: they went, or were
+// dropped, as live messages. Every step is bounded and counted; the way back up is not, it was paid
+// for on the way down.
+//
+// The root is made with the first message and holds none. A node without message, children and pins
+// goes at once, and whatever that leaves empty above it.
+//
+// The message itself is a counted Segment that this room does not look into.
+//
+// Cost: 64 bytes + text per level; set, clear and find one look-up per level.
+
+#include "mqttd/bytes.h"
+#include "mqttd/result.h"
+#include "mqttd/time.h"
+
+#include "base/arena.h"
+#include "base/hash_index.h"
+#include "base/ptr32.h"
+#include "base/segment.h"
+#include "base/siphash.h"
+
+#include <cstdint>
+
+namespace mqttd {
+
+struct alignas(16) RetainedNode {
+    HashHook<RetainedNode> hash;  // by (parent's number, level text)
+    Ptr32<RetainedNode> parent;   // null: the root
+    Ptr32<RetainedNode> first_child;
+    Ptr32<RetainedNode> last_child;
+    Ptr32<RetainedNode> next;  // siblings
+    Ptr32<RetainedNode> prev;
+    Ptr32<Segment> message;  // null: no message here
+    uint32_t number = 0;
+    uint32_t stored_at_s = 0;    // seconds of the broker's clock, for retain_max_age
+    uint64_t sequence = 0;       // of the message
+    uint32_t pins = 0;           // cursors that stand here
+    uint32_t message_bytes = 0;  // for the books
+    uint16_t text_size = 0;
+
+    uint8_t* text() { return reinterpret_cast<uint8_t*>(this + 1); }
+
+    Bytes level() const { return {reinterpret_cast<const uint8_t*>(this + 1), text_size}; }
+};
+
+static_assert(sizeof(RetainedNode) == 64);
+
+// A walk over the stored names that match a filter, to be continued at any time.
+struct RetainedCursor {
+    Segment* filter = nullptr;     // counted copy of the filter's text; null for a sweep
+    RetainedNode* node = nullptr;  // pinned; null before the start and after the end
+    uint64_t before = 0;           // only messages with a smaller sequence
+    uint32_t depth = 0;            // level of `node`
+    bool done = false;
+
+    // The store's own.
+    static constexpr uint32_t kNoHash = ~uint32_t{0};
+    uint32_t at = 0;                // where the filter level for the children of `node` begins
+    uint32_t hash_depth = kNoHash;  // depth from which the filter's `#` takes everything
+    bool dollar = false;            // wildcards of the first level see `$` too: a sweep
+};
+
+class RetainedStore {
+  public:
+    RetainedStore(Arena& arena, const HashKey& key);
+    ~RetainedStore();  // every cursor must have been stopped
+    RetainedStore(const RetainedStore&) = delete;
+    RetainedStore& operator=(const RetainedStore&) = delete;
+
+    // Stores `message` (takes over one count, also when it fails) under the valid topic `name`,
+    // replacing what was there.  `bytes`: its size for the books.  Error: kNoMemory: the old
+    // message stays.
+    Result<bool> set(
+        Bytes name, Segment* message, uint32_t bytes, uint64_t sequence, uint32_t now_s);
+
+    // Removes the message of `name`; false if there was none.  Never fails, never allocates.
+    bool clear(Bytes name);
+    void clear(RetainedNode& node);
+
+    // The node with the message of `name`, or nullptr.
+    RetainedNode* find(Bytes name) const;
+
+    // Begins a walk; kNoMemory if the filter cannot be copied.  Filters whose first level is a
+    // wildcard see no topic that begins with `$`.  A walk under way on this cursor is stopped.
+    Result<bool> start(RetainedCursor& cursor, Bytes filter, uint64_t before);
+
+    // Begins a walk over all messages, `$` topics too: for the sweep that removes the ones that are
+    // too old.  Cannot fail.
+    void start_all(RetainedCursor& cursor);
+
+    // The next node with a message, or nullptr: then either cursor.done or `steps` ran out (each
+    // node looked at takes one).  The node stays valid until the next call on this cursor.
+    RetainedNode* next(RetainedCursor& cursor, uint32_t& steps);
+
+    // Lets go of node and filter; may be called at any time, also twice.
+    void stop(RetainedCursor& cursor);
+
+    uint64_t messages() const { return messages_; }
+
+    uint64_t bytes() const { return bytes_; }
+
+    uint64_t nodes() const { return edges_.size(); }
+
+    // The topic name of a node, put together from its levels: its size, and the bytes themselves
+    // into `out`, which has room for them.
+    static uint32_t name_size(const RetainedNode& node);
+    static void write_name(const RetainedNode& node, uint8_t* out);
+
+  private:
+    RetainedNode* find_node(Bytes name) const;
+    RetainedNode* find_child(const RetainedNode& parent, Bytes level, uint64_t level_hash) const;
+    RetainedNode* make_node(RetainedNode* parent, Bytes level);
+    RetainedNode* add_child(RetainedNode& parent, Bytes level, uint64_t level_hash);
+    void prune(RetainedNode* node);
+    void unlink(RetainedNode& node);
+
+    RetainedNode* advance(RetainedCursor& cursor, RetainedNode& from) const;
+    RetainedNode* descend(RetainedCursor& cursor, RetainedNode& from) const;
+    static bool matches(const RetainedCursor& cursor, const RetainedNode& node);
+
+    Arena& arena_;
+    HashKey key_;
+    HashIndex<RetainedNode, &RetainedNode::hash> edges_;
+    RetainedNode* root_ = nullptr;
+    uint32_t next_number_ = 1;
+    uint64_t messages_ = 0;
+    uint64_t bytes_ = 0;
+};
+
+}  // namespace mqttd

@@ -1,0 +1,321 @@
+#pragma once
+
+// SubscriptionIndex: from a topic name to everyone who wants it.
+//
+// A filter is one FilterNode however many subscribe to it. All filters lie in a hash by their text:
+// a topic name finds the filter that equals it with one look-up (names hold no wildcards, so they
+// never find another kind). Filters with `+` or `#` also hang in a trie of levels, walked
+// iteratively with a small fixed stack:
+//
+//     hash: text ─▶ FilterNode ─▶ set of SubscriberSlot     trie: (parent, level) ─▶ TrieNode
+//                                                                  ├ plus      ─▶ TrieNode
+//                                                                  ├ ends      ─▶ FilterNode
+//                                                                  └ hash_ends ─▶ FilterNode `…/#`
+//
+// Topics that begin with `$` skip the wildcards of the first level. A publish only looks up: it
+// never interns a level, so a flood of fresh topics grows nothing. The edges (parent, level) are
+// one hash; a level's text is hashed once per publish and mixed with the parent's number.
+//
+// A set is one slot inside the node (`only`) and, for more than one subscriber, chunks of slots
+// with a bit mask of those in use: one chunk of 4, regrown to 16 and 64, then further ones of 64.
+// An empty chunk is freed. Regrowing is the only time a slot moves.
+//
+// A fan-out that is done in slices pins the node and keeps its place in a SetCursor. The rule: **a
+// cursor sees exactly the subscriptions that were there when it started and still are, each once.**
+//   - While the node is pinned no slot moves and no chunk is freed (empty ones wait for the unpin).
+//   - Who joins a pinned set may take any free slot, also one ahead of a cursor: the slot's `fresh`
+//     bit and its `since` hide it from the cursors that started before. The time scale is the
+//     node's clock: odd once somebody joined, made even by the next cursor that starts. `only`
+//     needs no such mark, since cursors look at it in the call in which they start.
+//   - A filter whose last subscriber left is out of the index at once; if it is pinned, its memory
+//     goes with the last pin. Who subscribes to it meanwhile gets a new node.
+//
+// A Subscription is the relation (subscriber, filter), found by a hash over both numbers, linked
+// into the subscriber's list for its teardown in slices.
+//
+// Cost: exact match one hash of the topic; wildcard match one step per trie node visited
+// (last_steps). A direct-mapped cache of recent topics, valid for one generation of filters, spares
+// both. Memory: Subscription 48 bytes, a single-subscriber filter 48 bytes + text.
+//
+// The hash key comes from outside; nothing is hashed or ordered by address.
+
+#include "mqttd/bytes.h"
+#include "mqttd/result.h"
+
+#include "base/arena.h"
+#include "base/hash_index.h"
+#include "base/ptr32.h"
+#include "base/siphash.h"
+
+#include <cstdint>
+#include <span>
+
+namespace mqttd {
+
+struct Subscription;
+struct FilterNode;
+struct TrieNode;
+struct SubscriberChunk;
+
+// The part of a session that the index knows; Session derives from it (it must come first).
+struct alignas(16) Subscriber {
+    uint32_t epoch = 0;   // the publish that marked it last (overlapping subscriptions)
+    uint32_t number = 0;  // unique among living subscribers; given by the owner
+    uint32_t subscriptions = 0;
+    Ptr32<Subscription> first_subscription;
+};
+
+// Subscription options as in the SUBSCRIBE packet, plus one bit of ours.
+namespace suboption {
+constexpr uint8_t kQosMask = 0x03;
+constexpr uint8_t kNoLocal = 0x04;
+constexpr uint8_t kRetainAsPublished = 0x08;
+constexpr uint8_t kIdentifier = 0x40;  // has a subscription identifier (5.0)
+constexpr uint8_t kPlain = 0x80;       // would get the very bytes a publisher of its family sent
+}  // namespace suboption
+
+struct SubscriberSlot {
+    Ptr32<Subscriber> subscriber;  // null: not in use
+    uint8_t options = 0;           // suboption bits
+    uint8_t spare = 0;
+    uint16_t since = 0;  // the node's clock when it joined; counts while its fresh bit is set
+};
+
+static_assert(sizeof(SubscriberSlot) == 8);
+
+struct alignas(16) Subscription {
+    HashHook<Subscription> hash;
+    Ptr32<Subscriber> subscriber;
+    Ptr32<FilterNode> filter;
+    Ptr32<Subscription> prev;  // the subscriber's list
+    Ptr32<Subscription> next;
+    Ptr32<SubscriberChunk> chunk;  // null: the slot inside the filter node (`only`)
+    uint8_t slot = 0;
+    uint8_t options = 0;
+    uint16_t spare = 0;
+    uint32_t identifier = 0;  // 5.0, 0 = none
+};
+
+static_assert(sizeof(Subscription) <= 48);
+
+struct alignas(16) SubscriberChunk {
+    static constexpr uint32_t kSlotsMax = 64;
+    uint64_t used = 0;   // bit i: slots()[i] holds a subscriber
+    uint64_t fresh = 0;  // bit i: it joined while the node was pinned
+    Ptr32<SubscriberChunk> next;
+    Ptr32<SubscriberChunk> prev;
+    Ptr32<SubscriberChunk> next_hole;  // ring of chunks with free slots, the empty ones first
+    Ptr32<SubscriberChunk> prev_hole;
+    uint16_t newest = 0;  // `since` of the youngest fresh slot
+    uint8_t room = 0;     // slots this chunk was made with: 4, 16 or 64
+    bool in_holes = false;
+
+    SubscriberSlot* slots() { return reinterpret_cast<SubscriberSlot*>(this + 1); }
+};
+
+static_assert(sizeof(SubscriberChunk) == 48);
+
+struct alignas(16) FilterNode {
+    HashHook<FilterNode> hash;
+    uint32_t number = 0;   // unique among living filters
+    uint32_t count = 0;    // subscribers
+    Ptr32<TrieNode> trie;  // where a wildcard filter ends (`…/#`: its parent level)
+    SubscriberSlot only;   // in use or not, also beside chunks
+    Ptr32<SubscriberChunk> first;
+    Ptr32<SubscriberChunk> last;
+    Ptr32<SubscriberChunk> holes;
+    uint32_t pins = 0;   // fan-outs under way
+    uint16_t clock = 0;  // odd: somebody joined since the last cursor started
+    uint16_t text_size = 0;
+
+    uint8_t* text() { return reinterpret_cast<uint8_t*>(this + 1); }
+
+    Bytes filter() const { return {reinterpret_cast<const uint8_t*>(this + 1), text_size}; }
+};
+
+static_assert(sizeof(FilterNode) == 48);
+
+struct alignas(16) TrieNode {
+    HashHook<TrieNode> hash;  // by (parent, level text); `+` too
+    Ptr32<TrieNode> parent;   // null: the root, which is in no hash
+    Ptr32<TrieNode> plus;
+    Ptr32<FilterNode> ends;       // the filter whose last level this is
+    Ptr32<FilterNode> hash_ends;  // the filter that goes on with `#`
+    uint32_t number = 0;
+    uint32_t children = 0;  // `plus` counted
+    uint16_t text_size = 0;
+
+    uint8_t* text() { return reinterpret_cast<uint8_t*>(this + 1); }
+
+    Bytes level() const { return {reinterpret_cast<const uint8_t*>(this + 1), text_size}; }
+
+    bool empty() const { return children == 0 && !ends && !hash_ends; }
+};
+
+// A place in a set, to go on from later.  The node must be pinned between calls.
+struct SetCursor {
+    SubscriberChunk* chunk = nullptr;
+    uint32_t slot = 0;
+    uint16_t clock = 0;  // the node's when this cursor started
+    bool started = false;
+    bool done = false;
+};
+
+class SubscriptionIndex {
+  public:
+    // Deepest wildcard filter, in levels; bounds the stack of a match.
+    static constexpr uint32_t kLevelsMax = 1024;
+
+    SubscriptionIndex(Arena& arena, const HashKey& key);
+    ~SubscriptionIndex();
+    SubscriptionIndex(const SubscriptionIndex&) = delete;
+    SubscriptionIndex& operator=(const SubscriptionIndex&) = delete;
+
+    struct Added {
+        Subscription* subscription = nullptr;
+        bool existed = false;  // the same subscriber had this filter: options were replaced
+    };
+
+    // `filter` is valid (topic_filter_valid) and at most 65535 bytes; `options` are suboption bits.
+    // Errors: kNoMemory; kTopicFilterInvalid (wildcards and more than kLevelsMax levels).  Nothing
+    // has changed then.  Subscribing again replaces options and identifier and cannot fail.
+    Result<Added> subscribe(Subscriber& subscriber,
+                            Bytes filter,
+                            uint8_t options,
+                            uint32_t identifier = 0);
+
+    // False if there was none.
+    bool unsubscribe(Subscriber& subscriber, Bytes filter);
+
+    // Never fails and never allocates.  O(1), and O(levels) for the last subscriber of a wildcard
+    // filter.
+    void remove(Subscription& subscription);
+
+    // The options byte that visit shows.
+    static void set_options(Subscription& subscription, uint8_t options);
+
+    Subscription* find(const Subscriber& subscriber, Bytes filter) const;
+
+    // The filters with at least one subscriber that match the topic `name`.  Fills `out` as far as
+    // it reaches and returns how many there are in all.  Allocates nothing.  O(name) and one step
+    // per trie node visited.
+    uint32_t match(Bytes name, std::span<FilterNode*> out);
+
+    // Trie nodes and hash chains looked at by the last match: what it cost, in units.
+    uint32_t last_steps() const { return last_steps_; }
+
+    // A pinned node stays, and its slots keep their places, until it is unpinned as often.  The
+    // last unpin frees what emptied meanwhile: one release per 64 slots that were left.
+    void pin(FilterNode& filter);
+    void unpin(FilterNode& filter);
+
+    // Calls visit(SubscriberSlot&) for up to `limit` slots in use, going on from `cursor`; returns
+    // how many.  cursor.done when the set is through.  visit must not change the set.  A cursor
+    // that is through within one call needs no pin.
+    template <class Visit>
+    static uint32_t visit(FilterNode& filter, SetCursor& cursor, uint32_t limit, Visit&& visit);
+
+    uint64_t subscriptions() const { return subscriptions_.size(); }
+
+    uint64_t filters() const { return filters_.size(); }
+
+    uint64_t wildcard_filters() const { return wildcard_filters_; }
+
+    uint64_t trie_nodes() const { return edges_.size(); }
+
+    uint64_t cache_hits() const { return cache_hits_; }
+
+    // For a listing that goes on later: visits the filters of one hash bucket.
+    template <class Visit>
+    bool visit_filters(uint64_t& cursor, Visit visit) const {
+        return filters_.visit_bucket(cursor, visit);
+    }
+
+  private:
+    struct CacheEntry;
+    struct Found;
+
+    uint32_t text_hash(Bytes text) const { return static_cast<uint32_t>(siphash(key_, text)); }
+
+    FilterNode* find_filter(Bytes text, uint32_t hash) const;
+    Subscription* find_relation(const Subscriber& subscriber, const FilterNode& filter) const;
+    uint32_t relation_hash(const Subscriber& subscriber, const FilterNode& filter) const;
+
+    // Filters and the trie.
+    FilterNode* make_filter(Bytes text, uint32_t hash);
+    void drop_filter(FilterNode& filter);
+    void free_filter(FilterNode& filter);
+    bool hang(FilterNode& filter);
+    void unhang(FilterNode& filter);
+    TrieNode* make_trie_node(TrieNode* parent, Bytes level);
+    TrieNode* add_child(TrieNode& parent, Bytes level, uint64_t level_hash);
+    TrieNode* find_child(const TrieNode& parent, Bytes level, uint64_t level_hash) const;
+    void prune(TrieNode* node);
+    void walk(Bytes name, Found& found);
+
+    // Sets (subscriber_set.cc).
+    bool place(Subscription& subscription);
+    void vacate(Subscription& subscription);
+    SubscriberChunk* chunk_with_room(FilterNode& filter);
+    SubscriberChunk* make_chunk(uint32_t room);
+    SubscriberChunk* append_chunk(FilterNode& filter);
+    SubscriberChunk* regrow_chunk(FilterNode& filter);
+    void free_chunk(FilterNode& filter, SubscriberChunk& chunk);
+    static SubscriberSlot& slot_of(Subscription& subscription);
+    static uint64_t visible(FilterNode& filter, const SetCursor& cursor, SubscriberChunk& chunk);
+
+    Arena& arena_;
+    HashKey key_;
+    HashIndex<FilterNode, &FilterNode::hash> filters_;
+    HashIndex<Subscription, &Subscription::hash> subscriptions_;
+    HashIndex<TrieNode, &TrieNode::hash> edges_;
+    TrieNode* root_ = nullptr;       // while there are wildcard filters
+    CacheEntry* cache_ = nullptr;    // null if the arena refused it
+    FilterNode* orphans_ = nullptr;  // without subscribers, but pinned; chained by hash.next
+    uint64_t generation_ = 1;        // of the set of filters, for the cache
+    uint32_t next_filter_number_ = 1;
+    uint32_t next_trie_number_ = 1;
+    uint32_t last_steps_ = 0;
+    uint64_t wildcard_filters_ = 0;
+    uint64_t cache_hits_ = 0;
+};
+
+template <class Visit>
+uint32_t SubscriptionIndex::visit(FilterNode& filter,
+                                  SetCursor& cursor,
+                                  uint32_t limit,
+                                  Visit&& visit) {
+    if (cursor.done || limit == 0) return 0;
+    uint32_t visited = 0;
+    if (!cursor.started) {
+        cursor.started = true;
+        filter.clock = static_cast<uint16_t>((filter.clock + 1) & ~1);
+        cursor.clock = filter.clock;
+        cursor.chunk = filter.first.get();
+        if (filter.only.subscriber) {
+            visit(filter.only);
+            visited = 1;
+        }
+    }
+    for (SubscriberChunk* chunk = cursor.chunk; chunk != nullptr; chunk = chunk->next.get()) {
+        SubscriberSlot* slots = chunk->slots();
+        uint64_t left = chunk->fresh == 0 ? chunk->used : visible(filter, cursor, *chunk);
+        left &= ~uint64_t{0} << cursor.slot;
+        for (; left != 0; left &= left - 1) {
+            const auto slot = static_cast<uint32_t>(__builtin_ctzll(left));
+            if (visited == limit) {
+                cursor.chunk = chunk;
+                cursor.slot = slot;
+                return visited;
+            }
+            visit(slots[slot]);
+            ++visited;
+        }
+        cursor.slot = 0;
+    }
+    cursor.chunk = nullptr;
+    cursor.done = true;
+    return visited;
+}
+
+}  // namespace mqttd

@@ -1,0 +1,166 @@
+"""`$SYS`: mosquitto's names and formats, there from the first moment, and out of everybody's way."""
+
+import re
+import time
+import unittest
+
+from support import Broker, run
+from wire import Client
+
+NUMBER, LOAD = r"\d+", r"\d+\.\d\d"
+
+# name below $SYS/broker -> what the whole payload looks like (spec/sys-topics.md, section 1)
+NAMES = {
+    "version": r"mqttd \S.*|mosquitto version \S.*|mqttd version \S.*",
+    "uptime": r"\d+ seconds",
+    "clients/total": NUMBER,
+    "clients/maximum": NUMBER,
+    "clients/connected": NUMBER,
+    "clients/active": NUMBER,
+    "clients/disconnected": NUMBER,
+    "clients/inactive": NUMBER,
+    "clients/expired": NUMBER,
+    "connections/socket/count": NUMBER,
+    "store/messages/count": NUMBER,
+    "messages/stored": NUMBER,
+    "store/messages/bytes": NUMBER,
+    "subscriptions/count": NUMBER,
+    "shared_subscriptions/count": NUMBER,
+    "retained messages/count": NUMBER,
+    "heap/current": NUMBER,
+    "heap/maximum": NUMBER,
+    "messages/received": NUMBER,
+    "messages/sent": NUMBER,
+    "bytes/received": NUMBER,
+    "bytes/sent": NUMBER,
+    "publish/messages/received": NUMBER,
+    "publish/messages/sent": NUMBER,
+    "publish/messages/dropped": NUMBER,
+    "publish/bytes/received": NUMBER,
+    "publish/bytes/sent": NUMBER,
+    "packet/out/count": NUMBER,
+    "packet/out/bytes": NUMBER,
+    **{
+        f"load/{what}/{way}/{minutes}min": LOAD
+        for what in ("messages", "publish", "bytes")
+        for way in ("received", "sent")
+        for minutes in (1, 5, 15)
+    },
+    **{
+        f"load/{what}/{minutes}min": LOAD
+        for what in ("publish/dropped", "sockets", "connections")
+        for minutes in (1, 5, 15)
+    },
+}
+
+# One of ours for each of: loop, io, pool.
+OURS = ("loop/turns", "io/read/calls", "io/writev/calls", "pool/bytes")
+
+
+class SysTopics(unittest.TestCase):
+    def test_every_name_is_there_right_after_the_start(self):
+        """The first client, connected before a second has passed, gets them all, in mosquitto's formats."""
+        with Broker({"sys_interval": 10}) as broker:
+            started = time.monotonic()
+            values = broker.sys_values()
+            self.assertLess(time.monotonic() - started, 1.0)
+            for name, pattern in NAMES.items():
+                with self.subTest(name=name):
+                    text = values.get("$SYS/broker/" + name)
+                    self.assertIsNotNone(text, "missing")
+                    self.assertRegex(text, rf"\A(?:{pattern})\Z")
+            for name in OURS:
+                with self.subTest(name=name):
+                    self.assertRegex(values.get("$SYS/broker/" + name, "missing"), r"\A\d+\Z")
+            for topic, text in values.items():
+                with self.subTest(topic=topic):
+                    self.assertNotEqual(text, "")
+
+    def test_aliases_say_the_same(self):
+        """`clients/active`, `clients/inactive` and `messages/stored` follow their newer names."""
+        with Broker({"sys_interval": 1}) as broker:
+            time.sleep(1.2)
+            values = broker.sys_values()
+            for old, new in (
+                ("clients/active", "clients/connected"),
+                ("clients/inactive", "clients/disconnected"),
+                ("messages/stored", "store/messages/count"),
+            ):
+                self.assertEqual(values["$SYS/broker/" + old], values["$SYS/broker/" + new])
+
+    def test_mosquitto_sub_shows_them(self):
+        """The command line people use to look at a broker."""
+        with Broker() as broker:
+            result = run("mosquitto_sub", "-p", str(broker.port), "-v", "-t", "$SYS/#", "-W", "1")
+            lines = result.stdout.splitlines()
+            self.assertTrue(any(re.match(r"\$SYS/broker/uptime \d+ seconds\Z", line) for line in lines), lines)
+            self.assertGreater(len(lines), len(NAMES) - 5)
+
+    def test_wildcards_do_not_see_them(self):
+        """`#`, `+/#` and `+/broker/uptime` match nothing below `$SYS`, neither retained nor live."""
+        with Broker({"sys_interval": 1}) as broker, Client(broker.address) as client:
+            client.subscribe([("#", 0), ("+/#", 0), ("+/broker/uptime", 0)])
+            deadline = time.monotonic() + 2.2
+            seen = []
+            while time.monotonic() < deadline:
+                seen += client.drain()
+                time.sleep(0.05)
+            self.assertEqual([message.topic for message in seen], [])
+
+    def test_values_follow_what_happens(self):
+        """Clients, subscriptions, retained messages and publishes are counted within an interval."""
+        with Broker({"sys_interval": 1}) as broker:
+            clients = [Client(broker.address) for _ in range(5)]
+            durable = Client(broker.address, "stays", clean=False)
+            for number, client in enumerate(clients):
+                client.subscribe(f"count/{number}")
+                client.publish(f"kept/{number}", b"12345", 1, retain=True)
+            durable.disconnect()
+            # The client that looks is counted too.
+            self.assertEqual(broker.wait_sys("clients/disconnected", 1), 1)
+            values = {}
+            deadline = time.monotonic() + 4
+            while time.monotonic() < deadline:
+                values = {k[len("$SYS/broker/") :]: v for k, v in broker.sys_values().items()}
+                if values.get("publish/messages/received") == "5":
+                    break
+                time.sleep(0.3)
+            self.assertEqual(values["publish/messages/received"], "5")
+            self.assertEqual(values["publish/bytes/received"], "25")
+            self.assertGreaterEqual(int(values["retained messages/count"]), 5)
+            self.assertGreaterEqual(int(values["subscriptions/count"]), 5)
+            self.assertGreaterEqual(int(values["clients/connected"]), 5)
+            self.assertGreaterEqual(int(values["clients/maximum"]), 6)
+
+    def test_only_changed_values_are_sent_each_interval(self):
+        """A subscriber sees `uptime` every second, and a value that stands still only once."""
+        with Broker({"sys_interval": 1}) as broker, Client(broker.address) as client:
+            client.subscribe([("$SYS/broker/uptime", 0), ("$SYS/broker/version", 0)])
+            client.settle()
+            uptimes = [client.message(timeout=3) for _ in range(3)]
+            self.assertEqual({m.topic for m in uptimes}, {"$SYS/broker/uptime"})
+            self.assertFalse(any(m.retain for m in uptimes))
+            seconds = [int(m.payload.split()[0]) for m in uptimes]
+            self.assertEqual(seconds, sorted(set(seconds)))
+            self.assertLessEqual(seconds[2] - seconds[0], 3)
+
+    def test_interval_0_means_none(self):
+        """sys_interval 0: not a single topic below `$SYS`."""
+        with Broker({"sys_interval": 0}) as broker:
+            self.assertEqual(broker.sys_values(), {})
+
+    def test_a_client_cannot_publish_there(self):
+        """What a client publishes below `$SYS` reaches nobody and is not kept."""
+        with Broker() as broker, Client(broker.address) as watcher, Client(broker.address) as forger:
+            watcher.subscribe("$SYS/broker/uptime")
+            watcher.settle()
+            try:
+                forger.publish("$SYS/broker/uptime", b"forged", 1, retain=True)
+            except (AssertionError, OSError):
+                pass  # closing the forger is an answer too
+            self.assertNotIn(b"forged", [m.payload for m in watcher.drain()])
+            self.assertNotEqual(broker.sys("uptime"), "forged")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,91 @@
+#include "config/conf_writer.h"
+
+#include "config/table.h"
+#include "config_fixture.h"
+
+#include <catch2/catch.hpp>
+#include <fstream>
+#include <sstream>
+#include <string>
+
+namespace mqttd {
+
+using config_test::parse;
+using config_test::parse_and_finish;
+using config_test::Parsed;
+
+namespace {
+
+// Tests run at the root of the checkout.
+std::string read_file(const std::string& path) {
+    std::ifstream file(path, std::ios::binary);
+    REQUIRE(file.good());
+    std::ostringstream text;
+    text << file.rdbuf();
+    return text.str();
+}
+
+}  // namespace
+
+TEST_CASE("conf/mqttd.conf is what the table says", "[config]") {
+    // After a change of the table: ./mqttd --print-config > conf/mqttd.conf
+    CHECK(read_file("conf/mqttd.conf") == write_default_config());
+}
+
+TEST_CASE("the shipped default file changes nothing", "[config]") {
+    // Every line of it is a comment.
+    const Parsed parsed = parse(write_default_config());
+    INFO(parsed.text());
+    CHECK(parsed.problems.empty());
+    CHECK(parsed.config == Config{});
+}
+
+TEST_CASE("switching on every shown default changes nothing either", "[config]") {
+    // `#key value` lines are real; stand-ins such as `# user NAME` keep their blank.
+    std::istringstream lines(write_default_config());
+    std::string text = "listener 1883\n";
+    size_t switched_on = 0;
+    for (std::string line; std::getline(lines, line);) {
+        const bool is_key = line.size() > 1 && line[0] == '#' && line[1] >= 'a' && line[1] <= 'z';
+        if (is_key && !line.starts_with("#port ")) {
+            text += line.substr(1) + '\n';
+            ++switched_on;
+        }
+    }
+    const Parsed parsed = parse(text);
+    INFO(parsed.text());
+    CHECK(switched_on > 40);
+    CHECK(parsed.problems.empty());
+    Config expected;
+    expected.listeners.resize(1);
+    expected.listeners[0].line = 1;
+    CHECK(parsed.config == expected);
+}
+
+TEST_CASE("the written file shows every key and fits the page", "[config]") {
+    // It is the manual: what is not there does not exist.
+    const std::string text = write_default_config();
+    for (const ConfigKey& row : config_keys()) {
+        INFO(row.name);
+        CHECK(text.find(row.name) != std::string::npos);
+    }
+    std::istringstream lines(text);
+    for (std::string line; std::getline(lines, line);) {
+        INFO(line);
+        CHECK(line.size() <= 100);
+    }
+}
+
+TEST_CASE("conf/minimal.conf opens one listener to everybody", "[config]") {
+    // As it says in its comments.
+    const Parsed parsed = parse_and_finish(read_file("conf/minimal.conf"));
+    INFO(parsed.text());
+    CHECK(parsed.problems.empty());
+    CHECK(parsed.config.allow_anonymous);
+    CHECK_FALSE(parsed.config.local_only);
+    REQUIRE(parsed.config.listeners.size() == 1);
+    CHECK(parsed.config.listeners[0].port == 1883);
+    CHECK(parsed.config.listeners[0].host.empty());
+}
+
+}  // namespace mqttd
