@@ -56,7 +56,7 @@ struct BrokerOptions {
 
     bool retain_available = true;
     uint64_t retain_max_messages = 0;  // 0 = none
-    uint32_t retain_max_payload = 0;   // bytes, 0 = none
+    uint32_t retain_max_payload = 0;   // bytes; this long or longer is not kept; 0 = none
     uint32_t retain_max_age_s = 0;     // 0 = for ever
 
     uint32_t max_keepalive_s = 0;      // 0 = any

@@ -8,6 +8,7 @@ broker's process, so it does not depend on what else the machine does; wall time
 import os
 import select
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -42,9 +43,20 @@ def in_own_namespace():
         inside = ["ip", "netns", "exec", NAMESPACE]
         subprocess.run([*inside, "ip", "link", "set", "lo", "up"], check=True)
         environment = dict(os.environ, MQTTD_MEASURE_INSIDE="1")
-        return subprocess.run([*inside, sys.executable, *sys.argv], env=environment, check=False).returncode
+        child = subprocess.Popen([*inside, sys.executable, *sys.argv], env=environment)
+        try:
+            return child.wait()
+        finally:
+            if child.poll() is None:
+                child.terminate()  # it ends what it started, see ends_cleanly
+                child.wait(30)
     finally:
         subprocess.run(["ip", "netns", "delete", NAMESPACE], check=False)
+
+
+def ends_cleanly():
+    """SIGTERM unwinds the `with` blocks, so that brokers and load generators end too."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 
 
 def pinned(core):

@@ -196,11 +196,7 @@ void Core::enqueue(Session& session, Message& message, uint8_t qos, bool retain,
         drop(&session, Drop::kQueueFull, 1);
         return;
     }
-    QueueEntry entry;
-    entry.message = &message;
-    entry.qos = qos;
-    entry.retain = retain;
-    if (!outflow->queue.push(arena_, entry)) {
+    if (!outflow->queue.push(arena_, {&message, qos, retain})) {
         drop(&session, Drop::kMemory, 1);
         return;
     }

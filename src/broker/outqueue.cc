@@ -4,7 +4,7 @@
 
 namespace mqttd {
 
-bool OutQueue::push(Arena& arena, const QueueEntry& entry) {
+bool OutQueue::push(Arena& arena, const Waiting& waiting) {
     if (!last_ || last_->end == last_->room) {
         const uint32_t bytes = size_ < 6 ? 64 : size_ < 64 ? 256 : 1024;
         void* memory = arena.allocate(bytes);
@@ -18,16 +18,20 @@ bool OutQueue::push(Arena& arena, const QueueEntry& entry) {
         }
         last_ = chunk;
     }
-    new (&last_->entries()[last_->end++]) QueueEntry(entry);
+    auto* entry = new (&last_->entries()[last_->end++]) QueueEntry;
+    entry->message = waiting.message;
+    entry->qos = waiting.qos;
+    entry->retain = waiting.retain;
     ++size_;
-    qos0_ += entry.qos == 0;
-    bytes_ += entry.message->payload_size();
+    qos0_ += waiting.qos == 0;
+    bytes_ += waiting.message->payload_size();
     return true;
 }
 
-QueueEntry OutQueue::pop(Arena& arena) {
+Waiting OutQueue::pop(Arena& arena) {
     MQTTD_ASSERT(size_ > 0);
-    const QueueEntry entry = first_->entries()[first_->begin++];
+    const QueueEntry& entry = first_->entries()[first_->begin++];
+    const Waiting waiting{entry.message.get(), entry.qos, entry.retain};
     if (first_->begin == first_->end) {
         QueueChunk* chunk = first_.get();
         first_ = chunk->next;
@@ -35,9 +39,9 @@ QueueEntry OutQueue::pop(Arena& arena) {
         arena.release(chunk);
     }
     --size_;
-    qos0_ -= entry.qos == 0;
-    bytes_ -= entry.message->payload_size();
-    return entry;
+    qos0_ -= waiting.qos == 0;
+    bytes_ -= waiting.message->payload_size();
+    return waiting;
 }
 
 }  // namespace mqttd

@@ -17,9 +17,16 @@ namespace mqttd {
 
 struct QueueEntry {
     Ptr32<Message> message;
+    uint8_t qos = 0;
+    bool retain = false;
+    uint16_t spare = 0;
+};
+
+// An entry outside the arena, where a Ptr32 cannot be.
+struct Waiting {
+    Message* message = nullptr;
     uint8_t qos = 0;      // of the delivery
     bool retain = false;  // as the receiver sees it
-    uint16_t spare = 0;
 };
 
 struct alignas(16) QueueChunk {
@@ -43,13 +50,13 @@ class OutQueue {
 
     uint64_t bytes() const { return bytes_; }  // payload
 
-    QueueEntry& front() { return first_->entries()[first_->begin]; }
+    const QueueEntry& front() { return first_->entries()[first_->begin]; }
 
-    // Takes over one hold on entry.message.  False if the arena refused.
-    bool push(Arena& arena, const QueueEntry& entry);
+    // Takes over one hold on the message.  False if the arena refused.
+    bool push(Arena& arena, const Waiting& waiting);
 
     // The caller takes over the hold.
-    QueueEntry pop(Arena& arena);
+    Waiting pop(Arena& arena);
 
   private:
     Ptr32<QueueChunk> first_;

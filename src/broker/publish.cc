@@ -51,7 +51,7 @@ void Core::retain(Publication& publication) {
         replaced = retained_.clear(publication.topic);
     } else {
         const bool too_large = options_.retain_max_payload != 0 && !publication.system &&
-                               message.payload_size() > options_.retain_max_payload;
+                               message.payload_size() >= options_.retain_max_payload;
         const bool too_many = options_.retain_max_messages != 0 && !publication.system &&
                               old == nullptr &&
                               retained_.messages() >= options_.retain_max_messages;

@@ -25,7 +25,7 @@ void Core::pump(Session& session) {
         resend_some(session, slice);
         const bool resent = outflow->resend == outflow->resend_end;
         while (resent && slice > 0 && may_append() && next_may_go()) {
-            const QueueEntry entry = queue.pop(arena_);
+            const Waiting entry = queue.pop(arena_);
             Message& message = *entry.message;
             --stats_.queued;
             stats_.queued_bytes -= message.payload_size();

@@ -116,7 +116,7 @@ bool Core::tear_down(Session& session) {
         OutQueue& queue = outflow->queue;
         while (!queue.empty()) {
             if (units_ <= 0) return false;
-            const QueueEntry entry = queue.pop(arena_);
+            const Waiting entry = queue.pop(arena_);
             --stats_.queued;
             stats_.queued_bytes -= entry.message->payload_size();
             messages_.drop(*entry.message);

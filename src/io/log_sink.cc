@@ -97,7 +97,7 @@ void LogSink::restart_streams() {
     for (const Place place : {kStdout, kStderr}) {
         Target& target = targets_[place];
         if (target.kind == Kind::kNone) continue;
-        if (target.kind == Kind::kOpened && target.fd >= 0) close(target.fd);
+        if (target.kind != Kind::kBorrowed && target.fd >= 0) close(target.fd);
         open_stream(place, place == kStdout ? STDOUT_FILENO : STDERR_FILENO);
     }
 }

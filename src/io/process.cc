@@ -12,6 +12,7 @@
 #include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -53,6 +54,14 @@ bool is_file_or_pipe(int fd) {
 
 bool is_process_one() {
     return getpid() == 1;
+}
+
+void close_inherited_files() {
+    constexpr unsigned kFirst = 3;
+    if (syscall(SYS_close_range, kFirst, ~0u, 0) == 0) return;
+    // A kernel before 5.9.  Whoever leaves files open leaves them low.
+    for (unsigned fd = kFirst; fd < 1024; ++fd)
+        close(static_cast<int>(fd));
 }
 
 bool is_root() {

@@ -40,6 +40,10 @@ class Daemon {
 
 bool is_process_one();
 
+// Closes what the caller left open besides standard input, output and error, so that a process in
+// the background keeps nobody's pipe or file.  Before anything of ours is open.
+void close_inherited_files();
+
 // A file that holds our process number while we run.
 class PidFile {
   public:

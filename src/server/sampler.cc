@@ -5,12 +5,8 @@
 
 namespace mqttd {
 
-Sampler::Sampler(Net& net, const LogSink& log_sink, uint64_t files_limit, uint64_t files_other)
-    : net_(net),
-      log_sink_(log_sink),
-      files_limit_(files_limit),
-      files_other_(files_other),
-      turn_times_(monotonic_us()) {}
+Sampler::Sampler(Net& net, const LogSink& log_sink)
+    : net_(net), log_sink_(log_sink), turn_times_(monotonic_us()) {}
 
 void Sampler::sample(HostStats& out) {
     out = net_.stats();

@@ -17,8 +17,13 @@ namespace mqttd {
 
 class Sampler final : public Host {
   public:
-    // `files_other`: descriptors open for other things than connections.
-    Sampler(Net& net, const LogSink& log_sink, uint64_t files_limit, uint64_t files_other);
+    Sampler(Net& net, const LogSink& log_sink);
+
+    // RLIMIT_NOFILE, and the descriptors open for other things than connections.
+    void set_files(uint64_t limit, uint64_t other) {
+        files_limit_ = limit;
+        files_other_ = other;
+    }
 
     void add_turn(uint64_t turn_us) { turn_times_.add(turn_us); }
 
@@ -27,8 +32,8 @@ class Sampler final : public Host {
   private:
     Net& net_;
     const LogSink& log_sink_;
-    uint64_t files_limit_;
-    uint64_t files_other_;
+    uint64_t files_limit_ = 0;
+    uint64_t files_other_ = 0;
     TurnTimes turn_times_;
 };
 

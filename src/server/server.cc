@@ -30,9 +30,10 @@ void Server::turn() {
     take_signals();
     net.serve_ready();
     broker.tick();
-    go_on_stopping();
+    close_links();
     net.flush();
     net.reap();
+    if (all_is_said()) state_ = State::kOver;
     log_sink.flush();
     sampler.add_turn(monotonic_us() - began_us);
 }
@@ -86,13 +87,15 @@ void Server::on_stop_signal() {
 }
 
 // Links are told in slices, over turns; then their last bytes leave.
-void Server::go_on_stopping() {
+void Server::close_links() {
     if (state_ == State::kClosingLinks && parts_.broker.shut_down() &&
         parts_.net.close_all(Error::kShuttingDown)) {
         state_ = State::kDraining;
     }
-    const bool all_left = state_ == State::kDraining && parts_.net.connections() == 0;
-    if (all_left || now_ >= stop_at_) state_ = State::kOver;
+}
+
+bool Server::all_is_said() const {
+    return (state_ == State::kDraining && parts_.net.connections() == 0) || now_ >= stop_at_;
 }
 
 void Server::reopen_log() {
@@ -113,11 +116,11 @@ void Server::check_configuration() {
         log.write(LogKind::kError, "%s", line.c_str());
     for (const std::string& line : loaded.warnings)
         log.write(LogKind::kWarning, "%s", line.c_str());
-    log.write(
-        LogKind::kNotice,
-        "Logs reopened. The configuration file %s; changing it while running is not built yet, "
-        "so nothing else changes.",
-        loaded.ok ? "is fine" : "has errors");
+    log.write(LogKind::kNotice,
+              "Told to reload: %s. Changing it while running is not built yet, so nothing changes.",
+              !loaded.ok                           ? "the configuration file has errors"
+              : parts_.options.config_file.empty() ? "there is no configuration file"
+                                                   : "the configuration file is fine");
 }
 
 }  // namespace mqttd

@@ -53,7 +53,8 @@ class Server {
     void on_stop_signal();
     void check_configuration();
     void reopen_log();
-    void go_on_stopping();
+    void close_links();
+    bool all_is_said() const;
 
     Parts parts_;
     State state_ = State::kServing;

@@ -17,6 +17,7 @@
 #include "server/settings.h"
 
 #include <algorithm>
+#include <cstring>
 #include <optional>
 
 namespace mqttd {
@@ -42,6 +43,9 @@ class Startup {
     bool open_log();
     bool reserve_arena();
     void report_machine(const MachineLimits& machine);
+    bool make_hash_key(BrokerOptions& options);
+    bool open_net(Net& net);
+    int watch_signals(Net& net);
     bool listen_all(Net& net);
     bool listen_at(Net& net, const ListenerConfig& listener, uint16_t index, const BindAddress* at);
     bool go_background();
@@ -61,55 +65,69 @@ class Startup {
 };
 
 int Startup::run() {
+    if (options_.daemon) close_inherited_files();
     if (!open_log() || !reserve_arena()) return kNoStart;
 
     MachineLimits machine;
     machine.files = raise_file_limit(std::min(kFilesMost, region_.bytes / kArenaBytesPerFile));
-    Arena arena(region_.base, region_.bytes);
-    Dirty dirty;
-    Net net(arena, dirty, log_, net_options(config_, machine.files));
-    const Error opened = net.open();
-    if (opened != Error::kNone) {
-        fail(std::string("Unable to open the event loop: ") + net.detail() + ".");
-        return kNoStart;
-    }
-    if (!listen_all(net)) return kNoStart;
-    if (!go_background() || !write_pid_file() || !give_up_root()) return kNoStart;
-
-    const Result<int> signals = open_signals();
-    if (!signals.ok() || net.watch(*signals, Server::kSignalsId) != Error::kNone) {
-        fail("Unable to receive signals.");
-        return kNoStart;
-    }
     BrokerOptions broker_options = options_to_broker(config_);
-    uint8_t key[sizeof broker_options.hash_key];
-    if (random_bytes(key) != Error::kNone) {
-        fail("Unable to get random bytes from the kernel.");
-        return kNoStart;
-    }
-    std::memcpy(broker_options.hash_key, key, sizeof key);
     const std::vector<uint32_t> timeouts = connect_timeouts_s(config_);
     broker_options.listener_connect_timeout_s = timeouts.data();
     broker_options.listener_count = static_cast<uint32_t>(timeouts.size());
+    if (!make_hash_key(broker_options)) return kNoStart;
 
-    machine.files_other = files_open() + kFilesSpare;
-    report_machine(machine);
-    Sampler sampler(net, log_sink_, machine.files, machine.files_other - kFilesSpare);
+    Arena arena(region_.base, region_.bytes);
+    Dirty dirty;
+    Net net(arena, dirty, log_, net_options(config_, machine.files));
+    Sampler sampler(net, log_sink_);
     Broker broker(arena, net, sampler, dirty, log_, broker_options, boot_ms());
     net.bind(broker);
+    if (!open_net(net)) return kNoStart;
+    if (!go_background() || !write_pid_file() || !give_up_root()) return kNoStart;
+    const int signals = watch_signals(net);
+    if (signals < 0) return kNoStart;
+
+    const uint64_t files_now = files_open();
+    machine.files_other = files_now + kFilesSpare;
+    report_machine(machine);
+    sampler.set_files(machine.files, files_now);
     broker.begin_turn(boot_ms(), wall_s());
     broker.publish_sys();
 
     log_.write(LogKind::kInformation, "mqttd version %s running", kVersion);
     log_sink_.flush();
     daemon_.running();
-    log_sink_.restart_streams();
+    if (options_.daemon) log_sink_.restart_streams();
 
-    Server({net, broker, sampler, log_sink_, log_, options_, *signals}).run();
+    Server({net, broker, sampler, log_sink_, log_, options_, signals}).run();
 
     pid_file_.remove();
     log_sink_.flush();
     return kFine;
+}
+
+bool Startup::make_hash_key(BrokerOptions& options) {
+    uint8_t key[sizeof options.hash_key];
+    if (random_bytes(key) != Error::kNone) {
+        return fail("Unable to get random bytes from the kernel.");
+    }
+    std::memcpy(options.hash_key, key, sizeof key);
+    return true;
+}
+
+bool Startup::open_net(Net& net) {
+    if (net.open() != Error::kNone) {
+        return fail(std::string("Unable to open the event loop: ") + net.detail() + ".");
+    }
+    return listen_all(net);
+}
+
+// The descriptor, or -1.
+int Startup::watch_signals(Net& net) {
+    const Result<int> signals = open_signals();
+    if (signals.ok() && net.watch(*signals, Server::kSignalsId) == Error::kNone) return *signals;
+    fail("Unable to receive signals.");
+    return -1;
 }
 
 // What the operator must read, wherever the log goes.

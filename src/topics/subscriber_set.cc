@@ -79,7 +79,7 @@ SubscriberSlot& SubscriptionIndex::slot_of(Subscription& subscription) {
 // Gives the subscription a slot; false if the arena refused a chunk for it.
 bool SubscriptionIndex::place(Subscription& subscription) {
     FilterNode& filter = *subscription.filter;
-    if (filter.only.subscriber) {
+    if (filter.only.subscriber || filter.pins > 0) {
         SubscriberChunk* chunk = chunk_with_room(filter);
         if (chunk == nullptr) return false;
         const auto slot = static_cast<uint32_t>(__builtin_ctzll(~chunk->used));

@@ -145,6 +145,7 @@ Result<SubscriptionIndex::Added> SubscriptionIndex::subscribe(Subscriber& subscr
         arena_.destroy(subscription);
         return Error::kNoMemory;
     }
+    subscription->joined = joins_++;
     ++node->count;
     ++subscriber.subscriptions;
     subscription->next = subscriber.first_subscription;

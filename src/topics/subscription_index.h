@@ -23,10 +23,11 @@
 // A fan-out that is done in slices pins the node and keeps its place in a SetCursor. The rule: **a
 // cursor sees exactly the subscriptions that were there when it started and still are, each once.**
 //   - While the node is pinned no slot moves and no chunk is freed (empty ones wait for the unpin).
-//   - Who joins a pinned set may take any free slot, also one ahead of a cursor: the slot's `fresh`
-//     bit and its `since` hide it from the cursors that started before. The time scale is the
-//     node's clock: odd once somebody joined, made even by the next cursor that starts. `only`
-//     needs no such mark, since cursors look at it in the call in which they start.
+//   - Who joins a pinned set may take any free slot of a chunk, also one ahead of a cursor: the
+//   slot's
+//     `fresh` bit and its `since` hide it from the cursors that started before. The time scale is
+//     the node's clock: odd once somebody joined, made even by the next cursor that starts. `only`
+//     has no such mark and is not given away while the node is pinned.
 //   - A filter whose last subscriber left is out of the index at once; if it is pinned, its memory
 //     goes with the last pin. Who subscribes to it meanwhile gets a new node.
 //
@@ -94,9 +95,10 @@ struct alignas(16) Subscription {
     uint8_t options = 0;
     uint16_t spare = 0;
     uint32_t identifier = 0;  // 5.0, 0 = none
+    uint64_t joined = 0;      // index of this subscription among all ever made, see joins()
 };
 
-static_assert(sizeof(Subscription) <= 48);
+static_assert(sizeof(Subscription) == 48);
 
 struct alignas(16) SubscriberChunk {
     static constexpr uint32_t kSlotsMax = 64;
@@ -158,6 +160,7 @@ struct SetCursor {
     uint32_t slot = 0;
     uint16_t clock = 0;  // the node's when this cursor started
     bool started = false;
+    bool only_done = false;  // `only` has been looked at
     bool done = false;
 };
 
@@ -209,6 +212,10 @@ class SubscriptionIndex {
     void pin(FilterNode& filter);
     void unpin(FilterNode& filter);
 
+    // Fixes the moment from which newcomers are not seen; visit does so by itself if it was not
+    // done. For a fan-out over several filters, which comes to the later ones in a later turn.
+    static void begin(FilterNode& filter, SetCursor& cursor);
+
     // Calls visit(SubscriberSlot&) for up to `limit` slots in use, going on from `cursor`; returns
     // how many.  cursor.done when the set is through.  visit must not change the set.  A cursor
     // that is through within one call needs no pin.
@@ -216,6 +223,10 @@ class SubscriptionIndex {
     static uint32_t visit(FilterNode& filter, SetCursor& cursor, uint32_t limit, Visit&& visit);
 
     uint64_t subscriptions() const { return subscriptions_.size(); }
+
+    // Subscriptions ever made.  Who keeps this number can tell later whether a Subscription was
+    // there already (joined < number) or has come since.
+    uint64_t joins() const { return joins_; }
 
     uint64_t filters() const { return filters_.size(); }
 
@@ -273,6 +284,7 @@ class SubscriptionIndex {
     CacheEntry* cache_ = nullptr;    // null if the arena refused it
     FilterNode* orphans_ = nullptr;  // without subscribers, but pinned; chained by hash.next
     uint64_t generation_ = 1;        // of the set of filters, for the cache
+    uint64_t joins_ = 0;
     uint32_t next_filter_number_ = 1;
     uint32_t next_trie_number_ = 1;
     uint32_t last_steps_ = 0;
@@ -280,18 +292,23 @@ class SubscriptionIndex {
     uint64_t cache_hits_ = 0;
 };
 
+inline void SubscriptionIndex::begin(FilterNode& filter, SetCursor& cursor) {
+    cursor.started = true;
+    filter.clock = static_cast<uint16_t>((filter.clock + 1) & ~1);
+    cursor.clock = filter.clock;
+    cursor.chunk = filter.first.get();
+}
+
 template <class Visit>
 uint32_t SubscriptionIndex::visit(FilterNode& filter,
                                   SetCursor& cursor,
                                   uint32_t limit,
                                   Visit&& visit) {
     if (cursor.done || limit == 0) return 0;
+    if (!cursor.started) begin(filter, cursor);
     uint32_t visited = 0;
-    if (!cursor.started) {
-        cursor.started = true;
-        filter.clock = static_cast<uint16_t>((filter.clock + 1) & ~1);
-        cursor.clock = filter.clock;
-        cursor.chunk = filter.first.get();
+    if (!cursor.only_done) {
+        cursor.only_done = true;
         if (filter.only.subscriber) {
             visit(filter.only);
             visited = 1;

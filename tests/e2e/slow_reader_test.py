@@ -2,7 +2,7 @@
 
 import unittest
 
-from support import Broker
+from support import Broker, free_port
 from wire import Client, publish
 
 READERS = 50
@@ -13,9 +13,8 @@ OUTBOX = 64 << 10
 class SlowReader(unittest.TestCase):
     def flood(self, qos, count, payload_size, config):
         """Publishes `count` messages, paced by one reader; yields what each of the others got."""
-        broker = Broker({"sys_interval": 1, "outbox_bytes_max": OUTBOX, **config})
-        broker.listeners[0]["sndbuf"] = 32 << 10
-        broker.start()
+        listener = {"listener": f"{free_port()} 127.0.0.1", "sndbuf": 32 << 10}
+        broker = Broker({"sys_interval": 1, "outbox_bytes_max": OUTBOX, **config}, [listener]).start()
         self.addCleanup(broker.kill)
         readers = [Client(broker.address, f"reader-{number}") for number in range(READERS - 1)]
         stopped = Client(broker.address, "stopped", receive_buffer=8 << 10)

@@ -78,7 +78,7 @@ struct Box {
 std::string text_of(uint32_t size, char first) {
     std::string text(size, first);
     for (uint32_t i = 0; i < size; ++i)
-        text[i] = static_cast<char>(first + i % 26);
+        text[i] = static_cast<char>(first + static_cast<char>(i % 26));
     return text;
 }
 

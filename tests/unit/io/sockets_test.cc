@@ -1,0 +1,179 @@
+#include "io/sockets.h"
+
+#include <catch2/catch.hpp>
+#include <cstring>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+namespace mqttd {
+
+namespace {
+
+std::string test_path() {
+    return "/tmp/mqttd_sockets_test." + std::to_string(::getpid());
+}
+
+int connect_to(uint16_t port) {
+    const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in address = {};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(port);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    REQUIRE(::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0);
+    return fd;
+}
+
+int option(int fd, int level, int name) {
+    int value = -1;
+    socklen_t size = sizeof(value);
+    REQUIRE(::getsockopt(fd, level, name, &value, &size) == 0);
+    return value;
+}
+
+}  // namespace
+
+TEST_CASE("connections inherit the options of their listener", "[sockets]") {
+    // So that accepting one costs one system call.
+    Sockets sockets;
+    REQUIRE(sockets.open() == Error::kNone);
+    ListenOptions options;
+    options.address = "127.0.0.1";
+    options.port = 0;
+    options.user_timeout_ms = 12'345;
+    options.recbuf_bytes = 50'000;
+    options.sndbuf_bytes = 60'000;
+    Result<Sockets::Opened> opened = sockets.listen(options);
+    REQUIRE(opened.ok());
+    const int client = connect_to(opened->port);
+    Result<Sockets::Accepted> accepted = sockets.accept(opened->fd);
+    REQUIRE(accepted.ok());
+    const int fd = accepted->fd;
+    CHECK(option(fd, IPPROTO_TCP, TCP_NODELAY) == 1);
+    CHECK(option(fd, SOL_SOCKET, SO_OOBINLINE) == 1);
+    CHECK(option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT) == 12'345);
+    CHECK(option(fd, SOL_SOCKET, SO_RCVBUF) == 100'000);
+    CHECK(option(fd, SOL_SOCKET, SO_SNDBUF) == 120'000);
+    CHECK((::fcntl(fd, F_GETFL) & O_NONBLOCK) != 0);
+    CHECK((::fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0);
+    CHECK(sockets.accept(opened->fd).error() == Error::kWouldBlock);
+    ::close(client);
+    sockets.close(fd);
+    sockets.close(opened->fd);
+}
+
+TEST_CASE("an address in use is an error with its text", "[sockets]") {
+    Sockets sockets;
+    ListenOptions options;
+    options.address = "127.0.0.1";
+    options.port = 0;
+    Result<Sockets::Opened> first = sockets.listen(options);
+    REQUIRE(first.ok());
+    options.port = first->port;
+    CHECK(sockets.listen(options).error() == Error::kAddressInUse);
+    CHECK(std::string(sockets.detail()) == "bind: Address already in use");
+    sockets.close(first->fd);
+}
+
+TEST_CASE("only numeric addresses are listened on", "[sockets]") {
+    // Names would need a resolver, and the loop has none.
+    Sockets sockets;
+    ListenOptions options;
+    options.port = 0;
+    for (const char* text : {"localhost", "1.2.3", "::1::", "127.0.0.1 ", "no such thing at all"}) {
+        options.address = text;
+        CHECK(sockets.listen(options).error() == Error::kInvalid);
+    }
+    for (const char* text : {"127.0.0.1", "::1", "", "0.0.0.0", "::"}) {
+        options.address = text;
+        Result<Sockets::Opened> opened = sockets.listen(options);
+        REQUIRE(opened.ok());
+        CHECK(opened->port != 0);
+        sockets.close(opened->fd);
+    }
+}
+
+TEST_CASE("both wildcards can be listened on at one port", "[sockets]") {
+    // The IPv6 socket is IPv6 only, or it would collide with its sibling.
+    Sockets sockets;
+    ListenOptions options;
+    options.port = 0;
+    Result<Sockets::Opened> v4 = sockets.listen(options);
+    REQUIRE(v4.ok());
+    options.address = "::";
+    options.port = v4->port;
+    Result<Sockets::Opened> v6 = sockets.listen(options);
+    REQUIRE(v6.ok());
+    sockets.close(v4->fd);
+    sockets.close(v6->fd);
+}
+
+TEST_CASE("a Unix socket has its mode and is replaced only when nobody listens", "[sockets]") {
+    Sockets sockets;
+    const std::string path = test_path();
+    ListenOptions options;
+    options.unix_path = path;
+    options.unix_mode = 0606;
+    Result<Sockets::Opened> first = sockets.listen(options);
+    REQUIRE(first.ok());
+    struct stat info = {};
+    REQUIRE(::stat(path.c_str(), &info) == 0);
+    CHECK((info.st_mode & 0777) == 0606);
+
+    CHECK(sockets.listen(options).error() == Error::kAddressInUse);
+    sockets.close(first->fd);  // a crash leaves the file behind
+    Result<Sockets::Opened> second = sockets.listen(options);
+    REQUIRE(second.ok());
+    sockets.close(second->fd);
+    sockets.remove_path(path);
+    CHECK(::stat(path.c_str(), &info) != 0);
+}
+
+TEST_CASE("a file that is no socket is never removed", "[sockets]") {
+    Sockets sockets;
+    const std::string path = test_path();
+    ::close(::open(path.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+    ListenOptions options;
+    options.unix_path = path;
+    CHECK(sockets.listen(options).error() == Error::kAddressInUse);
+    CHECK(::access(path.c_str(), F_OK) == 0);
+    ::unlink(path.c_str());
+    const std::string directory = path + "/not/there";
+    options.unix_path = directory;
+    CHECK(sockets.listen(options).error() == Error::kNotFound);
+    const std::string long_path = "/tmp/" + std::string(103, 'x');
+    options.unix_path = long_path;
+    CHECK(sockets.listen(options).error() == Error::kInvalid);
+}
+
+TEST_CASE("reads and writes tell would-block, end and reset apart", "[sockets]") {
+    Sockets sockets;
+    int pair[2];
+    REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) == 0);
+    uint8_t buffer[16];
+    CHECK(sockets.receive(pair[0], buffer, 16).error() == Error::kWouldBlock);
+    CHECK(sockets.receive_unix(pair[0], buffer, 16).error() == Error::kWouldBlock);
+    const Piece pieces[] = {
+        {"abc",  3},
+        {"defg", 4}
+    };
+    Result<uint64_t> sent = sockets.send(pair[1], pieces);
+    REQUIRE(sent.ok());
+    CHECK(*sent == 7);
+    Result<uint32_t> got = sockets.receive(pair[0], buffer, 16);
+    REQUIRE(got.ok());
+    CHECK(std::string(buffer, buffer + *got) == "abcdefg");
+    ::close(pair[1]);
+    Result<Sockets::Received> end = sockets.receive_unix(pair[0], buffer, 16);
+    CHECK((end.ok() && end->bytes == 0));
+    CHECK(sockets.send(pair[0], {pieces, 1}).error() == Error::kReset);  // and no SIGPIPE
+    CHECK(sockets.send(pair[0], pieces).error() == Error::kReset);
+    ::close(pair[0]);
+}
+
+}  // namespace mqttd

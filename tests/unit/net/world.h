@@ -7,30 +7,30 @@
 // packet with `handler.on_packet`. Time is the test's (`world.now`); nothing sleeps, `until` runs
 // turns that wait at most a millisecond each, within a bound.
 
+#include "net/net.h"
+
 #include <arpa/inet.h>
+#include <catch2/catch.hpp>
+#include <cstring>
 #include <errno.h>
 #include <fcntl.h>
+#include <functional>
+#include <memory>
 #include <netinet/in.h>
+#include <string>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
-
-#include <catch2/catch.hpp>
-#include <cstring>
-#include <functional>
-#include <memory>
-#include <string>
 #include <vector>
-
-#include "net/net.h"
 
 namespace mqttd::net_test {
 
 inline std::string packet(const std::string& body) {
     const auto size = static_cast<uint32_t>(body.size() + 4);
     std::string bytes;
-    for (int shift = 24; shift >= 0; shift -= 8) bytes += static_cast<char>(size >> shift & 0xff);
+    for (int shift = 24; shift >= 0; shift -= 8)
+        bytes += static_cast<char>(size >> shift & 0xff);
     return bytes + body;
 }
 
@@ -38,7 +38,7 @@ struct Link {
     Outbox* outbox = nullptr;
     Arrival arrival;
     std::vector<std::string> packets;
-    std::string all;  // the bodies one after the other
+    std::string all;                      // the bodies one after the other
     StopReason stop = StopReason::kNone;  // what `receive` answers before a packet
     uint32_t allowance = 0xffffffff;      // packets until then
     uint32_t receives = 0;
@@ -217,8 +217,7 @@ struct World {
     explicit World(NetOptions options = {}, size_t bytes = kMemory)
         : memory(bytes),
           arena(memory.base, bytes),
-          log(
-              [](void* self, LogKind, std::string_view) { ++static_cast<World*>(self)->log_lines; },
+          log([](void* self, LogKind, std::string_view) { ++static_cast<World*>(self)->log_lines; },
               this,
               ~0u),
           net(arena, dirty, log, options) {

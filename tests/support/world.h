@@ -1,0 +1,136 @@
+#pragma once
+
+// World: the real Broker in virtual time, with connections that are strings.
+//
+// It stands where net and the kernel stand: gives input in pieces, keeps what the broker did not
+// take, honours stops and resumes, writes outboxes into each connection's `output` as far as its
+// "kernel" has room, and tells the broker when one drained or went. Nothing sleeps; `advance` moves
+// the time.
+//
+//     World world;
+//     auto& a = world.client("a");                  // connected; its CONNACK was checked
+//     a.send(packets::subscribe(1, {{"t", 1}}));
+//     REQUIRE(a.received() == "SUBACK(1,1)");
+
+#include <deque>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "base/arena.h"
+#include "base/log.h"
+#include "base/outbox.h"
+#include "mqttd/broker.h"
+#include "support/arena_memory.h"
+#include "support/packets.h"
+
+namespace mqttd {
+
+class World;
+
+class alignas(16) FakeConnection : public Outbox {
+  public:
+    // Bytes the broker gets, and then turns until nothing moves any more.
+    void send(std::string_view bytes);
+
+    // Puts bytes into the socket without running the broker.
+    void push(std::string_view bytes) { input_ += bytes; }
+
+    // What was received since the last call, described packet by packet.
+    std::string received();
+
+    // The same as raw bytes.
+    std::string take_output();
+
+    // The peer goes: end of file or reset.
+    void hang_up(Error why = Error::kEndOfFile);
+
+    // How many more bytes the kernel takes from the broker; unlimited at first.
+    void set_room(uint64_t bytes) { room_ = bytes; }
+
+    // False once the broker has closed it, or it hung up.
+    bool open() const { return link_ != nullptr && !closing_; }
+
+    Error close_reason() const { return why_; }
+
+    StopReason stopped() const { return stop_; }
+
+    uint64_t unread() const { return input_.size(); }
+
+  private:
+    friend class World;
+
+    World* world_ = nullptr;
+    void* link_ = nullptr;
+    std::string input_;
+    std::string output_;
+    uint64_t room_ = ~uint64_t{0};
+    StopReason stop_ = StopReason::kNone;
+    bool ready_ = false;    // resumed, or to be read once more
+    bool closing_ = false;  // Transport::close was called
+    bool gone_ = false;     // the peer hung up
+    Error why_ = Error::kNone;
+};
+
+class World final : public Transport, public Host {
+  public:
+    explicit World(const BrokerOptions& options = test_options(),
+                   size_t memory_bytes = size_t{64} << 20);
+    ~World();
+
+    // Anonymous clients, no $SYS, fixed hash key.
+    static BrokerOptions test_options();
+
+    // A connection that has sent nothing yet.
+    FakeConnection& connection(bool refused = false);
+
+    // A connection that has sent CONNECT and got CONNACK 0 (checked).
+    FakeConnection& client(std::string_view client_id, bool clean = true);
+    FakeConnection& client(const packets::Connect& fields);
+
+    void turn();
+    void settle();  // turns until nothing moves
+    void advance(Duration ms);
+
+    // What a receive call may get at once; 0 = everything.
+    void set_cut(uint32_t bytes) { cut_ = bytes; }
+
+    const Stats& stats() const { return broker_->stats(); }
+
+    Broker& broker() { return *broker_; }
+
+    Arena& arena() { return arena_.arena; }
+
+    const std::string& log_text() const { return log_text_; }
+
+    uint64_t turns() const { return turns_; }
+
+    // Ends the broker and every connection; afterwards nothing may be left in the arena.
+    uint64_t end();
+
+    // Transport, Host
+    void resume(Outbox& outbox) override;
+    bool input_waiting(const Outbox& outbox) const override;
+    void close(Outbox& outbox, Error why) override;
+    void flush(Outbox& outbox) override;
+    Peer peer(const Outbox& outbox) const override;
+    void sample(HostStats& out) override;
+
+  private:
+    bool read(FakeConnection& connection);
+    void write(FakeConnection& connection);
+    bool reap();
+
+    TestArena arena_;
+    Dirty dirty_;
+    std::string log_text_;
+    Log log_;
+    Instant now_ = 1'000'000;
+    uint64_t turns_ = 0;
+    uint32_t cut_ = 0;
+    TestArena connection_memory_;  // near the broker's arena: outboxes are ends of Ptr32 links
+    std::deque<FakeConnection*> connections_;
+    std::unique_ptr<Broker> broker_;
+};
+
+}  // namespace mqttd

@@ -1,0 +1,303 @@
+#include "io/log_sink.h"
+
+#include "support/alloc_guard.h"
+#include "support/temp_folder.h"
+
+#include <catch2/catch.hpp>
+#include <cstdio>
+#include <ctime>
+#include <fcntl.h>
+#include <filesystem>
+#include <string>
+#include <unistd.h>
+
+using namespace mqttd;
+
+namespace {
+
+constexpr int64_t kNow = 1'700'000'000;
+
+// Standard error becomes a pipe for as long as this lives.
+class ErrPipe {
+  public:
+    ErrPipe() {
+        saved_ = dup(2);
+        int ends[2];
+        if (pipe(ends) != 0) abort();
+        dup2(ends[1], 2);
+        close(ends[1]);
+        read_ = ends[0];
+        fcntl(read_, F_SETFL, O_NONBLOCK);
+    }
+
+    ~ErrPipe() {
+        dup2(saved_, 2);
+        close(saved_);
+        if (read_ >= 0) close(read_);
+    }
+
+    std::string read_all() const {
+        std::string all;
+        char some[4096];
+        for (ssize_t got; (got = read(read_, some, sizeof some)) > 0;) {
+            all.append(some, static_cast<size_t>(got));
+        }
+        return all;
+    }
+
+    void stop_reading() {
+        close(read_);
+        read_ = -1;
+    }
+
+  private:
+    int saved_;
+    int read_;
+};
+
+LogSink::Options to_file(const std::string& path) {
+    LogSink::Options options;
+    options.file = path;
+    return options;
+}
+
+LogSink::Options to_stderr() {
+    LogSink::Options options;
+    options.to_stderr = true;
+    return options;
+}
+
+void take(LogSink& sink, std::string_view line) {
+    LogSink::take(&sink, LogKind::kNotice, line);
+}
+
+size_t count_lines(const std::string& text) {
+    return static_cast<size_t>(std::count(text.begin(), text.end(), '\n'));
+}
+
+}  // namespace
+
+TEST_CASE("a line is written at the flush, with Unix seconds in front") {
+    // mosquitto's shape: `TIME: TEXT`.
+    const TempFolder folder;
+    LogSink sink;
+    REQUIRE(sink.open(to_file(folder.file("log"))) == Error::kNone);
+    sink.set_time(kNow);
+    take(sink, "first");
+    REQUIRE(folder.read("log").empty());
+    REQUIRE(sink.waiting());
+    sink.set_time(kNow + 1);
+    take(sink, "second");
+    sink.flush();
+    REQUIRE_FALSE(sink.waiting());
+    REQUIRE(folder.read("log") == "1700000000: first\n1700000001: second\n");
+}
+
+TEST_CASE("the time can be left away or written as one likes") {
+    // log_timestamp and log_timestamp_format; a format that gives nothing falls back to seconds.
+    const TempFolder folder;
+    const auto line_with = [&](bool timestamp, const std::string& format) {
+        std::filesystem::remove(folder.file("log"));
+        LogSink sink;
+        LogSink::Options options = to_file(folder.file("log"));
+        options.timestamp = timestamp;
+        options.timestamp_format = format;
+        REQUIRE(sink.open(options) == Error::kNone);
+        sink.set_time(kNow);
+        take(sink, "text");
+        sink.flush();
+        return folder.read("log");
+    };
+    REQUIRE(line_with(false, "") == "text\n");
+    REQUIRE(line_with(false, "%Y") == "text\n");
+    REQUIRE(line_with(true, "%Y") == "2023: text\n");
+    REQUIRE(line_with(true, std::string(500, '%')) == "1700000000: text\n");
+    REQUIRE(line_with(true, "%c%c%c%c%c%c%c") == "1700000000: text\n");
+}
+
+TEST_CASE("a file is appended to, and opened again under its name") {
+    // logrotate moves it away and sends a signal.
+    const TempFolder folder;
+    folder.write("log", "old\n");
+    LogSink sink;
+    LogSink::Options options = to_file(folder.file("log"));
+    options.timestamp = false;
+    REQUIRE(sink.open(options) == Error::kNone);
+    take(sink, "before");
+    std::filesystem::rename(folder.file("log"), folder.file("log.1"));
+    REQUIRE(sink.reopen() == Error::kNone);
+    take(sink, "after");
+    sink.flush();
+    REQUIRE(folder.read("log.1") == "old\nbefore\n");
+    REQUIRE(folder.read("log") == "after\n");
+}
+
+TEST_CASE("a file that cannot be opened again leaves the old one in use") {
+    // Losing the log would be worse than writing to the old name.
+    const TempFolder folder;
+    std::filesystem::create_directory(folder.file("logs"));
+    LogSink sink;
+    LogSink::Options options = to_file(folder.file("logs/log"));
+    options.timestamp = false;
+    REQUIRE(sink.open(options) == Error::kNone);
+    std::filesystem::rename(folder.file("logs"), folder.file("moved"));
+    REQUIRE(sink.reopen() == Error::kNotFound);
+    take(sink, "still here");
+    sink.flush();
+    REQUIRE(folder.read("moved/log") == "still here\n");
+}
+
+TEST_CASE("a file that cannot be opened is an error at the start") {
+    // Exit code 1, with the name.
+    const TempFolder folder;
+    LogSink sink;
+    REQUIRE(sink.open(to_file(folder.file("no/log"))) == Error::kNotFound);
+}
+
+TEST_CASE("several destinations get the same lines") {
+    // log_dest may be given more than once.
+    const TempFolder folder;
+    const ErrPipe pipe;
+    LogSink sink;
+    LogSink::Options options = to_file(folder.file("log"));
+    options.to_stderr = true;
+    REQUIRE(sink.open(options) == Error::kNone);
+    sink.set_time(kNow);
+    for (int i = 0; i < 100; ++i)
+        take(sink, "line " + std::to_string(i));
+    sink.flush();
+    REQUIRE(count_lines(folder.read("log")) == 100);
+    REQUIRE(pipe.read_all() == folder.read("log"));
+}
+
+TEST_CASE("the ring may wrap around anywhere") {
+    // Lines of every length, through the ring several times over.
+    const TempFolder folder;
+    LogSink sink;
+    REQUIRE(sink.open(to_file(folder.file("log"))) == Error::kNone);
+    sink.set_time(kNow);
+    std::string model;
+    for (size_t i = 0; i < 5000; ++i) {
+        const std::string line(i % 997, static_cast<char>('a' + i % 26));
+        take(sink, line);
+        model += "1700000000: " + line + "\n";
+        if (i % 37 == 0) sink.flush();
+    }
+    sink.flush();
+    REQUIRE(model.size() > 4 * LogSink::kBytes);
+    REQUIRE((folder.read("log") == model));
+    REQUIRE(sink.lines_dropped() == 0);
+}
+
+TEST_CASE("a pipe that nobody empties never stops us, and gets a line about what it missed") {
+    // The terminal was stopped, or the reader hangs; the broker goes on.
+    const ErrPipe pipe;
+    LogSink sink;
+    REQUIRE(sink.open(to_stderr()) == Error::kNone);
+    sink.set_time(kNow);
+    const std::string line(200, 'x');
+    constexpr uint32_t kLines = 20'000;
+    for (uint32_t i = 0; i < kLines; ++i) {
+        take(sink, line);
+        if (i % 100 == 0) sink.flush();
+    }
+    REQUIRE(sink.waiting());
+    REQUIRE(sink.lines_dropped() > 0);
+    // Now somebody reads again.
+    std::string all;
+    for (int i = 0; i < 100 && sink.waiting(); ++i) {
+        all += pipe.read_all();
+        sink.flush();
+    }
+    all += pipe.read_all();
+    REQUIRE_FALSE(sink.waiting());
+    uint64_t reported = 0;
+    uint64_t whole = 0;
+    for (size_t at = 0; at < all.size();) {
+        const size_t end = all.find('\n', at);
+        const std::string one = all.substr(at, end - at);
+        at = end + 1;
+        unsigned long long lost = 0;
+        if (std::sscanf(one.c_str(), "1700000000: %llu log lines were dropped", &lost) == 1) {
+            reported += lost;
+        } else if (one == "1700000000: " + line) {
+            ++whole;
+        }
+    }
+    REQUIRE(reported == sink.lines_dropped());
+    REQUIRE(whole + reported == kLines);
+}
+
+TEST_CASE("one slow destination costs the others nothing") {
+    // The file gets every line although the terminal hangs.
+    const TempFolder folder;
+    const ErrPipe pipe;
+    LogSink sink;
+    LogSink::Options options = to_file(folder.file("log"));
+    options.to_stderr = true;
+    REQUIRE(sink.open(options) == Error::kNone);
+    sink.set_time(kNow);
+    for (int i = 0; i < 10'000; ++i) {
+        take(sink, std::string(100, 'y'));
+        sink.flush();
+    }
+    REQUIRE(count_lines(folder.read("log")) == 10'000);
+    REQUIRE(sink.lines_dropped() > 0);
+}
+
+TEST_CASE("more lines in one turn than the ring holds lose the oldest, and are counted") {
+    // A storm of events in one turn.
+    const TempFolder folder;
+    LogSink sink;
+    REQUIRE(sink.open(to_file(folder.file("log"))) == Error::kNone);
+    sink.set_time(kNow);
+    for (uint32_t i = 0; i < LogSink::kLines + 10; ++i)
+        take(sink, "z");
+    sink.flush();
+    const std::string log = folder.read("log");
+    REQUIRE(log.starts_with("1700000000: 4096 log lines were dropped"));
+    REQUIRE(count_lines(log) == 11);
+    REQUIRE(sink.lines_dropped() == LogSink::kLines);
+}
+
+TEST_CASE("a reader that leaves is forgotten") {
+    // `mqttd 2>&1 | head`: no spinning on a broken pipe.
+    ErrPipe pipe;
+    signal(SIGPIPE, SIG_IGN);
+    LogSink sink;
+    REQUIRE(sink.open(to_stderr()) == Error::kNone);
+    sink.set_time(kNow);
+    take(sink, "one");
+    sink.flush();
+    pipe.stop_reading();
+    take(sink, "two");
+    sink.flush();
+    REQUIRE_FALSE(sink.waiting());
+    take(sink, "three");
+    REQUIRE_FALSE(sink.waiting());
+}
+
+TEST_CASE("standard error of our caller stays blocking") {
+    // O_NONBLOCK belongs to the open file, which the shell shares with us.
+    const ErrPipe pipe;
+    LogSink sink;
+    REQUIRE(sink.open(to_stderr()) == Error::kNone);
+    REQUIRE((fcntl(2, F_GETFL) & O_NONBLOCK) == 0);
+}
+
+TEST_CASE("taking and writing lines takes no memory") {
+    // The log works when nothing else does.
+    const TempFolder folder;
+    LogSink sink;
+    LogSink::Options options = to_file(folder.file("log"));
+    options.timestamp_format = "%Y-%m-%d %H:%M:%S";
+    REQUIRE(sink.open(options) == Error::kNone);
+    sink.set_time(kNow);  // the first look at the time zone may allocate
+    AllocGuard guard;
+    for (int i = 0; i < 100; ++i) {
+        sink.set_time(kNow + i);
+        take(sink, "some line");
+        sink.flush();
+    }
+    REQUIRE(guard.allocations() == 0);
+}

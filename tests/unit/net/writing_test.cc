@@ -1,0 +1,240 @@
+#include "unit/net/world.h"
+
+namespace mqttd {
+
+using namespace net_test;
+
+namespace {
+
+// `size` bytes of which every position can be told from its neighbours.
+std::string pattern(size_t size) {
+    std::string text(size, '\0');
+    for (size_t i = 0; i < size; ++i)
+        text[i] = static_cast<char>(i * 31 + (i >> 8) * 7);
+    return text;
+}
+
+// Reads at the client until `size` bytes are there.
+std::string read_all(World& world, Client& client, size_t size) {
+    std::string got;
+    world.until([&] {
+        got += client.read();
+        return got.size() >= size || client.over || client.error != 0;
+    });
+    return got;
+}
+
+}  // namespace
+
+TEST_CASE("however many messages a turn made, they leave in one write", "[net]") {
+    World world;
+    world.listen();
+    Client client = world.join();
+    for (int i = 0; i < 10; ++i)
+        world.say(world.link(0), "message ");
+    world.turn();
+    CHECK(world.net.stats().writes == 1);
+    CHECK(read_all(world, client, 80).size() == 80);
+    CHECK(world.dirty.empty());
+}
+
+TEST_CASE("a short write costs one epoll_ctl in a connection's life", "[net][edge]") {
+    // EPOLLOUT joins the mask at the first short write and stays; each edge finds the rest.
+    World world;
+    world.listen();
+    Client client = world.join();
+    Link& link = world.link(0);
+    const uint64_t controls = world.net.stats().epoll_controls;
+    const std::string text = pattern(12u << 20);
+    for (uint32_t round = 1; round <= 3; ++round) {
+        for (size_t at = 0; at < text.size(); at += 30'000) {
+            world.say(link, text.substr(at, 30'000));
+        }
+        world.turn();
+        CHECK(link.outbox->blocked());
+        CHECK(world.net.stats().short_writes >= round);
+        world.settle();
+        const uint64_t writes = world.net.stats().writes;
+        world.turn();
+        CHECK(world.net.stats().writes == writes);  // it waits for its edge
+        CHECK(world.net.idle());
+        REQUIRE(read_all(world, client, text.size()) == text);
+        REQUIRE(world.until([&] { return link.writables == round; }));
+        CHECK(!link.outbox->blocked());
+        CHECK(world.net.stats().epoll_controls == controls + 1);
+    }
+}
+
+TEST_CASE("answers appended to a blocked outbox follow what is before them", "[net]") {
+    // They wait for the edge too, and `writable` comes when all have left.
+    World world;
+    world.listen();
+    Client client = world.join();
+    const std::string text = pattern(8u << 20);
+    for (size_t at = 0; at < text.size(); at += 30'000) {
+        world.say(world.link(0), text.substr(at, 30'000));
+    }
+    world.turn();
+    REQUIRE(world.link(0).outbox->blocked());
+    world.say(world.link(0), "pong");
+    world.turn();
+    CHECK(world.link(0).writables == 0);
+    CHECK(read_all(world, client, text.size() + 4) == text + "pong");
+    REQUIRE(world.until([&] { return world.link(0).writables == 1; }));
+}
+
+TEST_CASE("a blocked link owns its bytes at the end of the turn", "[net]") {
+    // Its ranges of the inbound segment are copied, so that nobody pins other people's memory.
+    World world;
+    world.listen();
+    Client sender = world.join();
+    Client reader = world.join();
+    Link& receiver = world.link(1);
+    const std::string text = pattern(8u << 20);
+    for (size_t at = 0; at < text.size(); at += 30'000) {
+        world.say(receiver, text.substr(at, 30'000));
+    }
+    world.turn();
+    REQUIRE(receiver.outbox->blocked());
+
+    Segment* inbound = nullptr;
+    uint32_t held = 0;
+    world.handler.on_packet = [&](Link&, const Range& range) {
+        REQUIRE(receiver.outbox->append(world.arena, range));
+        world.dirty.add_delivery(*receiver.outbox);
+        inbound = range.segment;
+        held = inbound->refs;
+    };
+    const std::string message = pattern(5000);
+    sender.send(packet(message));
+    REQUIRE(world.until([&] { return inbound != nullptr; }));
+    CHECK(inbound->shared);
+    CHECK(held == 2);
+    CHECK(inbound->refs == 1);  // net's own
+    CHECK(read_all(world, reader, text.size() + message.size()) == text + message);
+}
+
+TEST_CASE("a range of the inbound segment leaves uncopied", "[net]") {
+    // The fast path: two ranges that join are one piece of one write.
+    World world;
+    world.listen();
+    Client sender = world.join();
+    Client reader = world.join();
+    world.handler.on_packet = [&](Link&, const Range& range) {
+        const Range whole = {range.segment, range.begin - 4, range.end};
+        REQUIRE(world.link(1).outbox->append(world.arena, whole));
+        world.dirty.add_delivery(*world.link(1).outbox);
+    };
+    const std::string message = packet(pattern(2000));
+    sender.send(message + message);
+    CHECK(read_all(world, reader, 2 * message.size()) == message + message);
+    CHECK(world.net.stats().write_ranges == 1);
+}
+
+TEST_CASE("deliveries past their share stay dirty, answers go first", "[net]") {
+    // 300 receivers of one message: 256 writes in this turn; the ping does not wait behind them.
+    World world(NetOptions{.files_limit = 4096});
+    world.listen();
+    std::vector<Client> clients;
+    for (int i = 0; i < 300; ++i)
+        clients.push_back(world.join());
+    for (size_t i = 0; i < 299; ++i) {
+        REQUIRE(world.link(i).outbox->copy(world.arena, as_bytes("news")));
+        world.dirty.add_delivery(*world.link(i).outbox);
+    }
+    world.say(world.link(299), "pong");
+    world.turn();
+    CHECK(clients[299].read() == "pong");
+    CHECK(world.net.stats().writes == 257);
+    CHECK(world.dirty.backlog() == 43);
+    CHECK(!world.net.idle());
+    world.turn();
+    CHECK(world.net.stats().writes == 300);
+    CHECK(world.dirty.backlog() == 0);
+    for (size_t i = 0; i < 299; ++i)
+        CHECK(clients[i].read() == "news");
+}
+
+TEST_CASE("flush in mid-turn writes at once and the turn's flush finds nothing left", "[net]") {
+    World world;
+    world.listen();
+    Client client = world.join();
+    world.say(world.link(0), "now");
+    world.net.flush(*world.link(0).outbox);
+    CHECK(world.net.stats().writes == 1);
+    world.turn();
+    CHECK(world.net.stats().writes == 1);
+    CHECK(read_all(world, client, 3) == "now");
+}
+
+TEST_CASE("more ranges than one write takes leave in several", "[net]") {
+    World world;
+    world.listen();
+    Client client = world.join();
+    std::vector<Segment*> segments;
+    std::string text;
+    for (int i = 0; i < 300; ++i) {
+        const std::string part(1100, static_cast<char>('a' + i % 26));
+        Segment* segment = copy_to_segment(world.arena, as_bytes(part));
+        const Range range = {segment, 0, segment->used};
+        REQUIRE(world.link(0).outbox->append(world.arena, range));
+        segment->drop(world.arena);
+        text += part;
+    }
+    world.dirty.add_delivery(*world.link(0).outbox);
+    CHECK(read_all(world, client, text.size()) == text);
+    CHECK(world.net.stats().write_ranges_max == 256);
+    CHECK(world.link(0).outbox->empty());
+}
+
+TEST_CASE("a write that fails ends only the writing", "[net][edge]") {
+    // What the peer sent before it reset the connection is processed first, even if the link was
+    // stopped when the write failed.
+    World world;
+    world.listen();
+    Client client = world.join();
+    Link& link = world.link(0);
+    link.stop = StopReason::kParked;
+    link.allowance = 0;
+    client.send(packet("one") + packet("two"));
+    REQUIRE(world.until([&] { return link.receives == 1; }));
+    client.send(packet("three"));
+    world.settle();
+    client.reset();
+    world.settle();
+    for (int i = 0; i < 3; ++i) {
+        world.say(link, "to the wall");
+        world.turn();
+        REQUIRE(link.closes == 0);
+        CHECK(link.outbox->empty());
+    }
+    link.allowance = 10;
+    world.net.resume(*link.outbox);
+    REQUIRE(world.until([&] { return link.closes == 1; }));
+    CHECK(link.all == "onetwothree");
+    CHECK(link.why == Error::kReset);
+    world.settle();
+    CHECK(world.net.connections() == 0);
+}
+
+TEST_CASE("a blocked link whose peer resets is told and closed", "[net][edge]") {
+    // Stopped for draining, nobody else would resume it.
+    World world;
+    world.listen();
+    Client client = world.join();
+    Link& link = world.link(0);
+    link.stop = StopReason::kDraining;
+    link.allowance = 0;
+    for (int i = 0; i < 400; ++i)
+        world.say(link, pattern(30'000));
+    client.send(packet("waits"));
+    REQUIRE(world.until([&] { return link.receives == 1 && link.outbox->blocked(); }));
+    link.allowance = 10;
+    client.reset();
+    REQUIRE(world.until([&] { return link.closes == 1; }));
+    CHECK(link.all == "waits");
+    CHECK(link.writables == 1);
+    CHECK(link.why == Error::kReset);
+}
+
+}  // namespace mqttd

@@ -1,0 +1,51 @@
+#include "server/load_config.h"
+
+#include "support/temp_folder.h"
+
+#include <catch2/catch.hpp>
+
+using namespace mqttd;
+
+TEST_CASE("without a file the configuration is the local one") {
+    // `mqttd` alone serves this machine.
+    const LoadedConfig loaded = load_config(Options{});
+    REQUIRE(loaded.ok);
+    REQUIRE(loaded.config.local_only);
+    REQUIRE(loaded.config.listeners.size() == 1);
+}
+
+TEST_CASE("a file that is not there is one clear sentence with its name") {
+    // Exit code 3.
+    Options options;
+    options.config_file = "/no/such/mqttd.conf";
+    const LoadedConfig loaded = load_config(options);
+    REQUIRE_FALSE(loaded.ok);
+    REQUIRE(loaded.errors.size() == 1);
+    REQUIRE(loaded.errors[0].find("/no/such/mqttd.conf") != std::string::npos);
+}
+
+TEST_CASE("all errors of a file are reported in one run, with file and line") {
+    // Mending a file takes one round.
+    const TempFolder folder;
+    folder.write("m.conf", "listener 1883\nnonsense 1\nmax_keepalive x\n");
+    Options options;
+    options.config_file = folder.file("m.conf");
+    const LoadedConfig loaded = load_config(options);
+    REQUIRE_FALSE(loaded.ok);
+    REQUIRE(loaded.errors.size() == 2);
+    REQUIRE(loaded.errors[0].find("m.conf:2:") != std::string::npos);
+    REQUIRE(loaded.errors[1].find("m.conf:3:") != std::string::npos);
+}
+
+TEST_CASE("a good file is what it says") {
+    // Through the parser and the rules over the whole file.
+    const TempFolder folder;
+    folder.write("m.conf", "listener 1999 127.0.0.1\nallow_anonymous true\n");
+    Options options;
+    options.config_file = folder.file("m.conf");
+    const LoadedConfig loaded = load_config(options);
+    REQUIRE(loaded.ok);
+    REQUIRE(loaded.config.listeners[0].port == 1999);
+    REQUIRE(loaded.config.allow_anonymous);
+    REQUIRE_FALSE(loaded.config.local_only);
+}
