@@ -39,4 +39,14 @@ constexpr uint32_t kReplayLowMark = 32;          // queue length below which a r
 constexpr uint32_t kTailCopyBytes = 2 * 1024;    // shorter tails are copied behind their head
 constexpr uint32_t kScratchBytes = 256 * 1024 - 16;  // the turn's own encodings
 
+// --- what a step costs of the turn's budget, in units of about 0.1 µs ---------------------------
+// A packet and a delivery at QoS 0 cost one. Counted, never timed, so that a run can be replayed.
+
+constexpr uint32_t kConnectUnits = 32;
+constexpr uint32_t kCloseUnits = 16;
+constexpr uint32_t kSubscribeUnits = 8;    // one filter; also UNSUBSCRIBE
+constexpr uint32_t kTeardownUnits = 4;     // one subscription or message of a dead session
+constexpr uint32_t kCountedUnits = 3;      // one delivery at QoS 1 or 2, or from a queue
+constexpr uint32_t kJobShareDivisor = 4;   // jobs get at least this part of a turn's units
+
 }  // namespace mqttd::limits

@@ -5,7 +5,7 @@
 // Called per event, never per delivery. The gate (who may connect, publish, subscribe) and the
 // journal (what outlives a power cut) get their ports here when they are built.
 
-#include "mqttd/stats.h"
+#include "mqttd/host_stats.h"
 
 namespace mqttd {
 

@@ -1,6 +1,6 @@
 #pragma once
 
-// Counters: what the broker counts itself, and what the shell samples for it.
+// Counters of the broker itself.  What only the shell can count is in host_stats.h.
 //
 // Plain 64-bit numbers, written where the thing happens. broker/sys_topics.cc has one row per value
 // that is published below `$SYS`. What the broker publishes there itself is counted in bytes_sent
@@ -78,39 +78,6 @@ struct Stats {
     uint64_t copies = 0;         // messages copied once to outlive the turn
     uint64_t fanout_jobs = 0;
     uint64_t stops[16] = {};     // links stopped, index = StopReason
-};
-
-// What only the shell can count; sampled when `$SYS` is built.
-struct HostStats {
-    uint64_t accepted = 0;
-    uint64_t accept_refused = 0;  // closed at once: above every cap
-    uint64_t accept_no_files = 0;  // EMFILE, ENFILE
-    uint64_t reads = 0;
-    uint64_t read_bytes = 0;
-    uint64_t read_bytes_max = 0;  // by one call, last interval
-    uint64_t writes = 0;
-    uint64_t write_bytes = 0;
-    uint64_t write_ranges = 0;
-    uint64_t write_ranges_max = 0;
-    uint64_t short_writes = 0;
-    uint64_t epoll_controls = 0;
-    uint64_t accepts = 0;  // accept4 calls
-    uint64_t stale_events = 0;
-    uint64_t edges_pending = 0;  // links left readable by a budget
-    uint64_t pending_input_bytes = 0;
-    uint64_t lingering = 0;
-    uint64_t turns = 0;
-    uint64_t events = 0;
-    uint64_t turn_us_p50 = 0;  // last interval
-    uint64_t turn_us_p90 = 0;
-    uint64_t turn_us_p99 = 0;
-    uint64_t turn_us_p999 = 0;
-    uint64_t turn_us_max = 0;
-    uint64_t busy_permille = 0;
-    uint64_t files_used = 0;
-    uint64_t files_limit = 0;
-    uint64_t resident_bytes = 0;
-    uint64_t log_lines_dropped = 0;
 };
 
 }  // namespace mqttd

@@ -58,9 +58,10 @@ struct FanoutJob {
     Ptr32<Message> message;  // what is handed out, unless `wire`
     Segment* wire = nullptr;  // copy of a run's packets
     FilterNode** filters = nullptr;
+    SetCursor* cursors = nullptr;  // one per filter, all begun when the job was
     uint32_t filter_count = 0;
     uint32_t filter = 0;  // the one under way
-    SetCursor cursor;
+    uint64_t joins = 0;   // subscriptions made before it began; later ones get nothing
     bool merge = false;  // overlapping subscriptions give one copy
     uint32_t count = 1;
     uint64_t payload_bytes = 0;
@@ -269,6 +270,7 @@ class Core {
     FilterNode** matched_ = nullptr;  // kMatchedFilters places
     bool shutting_down_ = false;
     uint32_t shut_down_told_ = 0;
+    uint32_t job_turn_ = 0;
     Instant next_sweep_ = 0;
     Instant next_memory_try_ = 0;
     RetainedCursor sweep_;

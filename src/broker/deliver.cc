@@ -70,6 +70,7 @@ void Core::deliver_later(Session& session, uint8_t qos, Publication& publication
 
 void Core::deliver_counted(Session& session, uint8_t qos, Publication& publication) {
     MQTTD_ASSERT(publication.message != nullptr);
+    spend(limits::kCountedUnits - 1);  // the loop over receivers spends one for each
     Message& message = *publication.message;
     const Link* link = session.link.get();
     const bool writable = link != nullptr && !link->broken && !session.outbox->blocked();

@@ -205,6 +205,7 @@ void Core::writable(Link& link) {
 }
 
 void Core::closed(Link& link, Error why) {
+    spend(limits::kCloseUnits);
     if (link.state != LinkState::kClosing) {
         log_leaving(link, why);
         detach(link, true);

@@ -5,6 +5,7 @@
 // nothing else. More receivers than a slice become a job, whose publisher is stopped meanwhile.
 
 #include <algorithm>
+#include <new>
 
 #include "base/assert.h"
 #include "broker/core.h"
@@ -80,7 +81,9 @@ void Core::hand_merged(Publication& publication, std::span<FilterNode*> filters)
 // False if the arena refused: the caller hands out at once instead.
 bool Core::start_fanout_job(Publication& publication, Link* publisher,
                             std::span<FilterNode*> filters, bool merge) {
-    auto* list = static_cast<FilterNode**>(arena_.allocate(filters.size_bytes()));
+    const size_t count = filters.size();
+    auto* list = static_cast<FilterNode**>(
+        arena_.allocate(count * (sizeof(FilterNode*) + sizeof(SetCursor))));
     if (list == nullptr) return false;
     Segment* wire = nullptr;
     if (publication.wire.size() != 0 && !options_.queue_qos0_messages) {
@@ -97,8 +100,13 @@ bool Core::start_fanout_job(Publication& publication, Link* publisher,
         return false;
     }
     std::copy(filters.begin(), filters.end(), list);
-    for (FilterNode* filter : filters) subscriptions_.pin(*filter);
     job->filters = list;
+    job->cursors = reinterpret_cast<SetCursor*>(list + count);
+    job->joins = subscriptions_.joins();
+    for (size_t i = 0; i < count; ++i) {
+        subscriptions_.pin(*list[i]);
+        SubscriptionIndex::begin(*list[i], *new (&job->cursors[i]) SetCursor);
+    }
     job->filter_count = static_cast<uint32_t>(filters.size());
     job->merge = merge;
     job->wire = wire;
@@ -136,7 +144,7 @@ void Core::run_fanout_job(FanoutJob& job) {
     while (slice > 0 && job.filter < job.filter_count) {
         const auto limit = static_cast<uint32_t>(slice);
         const uint32_t handed = SubscriptionIndex::visit(
-            *job.filters[job.filter], job.cursor, limit, [&](const SubscriberSlot& slot) {
+            *job.filters[job.filter], job.cursors[job.filter], limit, [&](const SubscriberSlot& slot) {
                 if (job.merge) {
                     hand_first_of(publication, slot, job);
                 } else {
@@ -145,10 +153,7 @@ void Core::run_fanout_job(FanoutJob& job) {
             });
         slice -= std::max<uint32_t>(handed, 1);
         spend(std::max<uint32_t>(handed, 1));
-        if (job.cursor.done) {
-            ++job.filter;
-            job.cursor = SetCursor{};
-        }
+        if (job.cursors[job.filter].done) ++job.filter;
     }
     if (publication.message != nullptr) messages_.drop(*publication.message);
     if (job.filter == job.filter_count) end_fanout_job(job);
@@ -161,7 +166,9 @@ void Core::hand_first_of(Publication& publication, const SubscriberSlot& slot, F
     uint8_t wanted = 0;
     for (uint32_t i = 0; i < job.filter_count; ++i) {
         const Subscription* other = subscriptions_.find(session, job.filters[i]->filter());
-        if (other == nullptr) continue;
+        const bool counts = other != nullptr && other->filter.get() == job.filters[i] &&
+                            other->joined < job.joins;
+        if (!counts) continue;
         if (i < job.filter) return;
         wanted = std::max<uint8_t>(wanted, other->options & suboption::kQosMask);
     }

@@ -17,6 +17,7 @@ constexpr uint32_t kAssignedIdMax = 96;
 }  // namespace
 
 Core::Taken Core::handle_connect(Link& link, const Input& input) {
+    spend(limits::kConnectUnits);
     const Result<ConnectView> decoded = decode_connect(input.body(), input.frame.flags());
     if (link.state == LinkState::kRefused) {
         refuse_connect(link, decoded ? decoded->version : Version::k311,

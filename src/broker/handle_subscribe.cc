@@ -59,7 +59,7 @@ Core::Taken Core::handle_subscribe(Link& link, const Input& input) {
         }
         ++partial->done;
         partial->offset = static_cast<uint32_t>(request.filters.size() - rest.size());
-        spend(1);
+        spend(limits::kSubscribeUnits);
     }
     if (!rest.empty()) return stop_before(link, StopReason::kBudget);
     return finish_request(link, request, type);

@@ -33,24 +33,41 @@ void Core::tick() {
     run_jobs();
 }
 
+// Input may use up a turn's units; jobs get their share all the same. The kinds take turns in being
+// first, each list is served once over, and a job that has more to do goes behind the others.
 void Core::run_jobs() {
-    // Each list is served once over: a job that has more to do puts itself behind the others.
-    for (uint32_t n = fanouts_.size(); n > 0 && units_ > 0; --n) {
-        FanoutJob& job = *fanouts_.front();
-        fanouts_.remove(job);
-        fanouts_.push_back(job);
-        run_fanout_job(job);
-    }
-    for (uint32_t n = pumping_.size(); n > 0 && units_ > 0; --n) pump(*pumping_.pop_front());
-    for (uint32_t n = replays_.size(); n > 0 && units_ > 0; --n) run_replay(*replays_.pop_front());
-    while (!teardown_.empty() && units_ > 0) {
-        Session& session = *teardown_.front();
-        teardown_.remove(session);
-        if (!tear_down(session)) teardown_.push_front(session);
+    units_ = std::max<int64_t>(units_, options_.turn_units / limits::kJobShareDivisor + 1);
+    constexpr uint32_t kKinds = 4;
+    ++job_turn_;
+    for (uint32_t kind = 0; kind < kKinds; ++kind) {
+        switch ((job_turn_ + kind) % kKinds) {
+            case 0:
+                for (uint32_t n = fanouts_.size(); n > 0 && units_ > 0; --n) {
+                    FanoutJob& job = *fanouts_.pop_front();
+                    fanouts_.push_back(job);
+                    run_fanout_job(job);
+                }
+                break;
+            case 1:
+                for (uint32_t n = pumping_.size(); n > 0 && units_ > 0; --n) {
+                    pump(*pumping_.pop_front());
+                }
+                break;
+            case 2:
+                for (uint32_t n = replays_.size(); n > 0 && units_ > 0; --n) {
+                    run_replay(*replays_.pop_front());
+                }
+                break;
+            default:
+                while (!teardown_.empty() && units_ > 0) {
+                    Session& session = *teardown_.pop_front();
+                    if (!tear_down(session)) teardown_.push_front(session);
+                }
+        }
     }
     resume_memory_waiters();
-    if (sys_ != nullptr && units_ > 0) sys_->run();
-    if (options_.retain_max_age_s != 0 && units_ > 0) sweep_retained();
+    if (sys_ != nullptr) sys_->run();
+    if (options_.retain_max_age_s != 0) sweep_retained();
 }
 
 bool Core::idle() const {

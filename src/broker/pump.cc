@@ -35,7 +35,7 @@ void Core::pump(Session& session) {
             if (!sent) drop(&session, Drop::kMemory, 1);
             messages_.drop(message);
             --slice;
-            spend(1);
+            spend(limits::kCountedUnits);
         }
         update_direct(session);
         if ((!resent || next_may_go()) && !outbox.blocked() && !link->broken) pump_later(session);
@@ -75,7 +75,7 @@ bool Core::resend_some(Session& session, uint32_t& slice) {
             }
             slot.position = position;
             --slice;
-            spend(1);
+            spend(limits::kCountedUnits);
         }
         slot.sent = true;
         slot.sent_ms = now_ms();

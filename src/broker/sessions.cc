@@ -110,7 +110,7 @@ bool Core::tear_down(Session& session) {
     while (Subscription* subscription = session.first_subscription.get()) {
         if (units_ <= 0) return false;
         subscriptions_.remove(*subscription);
-        spend(1);
+        spend(limits::kTeardownUnits);
     }
     if (Outflow* outflow = session.outflow.get()) {
         OutQueue& queue = outflow->queue;
@@ -121,13 +121,13 @@ bool Core::tear_down(Session& session) {
             stats_.queued_bytes -= entry.message->payload_size();
             messages_.drop(*entry.message);
             drop(nullptr, Drop::kSessionEnded, 1);
-            spend(1);
+            spend(limits::kTeardownUnits);
         }
         while (outflow->window.span() > 0) {
             if (units_ <= 0) return false;
             if (outflow->window.at(0).message) drop(nullptr, Drop::kSessionEnded, 1);
             finish_slot(session, 0);
-            spend(1);
+            spend(limits::kTeardownUnits);
         }
         outflow->window.release(arena_);
         arena_.destroy(outflow);

@@ -40,8 +40,9 @@ Result<uint16_t> Net::listen(const ListenOptions& options, const ListenerLimits&
     listener->limits.accept_batch = std::max<uint32_t>(1, limits.accept_batch);
     listener->unix_socket = !options.unix_path.empty();
     MQTTD_ASSERT(options.unix_path.size() < sizeof(listener->path));
-    if (listener->unix_socket)
+    if (listener->unix_socket) {
         std::memcpy(listener->path, options.unix_path.data(), options.unix_path.size());
+    }
     listeners_[listener_count_++] = listener;
     return opened->port;
 }

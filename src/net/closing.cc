@@ -88,10 +88,14 @@ void Net::send_rest(Connection& c) {
     }
 }
 
-// False if there is no need to wait for the peer, or no memory to do so.
+// False if there is no need to wait for the peer, or no memory to do so.  A peer that said good-bye
+// sends nothing more, so it is waited for only while the outbox has not left.
 bool Net::begin_linger(Connection& c) {
-    const bool said_goodbye = c.why == Error::kNone || c.why == Error::kEndOfFile;
-    if (said_goodbye || c.has(Connection::kBroken)) return false;
+    if (c.why == Error::kNone || c.why == Error::kEndOfFile) {
+        send_rest(c);
+        if (c.empty()) return false;
+    }
+    if (c.has(Connection::kBroken)) return false;
     auto* linger = arena_.make<Linger>(Arena::Use::kReserve);
     if (linger == nullptr) return false;
     if (lingerers_.size() >= lingerers_max_) drop_oldest_lingerer();

@@ -28,7 +28,7 @@
 //
 // Reading is in reading.cc, writing in writing.cc, accepting in accepting.cc, ending in closing.cc.
 
-#include "mqttd/stats.h"
+#include "mqttd/host_stats.h"
 #include "mqttd/stream.h"
 #include "mqttd/time.h"
 
@@ -123,7 +123,7 @@ class Net final : public Transport {
 
     void resume(Outbox& outbox) override;
     bool input_waiting(const Outbox& outbox) const override;
-    // With kNone or kEndOfFile the peer has said good-bye: sent what can be sent, no lingering.
+    // With kNone or kEndOfFile the peer has said good-bye: no lingering once the outbox has left.
     void close(Outbox& outbox, Error why) override;
     void flush(Outbox& outbox) override;
     Peer peer(const Outbox& outbox) const override;

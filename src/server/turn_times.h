@@ -6,7 +6,7 @@
 // quarter too high; the last one begins at 114 ms. The longest turn is kept exactly. Adding is a
 // few operations, for it happens every turn; percentiles walk the buckets.
 
-#include "mqttd/stats.h"
+#include "mqttd/host_stats.h"
 
 #include <cstdint>
 

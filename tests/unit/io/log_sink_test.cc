@@ -3,10 +3,12 @@
 #include "support/alloc_guard.h"
 #include "support/temp_folder.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <cstdio>
 #include <ctime>
 #include <fcntl.h>
+#include <signal.h>
 #include <filesystem>
 #include <string>
 #include <unistd.h>

@@ -75,7 +75,7 @@ TEST_CASE("an outbox that does not leave bounds the closing, too", "[net][close]
         World world;
         world.listen();
         Client client = world.join();
-        const std::string text(8u << 20, 't');
+        const std::string text(2u << 20, 't');
         for (size_t at = 0; at < text.size(); at += 32'768) {
             world.say(world.link(0), text.substr(at, 32'768));
         }
@@ -88,7 +88,7 @@ TEST_CASE("an outbox that does not leave bounds the closing, too", "[net][close]
                 got += client.read();
                 return client.over || client.error != 0;
             }));
-            CHECK(got == text);
+            CHECK((got == text));
             client.close();
             REQUIRE(world.until([&] { return world.net.connections() == 0; }));
         } else {
@@ -115,6 +115,23 @@ TEST_CASE("a peer that said good-bye is closed without lingering", "[net][close]
     CHECK(client.read() == "ack");
     CHECK(client.over);
     CHECK(world.net.stats().lingering == 0);
+}
+
+TEST_CASE("what a peer that said good-bye has not read yet still leaves", "[net][close]") {
+    World world;
+    world.listen();
+    Client client = world.join();
+    const std::string text(2u << 20, 't');
+    for (size_t at = 0; at < text.size(); at += 32'768) {
+        world.say(world.link(0), text.substr(at, 32'768));
+    }
+    world.net.close(*world.link(0).outbox, Error::kNone);
+    std::string got;
+    REQUIRE(world.until([&] {
+        got += client.read();
+        return client.over || client.error != 0;
+    }));
+    CHECK((got == text));
 }
 
 TEST_CASE("no input is processed after close, and closed is told once", "[net][close]") {

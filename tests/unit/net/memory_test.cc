@@ -58,7 +58,6 @@ void live(World& world) {
 
 TEST_CASE("the n-th allocation refused, for every n: nothing breaks, nothing leaks", "[net]") {
     // Each refusal has an answer: the connection it hit goes, the others and the books stay whole.
-    Memory memory(World::kMemory);
     uint64_t allocations = 1;
     for (uint64_t n = 0; n <= allocations; ++n) {
         INFO("n = " << n);

@@ -319,6 +319,22 @@ TEST_CASE("many links share one inbound segment and none pins it", "[net]") {
     CHECK(world.net.stats().pending_input_bytes == 0);
 }
 
+TEST_CASE("whole packets cost no allocation", "[net]") {
+    // Steady state: the inbound segment is rewound, not replaced.
+    World world;
+    world.listen();
+    Client client = world.join();
+    world.handler.keep_text = false;
+    const uint64_t before = world.arena.allocations();
+    for (int i = 0; i < 40; ++i) {
+        client.send(packet(std::string(4000, 'x')));
+        const uint64_t read = 4004 * (static_cast<uint64_t>(i) + 1);
+        REQUIRE(world.until([&] { return world.net.stats().read_bytes == read; }));
+    }
+    CHECK(world.link(0).receives == 40);
+    CHECK(world.arena.allocations() == before);
+}
+
 TEST_CASE("a large packet is handed over in its own block, uncopied", "[net]") {
     // 10 MiB: the block grows with what has arrived, and never past twice that.
     World world;

@@ -34,6 +34,8 @@ inline std::string packet(const std::string& body) {
     return bytes + body;
 }
 
+constexpr int kBuffer = 128 * 1024;  // of sockets, in the direction to the client
+
 struct Link {
     Outbox* outbox = nullptr;
     Arrival arrival;
@@ -127,6 +129,8 @@ class Client {
     explicit Client(int family = AF_INET) : fd(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
         REQUIRE(fd >= 0);
         ::fcntl(fd, F_SETFL, O_NONBLOCK);
+        // Fixed, or the kernel would grow it until nothing ever comes short.
+        ::setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &kBuffer, sizeof(kBuffer));
     }
 
     Client(Client&& other) noexcept : fd(other.fd) { other.fd = -1; }
@@ -228,6 +232,7 @@ struct World {
     void listen(ListenerLimits limits = {}, ListenOptions options = {}) {
         options.address = "127.0.0.1";
         options.port = 0;
+        options.sndbuf_bytes = kBuffer;
         Result<uint16_t> bound = net.listen(options, limits);
         REQUIRE(bound.ok());
         port = *bound;

@@ -34,7 +34,7 @@ TEST_CASE("however many messages a turn made, they leave in one write", "[net]")
         world.say(world.link(0), "message ");
     world.turn();
     CHECK(world.net.stats().writes == 1);
-    CHECK(read_all(world, client, 80).size() == 80);
+    CHECK((read_all(world, client, 80).size() == 80));
     CHECK(world.dirty.empty());
 }
 
@@ -45,7 +45,7 @@ TEST_CASE("a short write costs one epoll_ctl in a connection's life", "[net][edg
     Client client = world.join();
     Link& link = world.link(0);
     const uint64_t controls = world.net.stats().epoll_controls;
-    const std::string text = pattern(12u << 20);
+    const std::string text = pattern(3u << 20);
     for (uint32_t round = 1; round <= 3; ++round) {
         for (size_t at = 0; at < text.size(); at += 30'000) {
             world.say(link, text.substr(at, 30'000));
@@ -58,7 +58,7 @@ TEST_CASE("a short write costs one epoll_ctl in a connection's life", "[net][edg
         world.turn();
         CHECK(world.net.stats().writes == writes);  // it waits for its edge
         CHECK(world.net.idle());
-        REQUIRE(read_all(world, client, text.size()) == text);
+        REQUIRE((read_all(world, client, text.size()) == text));
         REQUIRE(world.until([&] { return link.writables == round; }));
         CHECK(!link.outbox->blocked());
         CHECK(world.net.stats().epoll_controls == controls + 1);
@@ -70,7 +70,7 @@ TEST_CASE("answers appended to a blocked outbox follow what is before them", "[n
     World world;
     world.listen();
     Client client = world.join();
-    const std::string text = pattern(8u << 20);
+    const std::string text = pattern(2u << 20);
     for (size_t at = 0; at < text.size(); at += 30'000) {
         world.say(world.link(0), text.substr(at, 30'000));
     }
@@ -79,7 +79,7 @@ TEST_CASE("answers appended to a blocked outbox follow what is before them", "[n
     world.say(world.link(0), "pong");
     world.turn();
     CHECK(world.link(0).writables == 0);
-    CHECK(read_all(world, client, text.size() + 4) == text + "pong");
+    CHECK((read_all(world, client, text.size() + 4) == text + "pong"));
     REQUIRE(world.until([&] { return world.link(0).writables == 1; }));
 }
 
@@ -90,7 +90,7 @@ TEST_CASE("a blocked link owns its bytes at the end of the turn", "[net]") {
     Client sender = world.join();
     Client reader = world.join();
     Link& receiver = world.link(1);
-    const std::string text = pattern(8u << 20);
+    const std::string text = pattern(2u << 20);
     for (size_t at = 0; at < text.size(); at += 30'000) {
         world.say(receiver, text.substr(at, 30'000));
     }
@@ -111,7 +111,53 @@ TEST_CASE("a blocked link owns its bytes at the end of the turn", "[net]") {
     CHECK(inbound->shared);
     CHECK(held == 2);
     CHECK(inbound->refs == 1);  // net's own
-    CHECK(read_all(world, reader, text.size() + message.size()) == text + message);
+    CHECK((read_all(world, reader, text.size() + message.size()) == text + message));
+}
+
+TEST_CASE("a range that meets its first short write is copied in that turn", "[net]") {
+    // The other moment at which a shared range could outlive its turn.
+    World world;
+    world.listen();
+    Client sender = world.join();
+    Client reader = world.join();
+    Link& receiver = world.link(1);
+    const std::string text = pattern(2u << 20);
+    Segment* inbound = nullptr;
+    world.handler.on_packet = [&](Link&, const Range& range) {
+        for (size_t at = 0; at < text.size(); at += 30'000) {
+            world.say(receiver, text.substr(at, 30'000));
+        }
+        REQUIRE(receiver.outbox->append(world.arena, range));
+        inbound = range.segment;
+    };
+    const std::string message = pattern(5000);
+    sender.send(packet(message));
+    REQUIRE(world.until([&] { return inbound != nullptr; }));
+    CHECK(receiver.outbox->blocked());
+    CHECK(inbound->refs == 1);
+    CHECK((read_all(world, reader, text.size() + message.size()) == text + message));
+}
+
+TEST_CASE("what a stopped link had left is shared memory, too", "[net]") {
+    // A blocked receiver of one message would pin all the publisher's waiting input.
+    World world;
+    world.listen();
+    Client sender = world.join();
+    Link& publisher = world.link(0);
+    publisher.stop = StopReason::kRate;
+    publisher.allowance = 1;
+    std::vector<bool> shared;
+    world.handler.on_packet = [&](Link&, const Range& range) {
+        shared.push_back(range.segment->shared);
+    };
+    for (int i = 0; i < 3; ++i)
+        sender.send(packet(pattern(5000)));
+    REQUIRE(world.until([&] { return shared.size() == 1; }));
+    world.settle();
+    publisher.allowance = 2;
+    world.net.resume(*publisher.outbox);
+    REQUIRE(world.until([&] { return shared.size() == 3; }));
+    CHECK(shared == std::vector<bool>{true, true, true});
 }
 
 TEST_CASE("a range of the inbound segment leaves uncopied", "[net]") {
@@ -127,7 +173,7 @@ TEST_CASE("a range of the inbound segment leaves uncopied", "[net]") {
     };
     const std::string message = packet(pattern(2000));
     sender.send(message + message);
-    CHECK(read_all(world, reader, 2 * message.size()) == message + message);
+    CHECK((read_all(world, reader, 2 * message.size()) == message + message));
     CHECK(world.net.stats().write_ranges == 1);
 }
 
@@ -164,7 +210,7 @@ TEST_CASE("flush in mid-turn writes at once and the turn's flush finds nothing l
     CHECK(world.net.stats().writes == 1);
     world.turn();
     CHECK(world.net.stats().writes == 1);
-    CHECK(read_all(world, client, 3) == "now");
+    CHECK((read_all(world, client, 3) == "now"));
 }
 
 TEST_CASE("more ranges than one write takes leave in several", "[net]") {
@@ -182,7 +228,7 @@ TEST_CASE("more ranges than one write takes leave in several", "[net]") {
         text += part;
     }
     world.dirty.add_delivery(*world.link(0).outbox);
-    CHECK(read_all(world, client, text.size()) == text);
+    CHECK((read_all(world, client, text.size()) == text));
     CHECK(world.net.stats().write_ranges_max == 256);
     CHECK(world.link(0).outbox->empty());
 }
