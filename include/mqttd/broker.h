@@ -46,6 +46,7 @@ struct BrokerOptions {
     uint32_t max_inflight_messages = 20;  // 1 … 65535
     uint32_t max_queued_messages = 1000;  // 0 = none
     uint64_t max_queued_bytes = 0;        // 0 = none
+    uint32_t outbox_bytes_max = 256 * 1024;  // unsent bytes past which a link is written at once
     bool queue_qos0_messages = false;
     bool allow_duplicate_messages = true;
 

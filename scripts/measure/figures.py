@@ -8,11 +8,16 @@ import signal
 import subprocess
 import time
 
-from harness import Load, Table, broker, median, mosquitto, settled_rss, support
+from harness import Load, Table, broker, median, mosquitto, settled_rss, support, waited_s
+from wire import publish
 
 TOPIC = "bench/one"
 PAYLOAD = 64
 WINDOW = 4000  # messages the publisher may be ahead: 312 KB, below every buffer and limit
+
+
+def wire_size(payload):
+    return len(publish(TOPIC, b"x" * payload))
 
 
 # ---- a ----
@@ -89,7 +94,7 @@ def idle_subscribers():
     Table.title(f"b  {IDLE} idle subscribers with one subscription each")
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     processes = -(-IDLE // max(1, hard - 200)) + 1
-    with broker(max_connections=-1) as b:
+    with broker() as b:
         before = settled_rss(b)
         loads = []
         try:
@@ -167,13 +172,23 @@ def ping_row(what, numbers, target_us=None, which="p99"):
         Table.row(f"{what}: p50 / p99 / p99.9 / max µs", text, f"{which} under {target_us} µs", met)
 
 
+def noise_row(broker_, before):
+    Table.row("the broker waited for its processor", f"{(waited_s(broker_) - before) * 1e3:.0f} ms", "noise, not ours")
+
+
+def turns_row(broker_):
+    values = broker_.sys_values("$SYS/broker/loop/turn_us/+")
+    text = " / ".join(values.get(f"$SYS/broker/loop/turn_us/{name}", "-") for name in ("p50", "p99", "p999", "max"))
+    Table.row("the broker's own turns: p50 / p99 / p99.9 / max µs", text, "of the last interval")
+
+
 def fan_out():
     Table.title(f"d  {FANS} subscribers of one topic, one publisher at full rate for {FLOOD_MS // 1000} s")
-    with broker(max_connections=-1) as b, Load(b, "sink", FANS, TOPIC, PAYLOAD) as sink:
+    with broker(sys_interval=FLOOD_MS // 1000) as b, Load(b, "sink", FANS, TOPIC, PAYLOAD) as sink:
         with Load(b, "ping", PING_US) as ping, Load(b, "flood", TOPIC, PAYLOAD) as flood:
             time.sleep(1)
             ping_row("before", ping.ask("report"))
-            before, cpu = b.rss(), b.cpu_s()
+            before, cpu, waited = b.rss(), b.cpu_s(), waited_s(b)
             flood.tell(FLOOD_MS)
             time.sleep(FLOOD_MS / 1000 - 0.1)
             during = ping.ask("report")
@@ -181,13 +196,14 @@ def fan_out():
             ping_row("during", during, 5000)
             Table.row("pings answered", during[0], "more than 100", during[0] > 100)
             time.sleep(1)
-            clients, total, least, most, wrong = sink.ask("report")
-            size = 4 + len(TOPIC) + PAYLOAD
+            _, total, least, most, wrong = sink.ask("report")
+            size = wire_size(PAYLOAD)
             Table.row("published, delivered", f"{sent}, {total // size}")
             Table.row("delivered to the least, to the most", f"{least // size}, {most // size}")
             Table.row("changed bytes", wrong, "0", wrong == 0)
             Table.row("RSS growth", f"{(b.rss() - before) >> 10} KiB", f"{b.cpu_s() - cpu:.1f} s of processor")
-            del clients
+            noise_row(b, waited)
+            turns_row(b)
 
 
 # ---- e ----
@@ -201,7 +217,7 @@ OUTBOX = 262_144
 
 def crowd_run(stopped):
     """One broker, CROWD subscribers, of which one is a process of its own, stopped or not."""
-    size = 4 + len(TOPIC) + CROWD_PAYLOAD
+    size = wire_size(CROWD_PAYLOAD)
     with broker(sys_interval=1, outbox_bytes_max=OUTBOX) as b:
         with Load(b, "sink", CROWD - 2, TOPIC, CROWD_PAYLOAD) as crowd:
             with Load(b, "sink", 1, TOPIC, CROWD_PAYLOAD, 65536) as lone:
@@ -210,12 +226,12 @@ def crowd_run(stopped):
                     time.sleep(0.3)
                     crowd.ask("report")
                     lone.ask("report")
-                    before = b.rss()
+                    before, cpu = b.rss(), b.cpu_s()
                     if stopped:
                         lone.process.send_signal(signal.SIGSTOP)
                     try:
                         sent, received, wrong, took_us = pair.ask(CROWD_MESSAGES)
-                        grown = b.rss() - before
+                        grown, cpu = b.rss() - before, b.cpu_s() - cpu
                     finally:
                         lone.process.send_signal(signal.SIGCONT)
                     time.sleep(1.5)
@@ -229,6 +245,7 @@ def crowd_run(stopped):
                         "lone lost": sent - got[1] // size,
                         "dropped": dropped,
                         "grown": grown,
+                        "cpu": cpu,
                         "wrong": wrong + total[4] + got[4],
                     }
 
@@ -241,8 +258,10 @@ def stopped_subscriber():
         held.append(crowd_run(True))
     with_all, with_one = median([r["rate"] for r in free]), median([r["rate"] for r in held])
     change = with_one / with_all - 1
-    Table.row("messages per second to each, all reading", f"{with_all:,.0f}")
-    Table.row("messages per second to each, one stopped", f"{with_one:,.0f}")
+    for what, rate, runs in (("all reading", with_all, free), ("one stopped", with_one, held)):
+        spread = f"{min(r['rate'] for r in runs):,.0f}-{max(r['rate'] for r in runs):,.0f}"
+        cpu = median([r["cpu"] for r in runs])
+        Table.row(f"messages per second to each, {what} ({spread})", f"{rate:,.0f}", f"{cpu:.2f} s of processor")
     Table.row("change", f"{change:+.1%}", "at least -5 %", change >= -0.05)
     for index, run in enumerate(held):
         lost = run["others lost"] + run["lone lost"]
@@ -282,12 +301,13 @@ def leaving_hoarder():
             Table.row("RSS", f"{b.rss() >> 20} MiB")
             time.sleep(1)
             ping.ask("report")
-            cpu = b.cpu_s()
+            cpu, waited = b.cpu_s(), waited_s(b)
             hoard.tell("leave")
             hoard.answer()
             time.sleep(WATCH_S)
             ping_row("while it leaves", ping.ask("report"), 5000, "max")
             Table.row("processor time of the leaving", f"{b.cpu_s() - cpu:.2f} s")
+            noise_row(b, waited)
             support.wait_until(lambda: b.sys("subscriptions/count") == "0", 15, 0.5)
             left = b.sys("subscriptions/count")
             Table.row("subscriptions left", left, "0", left == "0")

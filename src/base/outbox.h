@@ -85,7 +85,9 @@ class alignas(16) Outbox {
 
     uint32_t ranges() const { return pending_ == 0 ? 0 : 1u + more_count_; }
 
-    bool wants_flush() const { return pending_ >= kFlushBytes || more_count_ >= kFlushRanges; }
+    bool wants_flush(uint32_t bytes = kFlushBytes) const {
+        return pending_ >= bytes || more_count_ >= kFlushRanges;
+    }
 
     bool blocked() const { return blocked_; }
 
@@ -148,10 +150,14 @@ class Dirty {
         (outbox.urgent_ ? replies_ : deliveries_).remove(outbox);
     }
 
-    // The next one to write, taken off its list, or nullptr.
+    // The next one to write, taken off its list, or nullptr.  Two lists, so that each gets its share.
+    Outbox* take_reply() { return replies_.pop_front(); }
+
+    Outbox* take_delivery() { return deliveries_.pop_front(); }
+
     Outbox* take() {
-        Outbox* outbox = replies_.pop_front();
-        return outbox != nullptr ? outbox : deliveries_.pop_front();
+        Outbox* outbox = take_reply();
+        return outbox != nullptr ? outbox : take_delivery();
     }
 
     bool empty() const { return replies_.empty() && deliveries_.empty(); }

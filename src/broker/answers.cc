@@ -32,7 +32,7 @@ void Core::delivered(Link& link, bool reply) {
     } else {
         dirty_.add_delivery(outbox);
     }
-    if (outbox.wants_flush() && !outbox.blocked()) transport_.flush(outbox);
+    if (outbox.wants_flush(options_.outbox_bytes_max) && !outbox.blocked()) transport_.flush(outbox);
 }
 
 }  // namespace mqttd

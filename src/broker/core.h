@@ -230,6 +230,7 @@ class Core {
     void arm_session_by(Session& session, Instant deadline);
     void retry_unacknowledged(Session& session);
     void drop_unreleased(Session& session);
+    void drop_uncompleted(Session& session);
 
     // --- jobs.cc
     void run_jobs();

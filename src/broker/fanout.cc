@@ -44,7 +44,7 @@ inline void Core::hand_to_slot(Publication& publication, const SubscriberSlot& s
             stats_.fast_deliveries += publication.count;
             count_sent(publication);
             dirty_.add_delivery(outbox);
-            if (outbox.wants_flush()) transport_.flush(outbox);
+            if (outbox.wants_flush(options_.outbox_bytes_max)) transport_.flush(outbox);
             return;
         }
     }

@@ -190,7 +190,9 @@ Core::Taken Core::accept_qos2(Link& link, const PublishView& publish, const Inpu
         return wait_for_memory(link);
     }
     ++stats_.inflight_in;
-    if (options_.await_rel_timeout_s != 0 && !session.timer.armed) arm_session(session);
+    if (options_.await_rel_timeout_s != 0) {
+        arm_session_by(session, now_ + options_.await_rel_timeout_s * kSecond);
+    }
     answer(link, PacketType::kPubrec, publish.packet_id);
     return Taken::kYes;
 }

@@ -67,6 +67,7 @@ void Core::session_timer(Session& session) {
         return;
     }
     drop_unreleased(session);
+    drop_uncompleted(session);
     retry_unacknowledged(session);
     arm_session(session);
 }
@@ -93,15 +94,17 @@ void Core::arm_session(Session& session) {
         }
     }
     Outflow* outflow = session.outflow.get();
-    if (session.link && outflow != nullptr && outflow->window.live() > 0 &&
-        options_.unack_retry_interval_s != 0) {
-        const Duration interval = options_.unack_retry_interval_s * kSecond;
-        for (uint32_t i = 0; i < outflow->window.span(); ++i) {
-            const InflightSlot& slot = outflow->window.at(i);
-            if (slot.state == FlowState::kHole) continue;
-            const Duration age = static_cast<uint32_t>(now_ms() - slot.sent_ms);
-            first = std::min(first, now_ + (age < interval ? interval - age : kSecond));
-        }
+    const uint32_t spans = session.link && outflow != nullptr ? outflow->window.span() : 0;
+    for (uint32_t i = 0; i < spans; ++i) {
+        const InflightSlot& slot = outflow->window.at(i);
+        const Duration age = static_cast<uint32_t>(now_ms() - slot.sent_ms);
+        const auto after = [&](uint32_t seconds) {
+            const Duration interval = seconds * kSecond;
+            if (seconds != 0) first = std::min(first, now_ + (age < interval ? interval - age : kSecond));
+        };
+        if (slot.state == FlowState::kHole || !slot.sent) continue;
+        after(options_.unack_retry_interval_s);
+        if (slot.state == FlowState::kAwaitPubcomp) after(options_.await_rel_timeout_s);
     }
     timers_->disarm(session.timer);
     if (first != kNever) timers_->arm(session.timer, first);
@@ -136,6 +139,27 @@ void Core::retry_unacknowledged(Session& session) {
         ++stats_.retries;
         spend(1);
     }
+}
+
+// Outbound QoS 2 flows whose PUBCOMP did not come: the receiver has the message, its identifier and
+// the place in the window are free again.
+void Core::drop_uncompleted(Session& session) {
+    Outflow* outflow = session.outflow.get();
+    if (options_.await_rel_timeout_s == 0 || !session.link || outflow == nullptr) return;
+    const Duration timeout = options_.await_rel_timeout_s * kSecond;
+    bool any = false;
+    for (uint32_t n = outflow->window.span(); n > 0; --n) {
+        const uint32_t i = n - 1;  // from the back: finishing the oldest moves the others
+        if (i >= outflow->window.span()) continue;
+        const InflightSlot& slot = outflow->window.at(i);
+        if (slot.state != FlowState::kAwaitPubcomp || !slot.sent) continue;
+        if (static_cast<uint32_t>(now_ms() - slot.sent_ms) < timeout) continue;
+        finish_slot(session, i);
+        drop(nullptr, Drop::kRelTimeout, 1);
+        spend(1);
+        any = true;
+    }
+    if (any) pump_later(session);
 }
 
 // Inbound QoS 2 flows whose PUBREL did not come: nothing was delivered, the identifier is free.

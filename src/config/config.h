@@ -90,7 +90,7 @@ struct Config {
     uint32_t max_queued_messages = 1000;   // 0 = no limit
     uint64_t max_queued_bytes = 0;         // 0 = no limit
     bool queue_qos0_messages = false;      // also for absent durable clients
-    uint64_t max_outbox_bytes = 262144;    // unsent bytes of one connection before it is blocked
+    uint32_t max_outbox_bytes = 262144;    // unsent bytes past which a connection is written at once
     uint32_t unack_retry_interval_s = 0;   // 3.x only; 0 = resend at reconnect only
     uint32_t await_rel_timeout_s = 300;    // a QoS 2 message waits so long for PUBREL, >= 1
     uint32_t max_awaiting_rel = 100;       // QoS 2 messages waiting for PUBREL; 0 = no limit

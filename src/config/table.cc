@@ -170,13 +170,15 @@ constexpr ConfigKey kKeys[] = {
     alias(kQueues, "queue_qos0", "queue_qos0_messages"),
     number<&Config::max_outbox_bytes>(kQueues, "outbox_bytes_max", 4096, int64_t{1} << 30,
         "262144", "bytes",
-        "Unsent bytes of one connection; past them its messages wait in the queue."),
+        "Unsent bytes past which a connection is written at once, in mid-turn; if the kernel does "
+        "not take them its further messages wait in the queue."),
     number<&Config::unack_retry_interval_s>(kQueues, "unack_retry_interval", 0, 65535, "0",
         "seconds",
         "Send an unacknowledged message again after so long, to 3.x clients; 0 = at reconnect "
         "only."),
     number<&Config::await_rel_timeout_s>(kQueues, "await_rel_timeout", 1, 65535, "300", "seconds",
-        "A QoS 2 message whose PUBREL or PUBCOMP has not come by then is given up."),
+        "A QoS 2 message whose PUBREL or PUBCOMP has not come by then is given up; repeating the "
+        "PUBREL starts the time again."),
     number<&Config::max_awaiting_rel>(kQueues, "max_awaiting_rel", 0, 65535, "100", "messages",
         "QoS 2 messages of one client that wait for PUBREL; 0 = no limit."),
     flag<&Config::allow_duplicate_messages>(kQueues, "allow_duplicate_messages", "true",

@@ -124,18 +124,21 @@ void LogSink::open_stream(Place place, int fd) {
     target.fd = own;
 }
 
+// At most once a second: a machine without a syslog must not pay for it in every turn.
 void LogSink::open_syslog() {
-    Target& target = targets_[kSyslog];
-    const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0) return;
+    if (wall_s_ < syslog_again_s_) return;
+    syslog_again_s_ = wall_s_ + 1;
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
-    std::strcpy(address.sun_path, "/dev/log");
+    if (options_.syslog_path.size() >= sizeof address.sun_path) return;
+    std::memcpy(address.sun_path, options_.syslog_path.data(), options_.syslog_path.size());
+    const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) return;
     if (connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
         close(fd);
         return;
     }
-    target.fd = fd;
+    targets_[kSyslog].fd = fd;
 }
 
 void LogSink::set_time(int64_t wall_s) {
@@ -210,7 +213,7 @@ void LogSink::flush() {
 
 bool LogSink::waiting() const {
     return std::any_of(std::begin(targets_), std::end(targets_), [this](const Target& target) {
-        return target.kind != Kind::kNone && (target.line != next_line_ || target.lost != 0);
+        return target.fd >= 0 && (target.line != next_line_ || target.lost != 0);
     });
 }
 

@@ -46,6 +46,7 @@ class LogSink {
         bool timestamp = true;         // "TIME: " in front; never for syslog, which has its own
         std::string timestamp_format;  // strftime, local time; empty = Unix seconds
         int facility = -1;             // local0 to local7; -1 = daemon
+        std::string syslog_path = "/dev/log";
     };
 
     LogSink();
@@ -75,7 +76,7 @@ class LogSink {
     // Once per turn, after everything else.
     void flush();
 
-    bool waiting() const;  // something a destination has not had yet
+    bool waiting() const;  // something that a destination has not had yet, and could have
 
     // Line records lost so far, over all destinations.
     uint64_t lines_dropped() const { return dropped_; }
@@ -122,6 +123,7 @@ class LogSink {
     uint64_t next_byte_ = 0;
     uint64_t dropped_ = 0;
     int64_t wall_s_ = 0;
+    int64_t syslog_again_s_ = 0;  // when a socket that was not there is looked for again
     char stamp_[96] = {};
     uint32_t stamp_size_ = 0;
 };

@@ -197,6 +197,7 @@ class Net final : public Transport {
     void drop_pending(Connection& c);
 
     // writing.cc
+    void flush_list(uint32_t share, Outbox* (Dirty::*take)());
     uint32_t write(Connection& c);
     void write_ready(Connection& c);
     void block(Connection& c);

@@ -13,16 +13,19 @@
 namespace mqttd {
 
 void Net::flush() {
-    uint32_t replies = kReplyUnits;
-    uint32_t deliveries = kDeliveryUnits;
-    while (replies > 0 && deliveries > 0) {
-        Outbox* outbox = dirty_.take();
-        if (outbox == nullptr) break;
+    flush_list(kReplyUnits, &Dirty::take_reply);
+    flush_list(kDeliveryUnits, &Dirty::take_delivery);
+    dirty_.note_backlog();
+}
+
+// Writes the outboxes of one list within `share` units.
+void Net::flush_list(uint32_t share, Outbox* (Dirty::*take)()) {
+    while (share > 0) {
+        Outbox* outbox = (dirty_.*take)();
+        if (outbox == nullptr) return;
         Connection& c = of(*outbox);
         if (c.empty()) continue;
-        const uint32_t units = write(c);
-        uint32_t& share = c.urgent() ? replies : deliveries;
-        share -= std::min(share, units);
+        share -= std::min(share, write(c));
         if (c.empty() || c.blocked() || c.hook.linked()) continue;
         // More ranges than one write takes: in line again.
         if (c.urgent()) {
@@ -31,7 +34,6 @@ void Net::flush() {
             dirty_.add_delivery(c);
         }
     }
-    dirty_.note_backlog();
 }
 
 void Net::flush(Outbox& outbox) {

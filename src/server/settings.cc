@@ -44,6 +44,8 @@ BrokerOptions options_to_broker(const Config& config) {
     options.max_inflight_messages = config.max_inflight_messages;
     options.max_queued_messages = config.max_queued_messages;
     options.max_queued_bytes = config.max_queued_bytes;
+    options.outbox_bytes_max =
+        static_cast<uint32_t>(std::min<uint64_t>(config.max_outbox_bytes, UINT32_MAX));
     options.queue_qos0_messages = config.queue_qos0_messages;
     options.allow_duplicate_messages = config.allow_duplicate_messages;
     options.max_awaiting_rel = config.max_awaiting_rel;

@@ -8,9 +8,11 @@
 #include <cstdio>
 #include <ctime>
 #include <fcntl.h>
-#include <signal.h>
 #include <filesystem>
+#include <signal.h>
 #include <string>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 using namespace mqttd;
@@ -71,6 +73,22 @@ LogSink::Options to_stderr() {
 
 void take(LogSink& sink, std::string_view line) {
     LogSink::take(&sink, LogKind::kNotice, line);
+}
+
+// A socket like that of syslogd.
+int syslog_server(const std::string& path) {
+    const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    path.copy(address.sun_path, sizeof address.sun_path - 1);
+    if (bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) abort();
+    return fd;
+}
+
+std::string receive(int fd) {
+    char text[2000];
+    const ssize_t got = recv(fd, text, sizeof text, 0);
+    return got > 0 ? std::string(text, static_cast<size_t>(got)) : std::string();
 }
 
 size_t count_lines(const std::string& text) {
@@ -285,6 +303,59 @@ TEST_CASE("standard error of our caller stays blocking") {
     LogSink sink;
     REQUIRE(sink.open(to_stderr()) == Error::kNone);
     REQUIRE((fcntl(2, F_GETFL) & O_NONBLOCK) == 0);
+}
+
+TEST_CASE("syslog gets one datagram per line, with facility, severity, name and number") {
+    // The raw protocol of /dev/log; no time prefix of ours, for syslog has its own.
+    const TempFolder folder;
+    const int server = syslog_server(folder.file("log"));
+    LogSink sink;
+    LogSink::Options options;
+    options.to_syslog = true;
+    options.syslog_path = folder.file("log");
+    options.facility = 5;
+    REQUIRE(sink.open(options) == Error::kNone);
+    sink.set_time(kNow);
+    LogSink::take(&sink, LogKind::kError, "bad");
+    LogSink::take(&sink, LogKind::kDebug, "detail");
+    sink.flush();
+    const std::string pid = std::to_string(getpid());
+    const std::string first = receive(server);
+    REQUIRE(first.starts_with("<" + std::to_string((16 + 5) * 8 + 3) + ">Nov 1"));
+    REQUIRE(first.ends_with(" mqttd[" + pid + "]: bad"));
+    const std::string second = receive(server);
+    REQUIRE(second.starts_with("<" + std::to_string((16 + 5) * 8 + 7) + ">Nov 1"));
+    REQUIRE(second.ends_with("]: detail"));
+    REQUIRE(receive(server).empty());
+    REQUIRE_FALSE(sink.waiting());
+    close(server);
+}
+
+TEST_CASE("a syslog that comes late gets what waited, and one that went is found again") {
+    // The daemon is restarted; nobody spins meanwhile.
+    const TempFolder folder;
+    LogSink sink;
+    LogSink::Options options;
+    options.to_syslog = true;
+    options.syslog_path = folder.file("log");
+    REQUIRE(sink.open(options) == Error::kNone);
+    sink.set_time(kNow);
+    take(sink, "early");
+    sink.flush();
+    REQUIRE_FALSE(sink.waiting());  // there is nobody it could be written to
+    int server = syslog_server(folder.file("log"));
+    sink.set_time(kNow + 1);
+    sink.flush();
+    REQUIRE(receive(server).ends_with("early"));
+    close(server);
+    std::filesystem::remove(folder.file("log"));
+    take(sink, "between");
+    sink.flush();
+    server = syslog_server(folder.file("log"));
+    sink.set_time(kNow + 3);
+    sink.flush();
+    REQUIRE(receive(server).ends_with("between"));
+    close(server);
 }
 
 TEST_CASE("taking and writing lines takes no memory") {
