@@ -13,14 +13,14 @@ namespace mqttd::limits {
 
 // --- bytes of the broker's own memory per idle client ------------------------------------------
 
-constexpr uint32_t kConnectionBytes = 128;   // socket, outbox, peer, input state (net)
+constexpr uint32_t kConnectionBytes = 112;   // socket, outbox, peer, input state (net)
 constexpr uint32_t kLinkBytes = 80;          // protocol state of the connection
 constexpr uint32_t kSessionBytes = 96;       // what outlives it
 constexpr uint32_t kClientIdBytes = 48;      // identifier of up to 28 bytes, counted
 constexpr uint32_t kSubscriptionBytes = 48;  // the relation session ↔ filter
 constexpr uint32_t kOwnTopicBytes = 64;      // filter node with its text of up to 16 bytes
 constexpr uint32_t kHashBytes = 3 * 8;       // buckets of sessions, subscriptions, filters: 4 … 8
-constexpr uint32_t kFileBytes = 16;          // descriptor table entry
+constexpr uint32_t kFileBytes = 8;           // descriptor table entry
 
 constexpr uint32_t kIdleClientBytes = kConnectionBytes + kLinkBytes + kSessionBytes +
                                       kClientIdBytes + kSubscriptionBytes + kOwnTopicBytes +

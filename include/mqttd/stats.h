@@ -33,8 +33,7 @@ struct Stats {
     uint64_t packets_sent[16] = {};
     uint64_t packets_received_all = 0;
     uint64_t packets_sent_all = 0;
-    uint64_t bytes_received = 0;  // wire bytes
-    uint64_t bytes_sent = 0;      // wire bytes handed to the kernel
+    uint64_t bytes_received = 0;  // of whole packets taken
     uint64_t publish_received = 0;
     uint64_t publish_sent = 0;
     uint64_t publish_bytes_received = 0;  // payload

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 
-from harness import Load, Table, broker, median, mosquitto, settled_rss, support, waited_s
+from harness import Load, Table, broker, median, mosquitto, noise_s, settled_rss, support
 from wire import publish
 
 TOPIC = "bench/one"
@@ -173,7 +173,9 @@ def ping_row(what, numbers, target_us=None, which="p99"):
 
 
 def noise_row(broker_, before):
-    Table.row("the broker waited for its processor", f"{(waited_s(broker_) - before) * 1e3:.0f} ms", "noise, not ours")
+    waited, stolen = (now - then for now, then in zip(noise_s(broker_), before))
+    text = f"{waited * 1e3:.0f} ms, {stolen * 1e3:.0f} ms"
+    Table.row("the broker waited for its core, the host took", text, "noise, not ours")
 
 
 def turns_row(broker_):
@@ -188,7 +190,7 @@ def fan_out():
         with Load(b, "ping", PING_US) as ping, Load(b, "flood", TOPIC, PAYLOAD) as flood:
             time.sleep(1)
             ping_row("before", ping.ask("report"))
-            before, cpu, waited = b.rss(), b.cpu_s(), waited_s(b)
+            before, cpu, noise = b.rss(), b.cpu_s(), noise_s(b)
             flood.tell(FLOOD_MS)
             time.sleep(FLOOD_MS / 1000 - 0.1)
             during = ping.ask("report")
@@ -202,14 +204,14 @@ def fan_out():
             Table.row("delivered to the least, to the most", f"{least // size}, {most // size}")
             Table.row("changed bytes", wrong, "0", wrong == 0)
             Table.row("RSS growth", f"{(b.rss() - before) >> 10} KiB", f"{b.cpu_s() - cpu:.1f} s of processor")
-            noise_row(b, waited)
+            noise_row(b, noise)
             turns_row(b)
 
 
 # ---- e ----
 
 CROWD = 1_000
-ROUNDS = 3
+ROUNDS = 5
 CROWD_MESSAGES = 20_000
 CROWD_PAYLOAD = 256
 OUTBOX = 262_144
@@ -285,29 +287,38 @@ def stopped_subscriber():
 
 HOARD = 1_000_000
 HOARD_FOREIGN = 10_000  # mosquitto needs quadratic time for more
-WATCH_S = 4
+HOARD_ROUNDS = 3
+WATCH_S = 3
+
+
+def hoard_round(broker_, ping, count):
+    """One client subscribes and leaves.  The longest wait of a ping while it left, in microseconds."""
+    started = time.monotonic()
+    ping.ask("report")
+    with Load(broker_, "hoard", count) as hoard:
+        ping_row(f"while it subscribes ({time.monotonic() - started:.1f} s)", ping.ask("report"))
+        time.sleep(0.5)
+        ping.ask("report")
+        cpu, noise = broker_.cpu_s(), noise_s(broker_)
+        hoard.tell("leave")
+        hoard.answer()
+        time.sleep(WATCH_S)
+        during = ping.ask("report")
+        ping_row(f"while it leaves ({broker_.cpu_s() - cpu:.2f} s of processor)", during)
+        noise_row(broker_, noise)
+    return during[-1]
 
 
 def leaving_hoarder():
     count = HOARD_FOREIGN if support.is_foreign(support.program()) else HOARD
     Table.title(f"f  a clean-session client with {count} subscriptions leaves")
-    with broker() as b, Load(b, "ping", PING_US) as ping:
+    with broker(sys_interval=1) as b, Load(b, "ping", PING_US) as ping:
         time.sleep(1)
         ping_row("nobody else", ping.ask("report"))
-        started = time.monotonic()
-        with Load(b, "hoard", count) as hoard:
-            ping_row("while it subscribes", ping.ask("report"))
-            Table.row("subscribed in", f"{time.monotonic() - started:.1f} s")
-            Table.row("RSS", f"{b.rss() >> 20} MiB")
-            time.sleep(1)
-            ping.ask("report")
-            cpu, waited = b.cpu_s(), waited_s(b)
-            hoard.tell("leave")
-            hoard.answer()
-            time.sleep(WATCH_S)
-            ping_row("while it leaves", ping.ask("report"), 5000, "max")
-            Table.row("processor time of the leaving", f"{b.cpu_s() - cpu:.2f} s")
-            noise_row(b, waited)
-            support.wait_until(lambda: b.sys("subscriptions/count") == "0", 15, 0.5)
-            left = b.sys("subscriptions/count")
-            Table.row("subscriptions left", left, "0", left == "0")
+        longest = median([hoard_round(b, ping, count) for _ in range(HOARD_ROUNDS)])
+        what = f"longest wait while it leaves, median of {HOARD_ROUNDS} rounds"
+        Table.row(what, f"{longest} µs", "under 5000 µs", longest < 5000)
+        Table.row("RSS", f"{b.rss() >> 20} MiB")
+        support.wait_until(lambda: b.sys("subscriptions/count") == "0", 15, 0.5)
+        left = b.sys("subscriptions/count")
+        Table.row("subscriptions left", left, "0", left == "0")

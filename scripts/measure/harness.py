@@ -73,10 +73,14 @@ def pinned(core):
     return ["taskset", "-c", core] if shutil.which("taskset") and (os.cpu_count() or 1) > 1 else []
 
 
-def waited_s(broker_):
-    """How long the broker was ready to run and did not, because of others: the noise in a latency."""
+def noise_s(broker_):
+    """What others took while something of ours could have run, so far: how long the broker waited for
+    its core, and how long a virtual machine's host did not run the two cores."""
     with open(f"/proc/{broker_.pid}/schedstat", encoding="ascii") as file:
-        return int(file.read().split()[1]) / 1e9
+        waited = int(file.read().split()[1]) / 1e9
+    with open("/proc/stat", encoding="ascii") as file:
+        stolen = int(file.readline().split()[8]) / os.sysconf("SC_CLK_TCK")
+    return waited, stolen
 
 
 def mosquitto():

@@ -98,6 +98,8 @@ void Core::publish_sys() {
     if (sys_ != nullptr) sys_->publish_all();
 }
 
+// Twice through all links: first every will goes out, to those who are still there, then the links
+// are closed.  In slices; true when all have been told.
 bool Core::shut_down() {
     constexpr uint32_t kPerCall = 1'024;
     shutting_down_ = true;
@@ -106,14 +108,31 @@ bool Core::shut_down() {
         link.waiting = false;
         links_.push_back(link);
     }
+    if (wills_sent_ && !fanouts_.empty()) return false;  // they still need their receivers
     for (uint32_t n = 0; n < kPerCall && shut_down_told_ < links_.size(); ++n) {
-        Link& link = *links_.front();
-        links_.remove(link);
+        Link& link = *links_.pop_front();
         links_.push_back(link);
         ++shut_down_told_;
-        end_link(link, Error::kShuttingDown, true);
+        if (!wills_sent_) {
+            send_will(link);
+        } else {
+            end_link(link, Error::kShuttingDown, true);
+        }
     }
-    return shut_down_told_ >= links_.size();
+    if (shut_down_told_ < links_.size()) return false;
+    const bool all_told = wills_sent_;
+    wills_sent_ = true;
+    shut_down_told_ = 0;
+    return all_told;
+}
+
+void Core::send_will(Link& link) {
+    Session* session = link.session.get();
+    Message* will = session != nullptr ? session->will.get() : nullptr;
+    if (will == nullptr) return;
+    session->will = nullptr;
+    publish_message(*will, session);
+    messages_.drop(*will);
 }
 
 void Core::dump(const Log& log) const {

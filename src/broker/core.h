@@ -167,6 +167,7 @@ class Core {
     bool ensure_message(Publication& publication);
     Publication publication_of(Message& message, Session* from);
     void publish_message(Message& message, Session* from);
+    void send_will(Link& link);
 
     // --- fanout.cc
     void fan_out(Publication& publication, Link* publisher, std::span<FilterNode*> filters);
@@ -270,7 +271,8 @@ class Core {
     Segment* scratch_ = nullptr;
     FilterNode** matched_ = nullptr;  // kMatchedFilters places
     bool shutting_down_ = false;
-    uint32_t shut_down_told_ = 0;
+    uint32_t shut_down_told_ = 0;  // links, in the present pass
+    bool wills_sent_ = false;      // the first pass is done
     uint32_t job_turn_ = 0;
     Instant next_sweep_ = 0;
     Instant next_memory_try_ = 0;

@@ -20,13 +20,17 @@ bool makes_output(PacketType type) {
 }  // namespace
 
 Consumed Core::receive(Link& link, const Range& input) {
+    // What comes again by itself has come: else its keep-alive would never be judged again.
+    if (link.stop == StopReason::kBudget || link.stop == StopReason::kBacklog) {
+        link.stop = StopReason::kNone;
+    }
     const int64_t visit_end = units_ - options_.visit_units;
     Range rest = input;
     const auto stopped = [&](StopReason reason) {
         ++stats_.stops[static_cast<uint32_t>(reason)];
         return Consumed{rest.begin - input.begin, 0, reason};
     };
-    while (rest.size() > 0 && link.state != LinkState::kClosing) {
+    while (rest.size() > 0 && link.state != LinkState::kClosing && !link.broken) {
         if (units_ <= 0 || units_ <= visit_end) return stopped(StopReason::kBudget);
         const Bytes bytes = bytes_of(rest);
         const Result<Frame> found = find_frame(bytes);

@@ -20,8 +20,8 @@ Core::Taken Core::handle_connect(Link& link, const Input& input) {
     spend(limits::kConnectUnits);
     const Result<ConnectView> decoded = decode_connect(input.body(), input.frame.flags());
     if (link.state == LinkState::kRefused) {
-        refuse_connect(link, decoded ? decoded->version : Version::k311,
-                       connack_code(Error::kServerBusy, Version::k311), Error::kServerBusy);
+        const Version family = decoded ? decoded->version : Version::k311;
+        refuse_connect(link, family, connack_code(Error::kServerBusy, family), Error::kServerBusy);
         return Taken::kYes;
     }
     if (!decoded && decoded.error() != Error::kUnsupportedVersion) {
@@ -81,7 +81,8 @@ Core::Taken Core::handle_connect(Link& link, const Input& input) {
                    named ? Clean(connect.user_name).c_str() : "", named ? "'" : "");
     }
     uint8_t connack[8];
-    const uint32_t size = encode_connack(connack, connect.version, present, 0);
+    const bool told = present && connect.version != Version::k31;  // 3.1: a reserved byte
+    const uint32_t size = encode_connack(connack, connect.version, told, 0);
     if (answer_bytes(link, {connack, size}, PacketType::kConnack)) pump(*session);
     return Taken::kYes;
 }

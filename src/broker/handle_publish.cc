@@ -43,7 +43,7 @@ Publication publication_from(const PublishView& publish, Segment* segment, Sessi
 // Levels and length: what a topic may cost.
 Error Core::check_topic(Bytes topic) const {
     if (topic.size() > options_.max_topic_len) return Error::kTopicNameInvalid;
-    if (topic.size() > options_.max_topic_levels &&
+    if (topic.size() >= options_.max_topic_levels &&
         level_count(topic) > options_.max_topic_levels) {
         return Error::kTopicNameInvalid;
     }

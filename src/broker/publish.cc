@@ -106,7 +106,7 @@ Publication Core::publication_of(Message& message, Session* from) {
 // A will.
 void Core::publish_message(Message& message, Session* from) {
     Publication publication = publication_of(message, from);
-    publish(publication, nullptr);
+    if (!publish(publication, nullptr)) drop(nullptr, Drop::kMemory, 1);
 }
 
 }  // namespace mqttd

@@ -13,6 +13,7 @@
 // ended (waits for the end of the turn, to be told and freed). An idle connection is on neither.
 
 #include "mqttd/result.h"
+#include "mqttd/limits.h"
 #include "mqttd/stream.h"
 #include "mqttd/time.h"
 
@@ -81,6 +82,6 @@ struct Connection : Outbox {
     StopReason stop = StopReason::kNone;
 };
 
-static_assert(sizeof(Connection) == 112);
+static_assert(sizeof(Connection) <= limits::kConnectionBytes);
 
 }  // namespace mqttd

@@ -25,6 +25,10 @@ constexpr LogTypeRow kLogTypeRows[] = {
 
 static_assert(sizeof kLogTypeRows / sizeof kLogTypeRows[0] == static_cast<size_t>(LogKind::kCount));
 
+// epoll, its helper, the reserve descriptor, signals, pid file; and, for a moment, a log or a
+// configuration file opened again, /proc read.
+constexpr uint32_t kFilesOfOurs = 12;
+
 std::string limit_text(const char* key, uint64_t value, const std::string& consequence) {
     return std::string(key) + " is " + std::to_string(value) + ": " + consequence;
 }
@@ -72,11 +76,23 @@ std::vector<uint32_t> connect_timeouts_s(const Config& config) {
     return timeouts;
 }
 
-NetOptions net_options(const Config& config, uint64_t files) {
+NetOptions net_options(const Config& config, uint64_t files, uint64_t files_open) {
+    uint64_t listening = 0;
+    for (const ListenerConfig& listener : config.listeners) {
+        listening += listener.unix_path.empty() ? bind_addresses(listener).size() : 1;
+    }
     NetOptions options;
     options.files_limit = static_cast<uint32_t>(files);
+    options.files_reserve = static_cast<uint32_t>(files_open + listening) + kFilesOfOurs;
+    options.refusal_slots =
+        static_cast<uint32_t>(std::min<uint64_t>(options.refusal_slots, files / 16));
     options.max_connections = config.global_max_connections;
     return options;
+}
+
+uint64_t clients_allowed(const NetOptions& options) {
+    const uint64_t kept = uint64_t{options.files_reserve} + options.refusal_slots;
+    return options.files_limit > kept ? options.files_limit - kept : 1;
 }
 
 ListenOptions listen_options(const ListenerConfig& listener) {
@@ -116,10 +132,6 @@ uint32_t log_kinds(uint32_t log_types) {
     return kinds;
 }
 
-uint64_t clients_allowed(const MachineLimits& machine) {
-    return machine.files > machine.files_other ? machine.files - machine.files_other : 0;
-}
-
 std::vector<std::string> tight_limits(const Config& config, const MachineLimits& machine) {
     std::vector<std::string> lines;
     uint64_t backlog = 0;
@@ -137,7 +149,7 @@ std::vector<std::string> tight_limits(const Config& config, const MachineLimits&
                                    "the whole machine has fewer files than the " +
                                        std::to_string(machine.files) + " this process may open."));
     }
-    if (machine.local_ports != 0 && machine.local_ports < clients_allowed(machine)) {
+    if (machine.local_ports != 0 && machine.local_ports < machine.clients) {
         lines.push_back(limit_text("net.ipv4.ip_local_port_range",
                                    machine.local_ports,
                                    "one client address can hold that many connections at most."));

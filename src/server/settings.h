@@ -22,8 +22,8 @@ BrokerOptions options_to_broker(const Config& config);
 // Config::connect_timeout_s of each listener, by index.
 std::vector<uint32_t> connect_timeouts_s(const Config& config);
 
-// `files`: RLIMIT_NOFILE.
-NetOptions net_options(const Config& config, uint64_t files);
+// `files`: RLIMIT_NOFILE; `files_open`: how many are open before net opens its own.
+NetOptions net_options(const Config& config, uint64_t files, uint64_t files_open);
 
 // The address and port are the caller's to choose (bind_addresses); the path of a Unix socket is
 // there already, borrowed from `listener`.
@@ -40,17 +40,17 @@ uint64_t arena_bytes(int64_t memory_limit, uint64_t available);
 // The kinds of lines `log_type` wants, as bits for Log.
 uint32_t log_kinds(uint32_t log_types);
 
-// What the machine allows against what the configuration would need; see io/host.h.
+// How many clients at once there are descriptors for.
+uint64_t clients_allowed(const NetOptions& options);
+
+// What the machine allows; see io/host.h.  0 = not known.
 struct MachineLimits {
-    uint64_t files = 0;        // RLIMIT_NOFILE
-    uint64_t files_other = 0;  // descriptors that no client can have
-    uint64_t somaxconn = 0;    // 0 = not known, as below
+    uint64_t files = 0;    // RLIMIT_NOFILE
+    uint64_t clients = 0;  // clients_allowed
+    uint64_t somaxconn = 0;
     uint64_t file_max = 0;
     uint64_t local_ports = 0;
 };
-
-// How many clients at once there are descriptors for.
-uint64_t clients_allowed(const MachineLimits& machine);
 
 // One sentence for each of somaxconn, file-max and the local port range that is smaller than what
 // the listeners' backlogs or the number of clients ask for.

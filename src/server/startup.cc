@@ -30,7 +30,6 @@ constexpr int kNoStart = 1;
 // Net's table has a place for each descriptor, so their number is bounded by the arena, too.
 constexpr uint64_t kFilesMost = uint64_t{4} << 20;
 constexpr uint64_t kArenaBytesPerFile = 512;
-constexpr uint32_t kFilesSpare = 16;  // reserve descriptor, log reopened, /proc read
 
 class Startup {
   public:
@@ -78,7 +77,9 @@ int Startup::run() {
 
     Arena arena(region_.base, region_.bytes);
     Dirty dirty;
-    Net net(arena, dirty, log_, net_options(config_, machine.files));
+    const NetOptions options = net_options(config_, machine.files, files_open());
+    machine.clients = clients_allowed(options);
+    Net net(arena, dirty, log_, options);
     Sampler sampler(net, log_sink_);
     Broker broker(arena, net, sampler, dirty, log_, broker_options, boot_ms());
     net.bind(broker);
@@ -87,10 +88,8 @@ int Startup::run() {
     const int signals = watch_signals(net);
     if (signals < 0) return kNoStart;
 
-    const uint64_t files_now = files_open();
-    machine.files_other = files_now + kFilesSpare;
     report_machine(machine);
-    sampler.set_files(machine.files, files_now);
+    sampler.set_files(machine.files, files_open());
     broker.begin_turn(boot_ms(), wall_s());
     broker.publish_sys();
 
@@ -199,7 +198,7 @@ void Startup::report_machine(const MachineLimits& files) {
     log_.write(LogKind::kInformation,
                "RLIMIT_NOFILE is %llu: that allows %llu clients at once.",
                static_cast<unsigned long long>(machine.files),
-               static_cast<unsigned long long>(clients_allowed(machine)));
+               static_cast<unsigned long long>(machine.clients));
     for (const std::string& line : tight_limits(config_, machine)) {
         log_.write(LogKind::kNotice, "%s", line.c_str());
     }

@@ -31,6 +31,13 @@ class Descriptors(unittest.TestCase):
         found = re.search(r"allows (\d+) clients", self.broker.log())
         return int(found.group(1)) if found else 40
 
+    def let_in(self):
+        try:
+            with Client(self.broker.address) as client:
+                return client.alive()
+        except (AssertionError, OSError):
+            return False
+
     def crowd(self):
         """CLIENTS sockets that all sent CONNECT; those that were let in, and the rest."""
         sockets = [open_socket(self.broker.address) for _ in range(CLIENTS)]
@@ -60,8 +67,9 @@ class Descriptors(unittest.TestCase):
         self.assertLess(spent, 0.15, "the broker spins while it has no descriptor left")
         old.publish("t", b"still here", 1)
         self.assertEqual(old.message().payload, b"still here")
-        lines = [line for line in self.broker.log().splitlines() if "denied" in line or "closed at once" in line]
-        self.assertLess(len(lines), 20, "the log is flooded with refusals")
+        # A client that is told "server busy" has its own line; one that is closed unheard has not.
+        lines = [line for line in self.broker.log().splitlines() if "closed at once" in line]
+        self.assertLess(len(lines), 10, "the log is flooded")
         for sock in inside:
             sock.close()
         old.disconnect()
@@ -72,14 +80,7 @@ class Descriptors(unittest.TestCase):
         inside, _ = self.crowd()
         for sock in inside[:10]:
             sock.close()
-
-        def let_in():
-            try:
-                return Client(self.broker.address).alive()
-            except (AssertionError, OSError):
-                return False
-
-        self.assertTrue(wait_until(let_in, 5, 0.1))
+        self.assertTrue(wait_until(self.let_in, 5, 0.1))
         self.broker.stop()
 
     def test_it_recovers_when_all_have_left(self):
@@ -87,7 +88,8 @@ class Descriptors(unittest.TestCase):
         inside, outside = self.crowd()
         for sock in inside + outside:
             sock.close()
-        self.assertTrue(wait_until(lambda: int(self.broker.sys("clients/connected") or 99) <= 1, 8, 0.3))
+        self.assertTrue(wait_until(self.let_in, 5, 0.1))
+        self.assertTrue(wait_until(lambda: int(self.broker.sys("clients/connected")) <= 1, 4, 0.2))
         clients = [Client(self.broker.address) for _ in range(self.promised() - 1)]
         self.assertTrue(all(client.alive() for client in clients))
         for client in clients:

@@ -56,6 +56,7 @@ class Queues(unittest.TestCase):
                 reader.send(ack(PUBACK, message.mid))
             rest = [int(m.payload) for m in reader.settle()]
             self.assertEqual(rest, list(range(window, window + self.LIMIT)))
+            reader.close()
 
     def test_qos_0_is_queued_for_the_absent_only_if_asked(self):
         """queue_qos0_messages false: dropped while away; true: they wait like the others."""
@@ -116,6 +117,7 @@ class Windows(unittest.TestCase):
             again = [parse_publish(p) for p in packets if p.kind == PUBLISH]
             self.assertEqual(releases, [first[0].mid.to_bytes(2, "big")])
             self.assertEqual([(m.mid, m.payload, m.dup) for m in again], [(m.mid, m.payload, True) for m in first[1:]])
+            back.close()
 
     def test_unacked_messages_are_sent_again_in_time(self):
         """unack_retry_interval 1: the same message with DUP after a second, and not once it is acked."""
@@ -241,6 +243,8 @@ class KeepAlive(unittest.TestCase):
                 self.assertLessEqual(ended[keepalive], 1.5 * keepalive + 2)
             self.assertIn("half", ended, "a packet that never ends counted as life")
             self.assertTrue(forever.alive())
+            for client in (lively, forever):
+                client.close()
 
 
 if __name__ == "__main__":

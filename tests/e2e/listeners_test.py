@@ -19,9 +19,11 @@ class Listeners(unittest.TestCase):
             one.subscribe("t")
             two.publish("t", b"across", 1)
             self.assertEqual(one.message().payload, b"across")
-            moved = Client(broker.addresses()[1], one.id)
-            self.assertTrue(one.closed())
-            self.assertTrue(moved.alive())
+            with Client(broker.addresses()[1], one.id) as moved:
+                self.assertTrue(one.closed())
+                self.assertTrue(moved.alive())
+            one.close()
+            two.close()
 
     def test_ipv6_works(self):
         """A listener on ::1 serves IPv6, beside one on 127.0.0.1 with the same port."""
@@ -31,6 +33,8 @@ class Listeners(unittest.TestCase):
             six.subscribe("t")
             four.publish("t", b"six", 1)
             self.assertEqual(six.message().payload, b"six")
+            six.disconnect()
+            four.disconnect()
 
     def test_a_listener_without_an_address_serves_both_families(self):
         """`listener PORT` alone is every address of both."""
@@ -69,11 +73,14 @@ class Listeners(unittest.TestCase):
 
             def let_in():
                 try:
-                    return Client(broker.address, "late").alive()
+                    with Client(broker.address, "late") as late:
+                        return late.alive()
                 except (AssertionError, OSError):
                     return False
 
             self.assertTrue(wait_until(let_in, 3))
+            for client in inside:
+                client.close()
 
     def test_connect_timeout_closes_who_does_not_connect(self):
         """Silence, and half a CONNECT, end after connect_timeout; a client that connected stays."""
@@ -88,6 +95,7 @@ class Listeners(unittest.TestCase):
             self.assertGreater(time.monotonic() - started, 0.9)
             self.assertLess(time.monotonic() - started, 3.2)
             self.assertTrue(client.alive())
+            client.close()
 
     def test_a_silent_socket_is_closed_with_the_defaults_too(self):
         """With tcp_defer_accept the kernel holds it back first; it does not stay for ever."""

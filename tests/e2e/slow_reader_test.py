@@ -30,29 +30,32 @@ class SlowReader(unittest.TestCase):
             for number, reader in enumerate(readers):
                 received[number] += len(reader.messages(batch))
         grown = broker.rss() - before
-        writer.drain() if qos == 0 else writer.send(b"")
-        return broker, readers, stopped, received, grown
+        for client in (*readers, writer):
+            client.close()
+        return broker, stopped, received, grown
 
     def test_qos_0_others_get_everything_and_drops_are_counted(self):
         """The stopped one loses exactly what `$SYS` says was dropped; the rest it gets when it reads again."""
         count, size = 3000, 1000
-        broker, _readers, stopped, received, grown = self.flood(0, count, size, {})
+        broker, stopped, received, grown = self.flood(0, count, size, {})
         self.assertEqual(set(received), {count})
         self.assertLess(grown, OUTBOX + 2 * MIB)
         got = len(stopped.settle())
         self.assertLess(got, count, "nothing was dropped: the test did not stop anybody")
         self.assertEqual(broker.wait_sys("publish/messages/dropped", count - got), count - got)
+        stopped.close()
         broker.stop()
 
     def test_qos_1_others_get_everything_and_the_queue_is_bounded(self):
         """The stopped one has its window and its queue, the newest are dropped and counted."""
         count, size, queue = 600, 1000, 100
-        broker, _readers, stopped, received, grown = self.flood(1, count, size, {"max_queued_messages": queue})
+        broker, stopped, received, grown = self.flood(1, count, size, {"max_queued_messages": queue})
         self.assertEqual(set(received), {count})
         self.assertLess(grown, 3 * MIB)
         self.assertEqual(broker.wait_sys("publish/messages/dropped", count - 20 - queue), count - 20 - queue)
         got = stopped.settle()
         self.assertEqual(len(got), 20 + queue)
+        stopped.close()
         broker.stop()
 
     def test_a_stopped_reader_that_vanishes_leaves_no_memory(self):
@@ -71,6 +74,7 @@ class SlowReader(unittest.TestCase):
             writer.drain()
             sizes.append(broker.rss())
         self.assertLess(sizes[-1] - sizes[1], MIB, sizes)
+        writer.close()
         broker.stop()
 
 

@@ -125,7 +125,7 @@ void World::turn() {
         }
     }
     broker_->tick();
-    for (uint32_t writes = 0; writes < 4'096; ++writes) {
+    for (uint32_t writes = 0; writes < writes_per_turn_; ++writes) {
         Outbox* outbox = dirty_.take();
         if (outbox == nullptr) break;
         write(static_cast<FakeConnection&>(*outbox));
@@ -140,8 +140,10 @@ bool World::read(FakeConnection& connection) {
     const bool again = connection.ready_ || connection.stop_ == StopReason::kBudget ||
                        connection.stop_ == StopReason::kBacklog;
     if (connection.stop_ != StopReason::kNone && !again) return false;
+    if (connection.unfinished_ && !again) return false;  // nothing new since it was last offered
     connection.ready_ = false;
     connection.stop_ = StopReason::kNone;
+    connection.unfinished_ = false;
     if (connection.input_.empty() || !broker_->budget_left()) return false;
     size_t size = connection.input_.size();
     if (cut_ != 0) size = std::min<size_t>(size, cut_);
@@ -162,7 +164,8 @@ bool World::read(FakeConnection& connection) {
         connection.stop_ = consumed.stop;
         if (consumed.stop != StopReason::kNone) return false;
         if (consumed.bytes > 0) return !connection.input_.empty();
-        if (size == connection.input_.size()) return false;
+        connection.unfinished_ = size == connection.input_.size();
+        if (connection.unfinished_) return false;
         size = std::min<size_t>(connection.input_.size(), size + std::max<uint32_t>(cut_, 1));
     }
 }
@@ -197,7 +200,8 @@ bool World::reap() {
     bool any = false;
     for (FakeConnection* connection : connections_) {
         if (connection->link_ == nullptr) continue;
-        const bool read_out = connection->input_.empty() || connection->stop_ != StopReason::kNone;
+        const bool read_out = connection->input_.empty() || connection->unfinished_ ||
+                              connection->stop_ != StopReason::kNone;
         if (!connection->closing_ && !(connection->gone_ && read_out)) continue;
         void* link = connection->link_;
         connection->closing_ = true;

@@ -34,7 +34,10 @@ class alignas(16) FakeConnection : public Outbox {
     void send(std::string_view bytes);
 
     // Puts bytes into the socket without running the broker.
-    void push(std::string_view bytes) { input_ += bytes; }
+    void push(std::string_view bytes) {
+        input_ += bytes;
+        unfinished_ = false;
+    }
 
     // What was received since the last call, described packet by packet.
     std::string received();
@@ -67,6 +70,7 @@ class alignas(16) FakeConnection : public Outbox {
     uint64_t room_ = ~uint64_t{0};
     StopReason stop_ = StopReason::kNone;
     bool ready_ = false;    // resumed, or to be read once more
+    bool unfinished_ = false;  // its input is the beginning of one packet
     bool closing_ = false;  // Transport::close was called
     bool gone_ = false;     // the peer hung up
     Error why_ = Error::kNone;
@@ -94,6 +98,9 @@ class World final : public Transport, public Host {
 
     // What a receive call may get at once; 0 = everything.
     void set_cut(uint32_t bytes) { cut_ = bytes; }
+
+    // How many outboxes a turn writes; the rest is backlog.
+    void set_writes_per_turn(uint32_t writes) { writes_per_turn_ = writes; }
 
     const Stats& stats() const { return broker_->stats(); }
 
@@ -128,6 +135,7 @@ class World final : public Transport, public Host {
     Instant now_ = 1'000'000;
     uint64_t turns_ = 0;
     uint32_t cut_ = 0;
+    uint32_t writes_per_turn_ = 4'096;
     TestArena connection_memory_;  // near the broker's arena: outboxes are ends of Ptr32 links
     std::deque<FakeConnection*> connections_;
     std::unique_ptr<Broker> broker_;

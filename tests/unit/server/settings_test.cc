@@ -83,8 +83,7 @@ TEST_CASE("only limits that are too small get a sentence") {
     config.listeners[1].backlog = 4096;
     MachineLimits machine;
     machine.files = 20'000;
-    machine.files_other = 50;
-    REQUIRE(clients_allowed(machine) == 19'950);
+    machine.clients = 19'950;
     REQUIRE(tight_limits(config, machine).empty());  // nothing known
     machine.somaxconn = 4096;
     machine.file_max = 20'000;
@@ -98,12 +97,22 @@ TEST_CASE("only limits that are too small get a sentence") {
     REQUIRE(tight_limits(config, machine).size() == 3);
 }
 
-TEST_CASE("fewer files than are open already allow no client") {
-    // Not 2^64 of them.
-    MachineLimits machine;
-    machine.files = 10;
-    machine.files_other = 20;
-    REQUIRE(clients_allowed(machine) == 0);
+TEST_CASE("the clients allowed are the files without ours, the listeners and the refusal slots") {
+    // The start-up line is a promise.
+    Config config;
+    config.listeners.resize(2);
+    config.listeners[0].host = "127.0.0.1";
+    config.listeners[1].port = 0;
+    config.listeners[1].unix_path = "/tmp/x";
+    const NetOptions many = net_options(config, 20'000, 4);
+    REQUIRE(many.files_limit == 20'000);
+    REQUIRE(many.files_reserve == 4 + 2 + 12);
+    REQUIRE(clients_allowed(many) == 20'000 - 18 - 16);
+    const NetOptions few = net_options(config, 64, 4);
+    REQUIRE(clients_allowed(few) == 64 - 18 - 4);  // refusals are for the few, too
+    REQUIRE(clients_allowed(net_options(config, 10, 4)) == 1);
+    config.global_max_connections = 77;
+    REQUIRE(net_options(config, 64, 4).max_connections == 77);
 }
 
 TEST_CASE("a listener's options reach its socket") {
