@@ -30,7 +30,7 @@ static_assert(kIdleClientBytes <= 512);
 // --- bounds of the core ------------------------------------------------------------------------
 
 constexpr uint32_t kMatchedFilters = 1'024;      // filters one topic matches without extra memory
-constexpr uint32_t kReplaysPerSession = 64;      // retained replays at a time; SUBSCRIBE waits then
+constexpr uint32_t kReplaysPerSession = 64;      // retained replays that run at a time
 constexpr uint32_t kFiltersPerSlice = 512;       // of one SUBSCRIBE or UNSUBSCRIBE per visit
 constexpr uint32_t kAnswersPending = 64 * 1024;  // unsent bytes above which a blocked link stops
 constexpr uint32_t kPumpBytes = 128 * 1024;      // outbox fill up to which a queue is emptied

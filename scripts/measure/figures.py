@@ -34,7 +34,9 @@ def parse_strace(path):
     """{call: count} from the table of `strace -c`."""
     with open(path, encoding="ascii") as file:
         rows = [line.split() for line in file]
-    return {row[-1]: int(row[3]) for row in rows if len(row) >= 5 and re.fullmatch(r"[\d.]+", row[0])}
+    return {
+        row[-1]: int(row[3]) for row in rows if len(row) >= 5 and re.fullmatch(r"[\d.]+", row[0])
+    }
 
 
 def traced_burst(broker_, load, count):
@@ -59,7 +61,9 @@ def traced_burst(broker_, load, count):
 
 
 def system_calls():
-    Table.title(f"a  system calls over {BURST} messages of {PAYLOAD} bytes, QoS 0, one publisher, one subscriber")
+    Table.title(
+        f"a  system calls over {BURST} messages of {PAYLOAD} bytes, QoS 0, 1:1"
+    )
     if not shutil.which("strace"):
         raise RuntimeError("strace is missing")
     file = subprocess.run(["ldd", support.program()], capture_output=True, text=True, check=False)
@@ -69,14 +73,24 @@ def system_calls():
     with broker() as b, Load(b, "pair", TOPIC, PAYLOAD, WINDOW) as load:
         load.ask(BURST)  # steady state: pools and kernel buffers have grown
         (sent, received, wrong, _), calls = traced_burst(b, load, BURST)
-        Table.row("received of sent", f"{received} of {sent}", "all, unchanged", received == sent and not wrong)
+        Table.row(
+            "received of sent",
+            f"{received} of {sent}",
+            "all, unchanged",
+            received == sent and not wrong,
+        )
         Table.row("futex", calls.get("futex", 0), "0", calls.get("futex", 0) == 0)
         changes = calls.get("epoll_ctl", 0)
         Table.row("epoll_ctl after accept", changes, "at most 1 per client", changes <= 2)
         for name, members in IO_CALLS.items():
             count = sum(calls.get(member, 0) for member in members)
             rate = sent / count if count else float("inf")
-            Table.row(f"messages per call, {name}", f"{rate:.0f} ({count} calls)", "more than 50", rate > 50)
+            Table.row(
+                f"messages per call, {name}",
+                f"{rate:.0f} ({count} calls)",
+                "more than 50",
+                rate > 50,
+            )
         memory = sum(calls.get(member, 0) for member in MEMORY_CALLS)
         Table.row(", ".join(MEMORY_CALLS), memory, "0", memory == 0)
         waits = sum(calls.get(name, 0) for name in ("epoll_wait", "epoll_pwait", "epoll_pwait2"))
@@ -107,7 +121,10 @@ def idle_subscribers():
             clients = IDLE // processes * processes
             Table.row("processor time", f"{busy:.3%} of a core", "under 1 %", busy < 0.01)
             Table.row(
-                "RSS growth per client", f"{grown / clients:.0f} bytes", "under 512 bytes", grown / clients < 512
+                "RSS growth per client",
+                f"{grown / clients:.0f} bytes",
+                "under 512 bytes",
+                grown / clients < 512,
             )
             Table.row("RSS before, growth", f"{before >> 10} KiB, {grown >> 10} KiB")
             alive = support.Client(b.address).alive()
@@ -132,12 +149,16 @@ def one_to_one(binary):
         sent, received, wrong, took_us = load.ask(MESSAGES)
         spent = b.cpu_s() - before
         if received != sent or wrong:
-            raise RuntimeError(f"{os.path.basename(binary)}: {received} of {sent} arrived, {wrong} wrong bytes")
+            raise RuntimeError(
+                f"{os.path.basename(binary)}: {received} of {sent} arrived, {wrong} wrong bytes"
+            )
         return spent / sent * 1e6, sent / took_us * 1e6
 
 
 def cpu_per_message():
-    Table.title(f"c  processor time per message, 1:1, {PAYLOAD} bytes, QoS 0, {PAIRS} pairs of {MESSAGES} messages")
+    Table.title(
+        f"c  processor time per message, 1:1, {PAYLOAD} bytes, QoS 0, {PAIRS} pairs of {MESSAGES}"
+    )
     rival = mosquitto()
     if not rival:
         raise RuntimeError("mosquitto is missing (scripts/deps rivals)")
@@ -169,7 +190,8 @@ def ping_row(what, numbers, target_us=None, which="p99"):
         Table.row(f"{what}: p50 / p99 / p99.9 / max µs", text, f"{count} pings")
     else:
         met = (p99 if which == "p99" else most) < target_us
-        Table.row(f"{what}: p50 / p99 / p99.9 / max µs", text, f"{which} under {target_us} µs", met)
+        target = f"{which} under {target_us} µs"
+        Table.row(f"{what}: p50 / p99 / p99.9 / max µs", text, target, met)
 
 
 def noise_row(broker_, before):
@@ -180,12 +202,17 @@ def noise_row(broker_, before):
 
 def turns_row(broker_):
     values = broker_.sys_values("$SYS/broker/loop/turn_us/+")
-    text = " / ".join(values.get(f"$SYS/broker/loop/turn_us/{name}", "-") for name in ("p50", "p99", "p999", "max"))
+    text = " / ".join(
+        values.get(f"$SYS/broker/loop/turn_us/{name}", "-")
+        for name in ("p50", "p99", "p999", "max")
+    )
     Table.row("the broker's own turns: p50 / p99 / p99.9 / max µs", text, "of the last interval")
 
 
 def fan_out():
-    Table.title(f"d  {FANS} subscribers of one topic, one publisher at full rate for {FLOOD_MS // 1000} s")
+    Table.title(
+        f"d  {FANS} subscribers of one topic, one publisher at full rate for {FLOOD_MS // 1000} s"
+    )
     with broker(sys_interval=FLOOD_MS // 1000) as b, Load(b, "sink", FANS, TOPIC, PAYLOAD) as sink:
         with Load(b, "ping", PING_US) as ping, Load(b, "flood", TOPIC, PAYLOAD) as flood:
             time.sleep(1)
@@ -203,7 +230,11 @@ def fan_out():
             Table.row("published, delivered", f"{sent}, {total // size}")
             Table.row("delivered to the least, to the most", f"{least // size}, {most // size}")
             Table.row("changed bytes", wrong, "0", wrong == 0)
-            Table.row("RSS growth", f"{(b.rss() - before) >> 10} KiB", f"{b.cpu_s() - cpu:.1f} s of processor")
+            Table.row(
+                "RSS growth",
+                f"{(b.rss() - before) >> 10} KiB",
+                f"{b.cpu_s() - cpu:.1f} s of processor",
+            )
             noise_row(b, noise)
             turns_row(b)
 
@@ -239,7 +270,14 @@ def crowd_run(stopped):
                     time.sleep(1.5)
                     total = crowd.ask("report")
                     got = lone.ask("report")
-                    lost = (CROWD - 2) * sent - total[1] // size + sent - got[1] // size + sent - received
+                    lost = (
+                        (CROWD - 2) * sent
+                        - total[1] // size
+                        + sent
+                        - got[1] // size
+                        + sent
+                        - received
+                    )
                     dropped = b.wait_sys("publish/messages/dropped", lost, 3)
                     return {
                         "rate": sent / took_us * 1e6,
@@ -253,7 +291,9 @@ def crowd_run(stopped):
 
 
 def stopped_subscriber():
-    Table.title(f"e  {CROWD} subscribers, one stopped, {CROWD_MESSAGES} messages of {CROWD_PAYLOAD} bytes, QoS 0")
+    Table.title(
+        f"e  {CROWD} subscribers, one stopped, {CROWD_MESSAGES} messages of {CROWD_PAYLOAD} bytes"
+    )
     free, held = [], []
     for _ in range(ROUNDS):
         free.append(crowd_run(False))
@@ -263,7 +303,11 @@ def stopped_subscriber():
     for what, rate, runs in (("all reading", with_all, free), ("one stopped", with_one, held)):
         spread = f"{min(r['rate'] for r in runs):,.0f}-{max(r['rate'] for r in runs):,.0f}"
         cpu = median([r["cpu"] for r in runs])
-        Table.row(f"messages per second to each, {what} ({spread})", f"{rate:,.0f}", f"{cpu:.2f} s of processor")
+        Table.row(
+            f"messages per second to each, {what} ({spread})",
+            f"{rate:,.0f}",
+            f"{cpu:.2f} s of processor",
+        )
     Table.row("change", f"{change:+.1%}", "at least -5 %", change >= -0.05)
     for index, run in enumerate(held):
         lost = run["others lost"] + run["lone lost"]
@@ -273,10 +317,20 @@ def stopped_subscriber():
             "some, none",
             run["lone lost"] > 0 and run["others lost"] == 0,
         )
-        Table.row(f"run {index + 1}: dropped says $SYS, really lost", f"{run['dropped']}, {lost}", "equal", run["dropped"] == lost)
+        Table.row(
+            f"run {index + 1}: dropped says $SYS, really lost",
+            f"{run['dropped']}, {lost}",
+            "equal",
+            run["dropped"] == lost,
+        )
     most = max(run["grown"] for run in held)
     bound = OUTBOX + (1 << 20)
-    Table.row("RSS growth while stopped, most", f"{most >> 10} KiB", f"within {bound >> 10} KiB", most <= bound)
+    Table.row(
+        "RSS growth while stopped, most",
+        f"{most >> 10} KiB",
+        f"within {bound >> 10} KiB",
+        most <= bound,
+    )
     wrong = sum(run["wrong"] for run in free + held)
     Table.row("changed bytes", wrong, "0", wrong == 0)
     lost_free = sum(run["others lost"] + run["lone lost"] for run in free)
@@ -292,7 +346,8 @@ WATCH_S = 3
 
 
 def hoard_round(broker_, ping, count):
-    """One client subscribes and leaves.  The longest wait of a ping while it left, in microseconds."""
+    """One client subscribes and leaves.  The longest wait of a ping while it left, in
+    microseconds."""
     started = time.monotonic()
     ping.ask("report")
     with Load(broker_, "hoard", count) as hoard:

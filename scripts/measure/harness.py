@@ -27,24 +27,36 @@ NAMESPACE = f"mqttd-measure-{os.getpid()}"
 
 def build():
     sources = [os.path.join(ROOT, "scripts", "measure", name) for name in ("load.cc", "client.h")]
-    if not os.path.exists(LOAD) or any(os.path.getmtime(s) > os.path.getmtime(LOAD) for s in sources):
+    if not os.path.exists(LOAD) or any(
+        os.path.getmtime(s) > os.path.getmtime(LOAD) for s in sources
+    ):
         os.makedirs(OUT, exist_ok=True)
         compiler = os.environ.get("CXX", "g++")
-        subprocess.run([compiler, "-std=c++20", "-O2", "-Wall", "-Wextra", "-o", LOAD, sources[0]], check=True)
+        subprocess.run(
+            [compiler, "-std=c++20", "-O2", "-Wall", "-Wextra", "-o", LOAD, sources[0]], check=True
+        )
 
 
 def in_own_namespace():
-    """Runs this program again inside a fresh network namespace; returns its status, or None if it may not."""
+    """Runs this program again inside a fresh network namespace; returns its status, or None if it
+    may not."""
     if os.environ.get("MQTTD_MEASURE_INSIDE") or os.geteuid() != 0 or not shutil.which("ip"):
         return None
-    if subprocess.run(["ip", "netns", "add", NAMESPACE], capture_output=True, check=False).returncode != 0:
+    if (
+        subprocess.run(
+            ["ip", "netns", "add", NAMESPACE], capture_output=True, check=False
+        ).returncode
+        != 0
+    ):
         return None
     try:
         inside = ["ip", "netns", "exec", NAMESPACE]
         subprocess.run([*inside, "ip", "link", "set", "lo", "up"], check=True)
         environment = dict(os.environ, MQTTD_MEASURE_INSIDE="1")
         # A session of its own is a scheduling group of its own, see goes_first.
-        child = subprocess.Popen([*inside, sys.executable, *sys.argv], env=environment, start_new_session=True)
+        child = subprocess.Popen(
+            [*inside, sys.executable, *sys.argv], env=environment, start_new_session=True
+        )
         try:
             return child.wait()
         finally:
@@ -74,8 +86,8 @@ def pinned(core):
 
 
 def noise_s(broker_):
-    """What others took while something of ours could have run, so far: how long the broker waited for
-    its core, and how long a virtual machine's host did not run the two cores."""
+    """What others took so far while something of ours could have run: how long the broker waited
+    for its core, and how long a virtual machine's host did not run the cores."""
     with open(f"/proc/{broker_.pid}/schedstat", encoding="ascii") as file:
         waited = int(file.read().split()[1]) / 1e9
     with open("/proc/stat", encoding="ascii") as file:
@@ -100,7 +112,9 @@ class Load:
     def __init__(self, broker_, mode, *arguments, timeout=120):
         host, port = broker_.address
         command = [*pinned(LOAD_CORE), LOAD, mode, host, str(port), *(str(a) for a in arguments)]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         self.note = self.answer(timeout)
         if not self.note.startswith("ready"):
             raise RuntimeError(f"load {mode}: {self.note or 'ended'}")

@@ -273,10 +273,12 @@ void Arena::trim(void* run, size_t bytes) {
 }
 
 Arena::Pressure Arena::pressure() const {
+    // What is left above the reserve, which is more than a 64th of a small arena.
     const uint64_t left = page_count_ - pages_used_;
-    if (left > page_count_ / 8) return Pressure::kNone;
-    if (left > page_count_ / 16) return Pressure::kConnections;
-    if (left > page_count_ / 32) return Pressure::kQos0;
+    const uint64_t room = left > reserve_ ? left - reserve_ : 0;
+    if (room * 64 > page_count_ * uint64_t{7}) return Pressure::kNone;
+    if (room * 64 > page_count_ * uint64_t{3}) return Pressure::kConnections;
+    if (room * 64 > page_count_) return Pressure::kQos0;
     return Pressure::kSlowReaders;
 }
 

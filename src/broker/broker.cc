@@ -109,21 +109,18 @@ bool Core::shut_down() {
         links_.push_back(link);
     }
     if (wills_sent_ && !fanouts_.empty()) return false;  // they still need their receivers
-    for (uint32_t n = 0; n < kPerCall && shut_down_told_ < links_.size(); ++n) {
+    for (uint32_t n = std::min(links_.size(), kPerCall); n > 0; --n) {
         Link& link = *links_.pop_front();
         links_.push_back(link);
-        ++shut_down_told_;
-        if (!wills_sent_) {
-            send_will(link);
-        } else {
+        if (wills_sent_) {
             end_link(link, Error::kShuttingDown, true);
+        } else {
+            send_will(link);
+            if (++wills_looked_at_ >= links_.size()) wills_sent_ = true;
         }
     }
-    if (shut_down_told_ < links_.size()) return false;
-    const bool all_told = wills_sent_;
-    wills_sent_ = true;
-    shut_down_told_ = 0;
-    return all_told;
+    if (links_.empty()) wills_sent_ = true;
+    return wills_sent_ && closing_links_ == stats_.links;
 }
 
 void Core::send_will(Link& link) {

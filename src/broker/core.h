@@ -50,6 +50,8 @@ struct Publication {
     Message* message = nullptr;    // counted copy, made when the first receiver needs one
     Range head0;                   // QoS 0 encoding for 3.x, made when the first receiver needs it
     bool head0_whole = false;      // head0 holds the tail as well
+    bool begun = false;            // some receiver was served, or its copy dropped by name
+    bool refused = false;          // QoS 1, 2: no memory for the very first: nothing was done
 };
 
 struct FanoutJob {
@@ -135,6 +137,7 @@ class Core {
     Taken handle_publish(Link& link, const Input& input);
     uint32_t handle_run(Link& link, const Range& input, const Frame& first, Taken& taken);
     Error check_topic(Bytes topic) const;
+    static bool reserved_topic(Bytes topic);
     Taken accept_qos2(Link& link, const PublishView& publish, const Input& input);
     Taken pass_on(Link& link, Publication& publication);
 
@@ -148,7 +151,7 @@ class Core {
 
     // --- handle_subscribe.cc
     Taken handle_subscribe(Link& link, const Input& input);
-    uint8_t subscribe_one(Link& link, const FilterView& filter, bool& wait);
+    uint8_t subscribe_one(Link& link, const FilterView& filter);
     void unsubscribe_one(Link& link, const FilterView& filter);
     Taken finish_request(Link& link, const SubscribeView& request, PacketType type);
     void drop_partial(Link& link);
@@ -187,10 +190,11 @@ class Core {
     void deliver_counted(Session& session, uint8_t qos, Publication& publication);
     bool encode_qos0(Publication& publication);
     bool send_qos0(Session& session, Message& message, bool retain);
-    bool send_inflight(Session& session, Message& message, uint8_t qos, bool retain);
+    bool send_inflight(Session& session, Message& message, uint8_t qos, bool retain,
+                       Arena::Use use = Arena::Use::kNormal);
     bool append_publish(Link& link, Message& message, uint8_t qos, bool dup, bool retain,
-                        uint16_t packet_id);
-    void enqueue(Session& session, Message& message, uint8_t qos, bool retain, bool limited);
+                        uint16_t packet_id, Arena::Use use = Arena::Use::kNormal);
+    bool enqueue(Session& session, Message& message, uint8_t qos, bool retain, bool limited);
     void drop(Session* session, Drop reason, uint64_t count);
     void delivered(Link& link, bool reply);
     Outflow* ensure_outflow(Session& session);
@@ -204,12 +208,15 @@ class Core {
     void pump(Session& session);
     bool resend_some(Session& session, uint32_t& slice);
     void pump_later(Session& session);
+    void starve(Session& session);
 
     // --- replay.cc: retained messages to a new subscription
     bool start_replay(Session& session, Bytes filter, uint8_t qos);
     void run_replay(Replay& replay);
     void stop_replays(Session& session);
+    void run_more_replays(Session& session, Replay& replay);
     void end_replay(Replay& replay);
+    void end_replay_of(Session& session, Bytes filter);
     void send_retained(Session& session, Message& message, uint8_t qos);
     bool replay_may_go_on(Session& session) const;
 
@@ -271,8 +278,9 @@ class Core {
     Segment* scratch_ = nullptr;
     FilterNode** matched_ = nullptr;  // kMatchedFilters places
     bool shutting_down_ = false;
-    uint32_t shut_down_told_ = 0;  // links, in the present pass
-    bool wills_sent_ = false;      // the first pass is done
+    uint64_t closing_links_ = 0;      // links in state kClosing
+    uint32_t wills_looked_at_ = 0;    // links, in the first pass of shutting down
+    bool wills_sent_ = false;         // that pass is done
     uint32_t job_turn_ = 0;
     Instant next_sweep_ = 0;
     Instant next_memory_try_ = 0;
@@ -283,6 +291,7 @@ class Core {
     IntrusiveList<Link, &Link::list_hook> memory_waiters_;
     IntrusiveList<Link, &Link::slow_hook> slow_;
     IntrusiveList<Session, &Session::job_hook> pumping_;
+    IntrusiveList<Session, &Session::job_hook> starved_;  // pumped again when memory is tried again
     IntrusiveList<Session, &Session::job_hook> teardown_;
     IntrusiveList<FanoutJob, &FanoutJob::hook> fanouts_;
     IntrusiveList<Replay, &Replay::hook> replays_;  // those that may go on

@@ -8,12 +8,13 @@
 namespace mqttd {
 
 void Core::deliver(Session& session, uint8_t qos, Publication& publication) {
-    if (session.dead) return;
+    if (session.dead || publication.refused) return;
     if (qos == 0) {
         deliver_qos0(session, publication);
     } else {
         deliver_counted(session, qos, publication);
     }
+    publication.begun = true;
 }
 
 void Core::deliver_qos0(Session& session, Publication& publication) {
@@ -30,7 +31,7 @@ void Core::deliver_qos0(Session& session, Publication& publication) {
     Outbox& outbox = *session.outbox;
     if (outbox.blocked() || !session.direct) {
         if (publication.system) return;
-        became_slow(session);
+        if (outbox.blocked()) became_slow(session);
         if (options_.queue_qos0_messages) {
             deliver_later(session, 0, publication);
         } else {
@@ -65,7 +66,9 @@ void Core::deliver_later(Session& session, uint8_t qos, Publication& publication
         drop(&session, Drop::kMemory, 1);
         return;
     }
-    enqueue(session, *publication.message, qos, false, true);
+    if (!enqueue(session, *publication.message, qos, false, true)) {
+        drop(&session, Drop::kMemory, 1);
+    }
 }
 
 void Core::deliver_counted(Session& session, uint8_t qos, Publication& publication) {
@@ -75,11 +78,17 @@ void Core::deliver_counted(Session& session, uint8_t qos, Publication& publicati
     const Link* link = session.link.get();
     const bool writable = link != nullptr && !link->broken && !session.outbox->blocked();
     if (writable && window_open(session)) {
-        if (!send_inflight(session, message, qos, false)) drop(&session, Drop::kMemory, 1);
-        return;
+        if (send_inflight(session, message, qos, false)) return;
+        starve(session);  // it waits in the queue
     }
     if (link != nullptr && session.outbox->blocked()) became_slow(session);
-    enqueue(session, message, qos, false, true);
+    if (enqueue(session, message, qos, false, true)) return;
+    // Nobody has it yet: its publisher waits.  Else only this receiver goes without.
+    if (publication.begun) {
+        drop(&session, Drop::kMemory, 1);
+    } else {
+        publication.refused = true;
+    }
 }
 
 // Whether a QoS 1 or 2 message may go out right now, ahead of nothing.
@@ -119,7 +128,7 @@ bool Core::encode_qos0(Publication& publication) {
 
 // Encodes a PUBLISH for one receiver.  False if the arena refused and nothing was appended.
 bool Core::append_publish(Link& link, Message& message, uint8_t qos, bool dup, bool retain,
-                          uint16_t packet_id) {
+                          uint16_t packet_id, Arena::Use use) {
     PublishHead head;
     head.version = link.version;
     head.qos = qos;
@@ -134,7 +143,7 @@ bool Core::append_publish(Link& link, Message& message, uint8_t qos, bool dup, b
     const bool copy = payload.size() < limits::kTailCopyBytes;
     const uint32_t size = head_size + (copy ? payload.size() : 0);
     Outbox& outbox = *link.outbox;
-    uint8_t* at = outbox.room(arena_, size);
+    uint8_t* at = outbox.room(arena_, size, use);
     if (at == nullptr) return false;
     encode_publish_head(at, head);
     if (copy && payload.size() > 0) {
@@ -152,9 +161,10 @@ bool Core::send_qos0(Session& session, Message& message, bool retain) {
 }
 
 // Sends at QoS 1 or 2 and keeps the message until it is acknowledged.  False if the arena refused.
-bool Core::send_inflight(Session& session, Message& message, uint8_t qos, bool retain) {
+bool Core::send_inflight(Session& session, Message& message, uint8_t qos, bool retain,
+                         Arena::Use use) {
     Outflow* outflow = ensure_outflow(session);
-    InflightSlot* slot = outflow != nullptr ? outflow->window.push(arena_) : nullptr;
+    InflightSlot* slot = outflow != nullptr ? outflow->window.push(arena_, use) : nullptr;
     if (slot == nullptr) return false;
     const uint32_t place = outflow->window.span() - 1;
     slot->position = session.outbox->appended();
@@ -164,7 +174,7 @@ bool Core::send_inflight(Session& session, Message& message, uint8_t qos, bool r
     slot->state = qos == 1 ? FlowState::kAwaitPuback : FlowState::kAwaitPubrec;
     ++stats_.inflight_out;
     if (!append_publish(*session.link, message, qos, false, retain,
-                        outflow->window.id_at(place))) {
+                        outflow->window.id_at(place), use)) {
         finish_slot(session, place);
         return false;
     }
@@ -181,30 +191,26 @@ Outflow* Core::ensure_outflow(Session& session) {
     return session.outflow.get();
 }
 
-// Into the session's queue, within its limits; a full one drops the newest.
-void Core::enqueue(Session& session, Message& message, uint8_t qos, bool retain, bool limited) {
+// Into the session's queue, within its limits; a full one drops the newest.  False if the arena
+// refused: the caller says what becomes of the message.
+bool Core::enqueue(Session& session, Message& message, uint8_t qos, bool retain, bool limited) {
     Outflow* outflow = ensure_outflow(session);
-    if (outflow == nullptr) {
-        drop(&session, Drop::kMemory, 1);
-        return;
-    }
+    if (outflow == nullptr) return false;
     const uint32_t bytes = message.payload_size();
     const bool full = (options_.max_queued_messages != 0 &&
-                       outflow->queue.size() >= options_.max_queued_messages) ||
+                       outflow->queue.limited() >= options_.max_queued_messages) ||
                       (options_.max_queued_bytes != 0 &&
-                       outflow->queue.bytes() + bytes > options_.max_queued_bytes);
+                       outflow->queue.limited_bytes() + bytes > options_.max_queued_bytes);
     if (limited && full) {
         drop(&session, Drop::kQueueFull, 1);
-        return;
+        return true;
     }
-    if (!outflow->queue.push(arena_, {&message, qos, retain})) {
-        drop(&session, Drop::kMemory, 1);
-        return;
-    }
+    if (!outflow->queue.push(arena_, {&message, qos, retain, limited})) return false;
     messages_.hold(message);
     ++stats_.queued;
     stats_.queued_bytes += bytes;
     if (qos == 0) session.direct = false;
+    return true;
 }
 
 // Every drop has a name, a counter and, the first time in a row, a log line.

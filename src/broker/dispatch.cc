@@ -128,8 +128,13 @@ void Core::fail(Link& link, Error why) {
 void Core::end_link(Link& link, Error why, bool send_will) {
     if (link.state == LinkState::kClosing) return;
     log_leaving(link, why);
+    // What leaves now has left when its session asks which messages to repeat with DUP.
+    if (!link.outbox->empty() && !link.outbox->blocked() && !link.broken) {
+        transport_.flush(*link.outbox);
+    }
     detach(link, send_will);
     link.state = LinkState::kClosing;
+    ++closing_links_;
     timers_->disarm(link.timer);
     transport_.close(*link.outbox, why);
 }
@@ -179,7 +184,10 @@ void Core::resume(Link& link) {
 }
 
 Link* Core::opened(Outbox& outbox, const Arrival& arrival) {
-    Link* link = arena_.make<Link>(arrival.refused ? Arena::Use::kReserve : Arena::Use::kNormal);
+    // Near the ceiling its CONNECT decides: who comes for what waits for it brings memory back.
+    const bool scarce = arena_.pressure() >= Arena::Pressure::kConnections;
+    Link* link = arena_.make<Link>(arrival.refused || scarce ? Arena::Use::kReserve
+                                                             : Arena::Use::kNormal);
     if (link == nullptr) {
         ++stats_.refused_memory;
         return nullptr;
@@ -187,8 +195,7 @@ Link* Core::opened(Outbox& outbox, const Arrival& arrival) {
     link->outbox = &outbox;
     link->listener = arrival.listener;
     link->last_packet_ms = now_ms();
-    const bool refused = arrival.refused || shutting_down_ ||
-                         arena_.pressure() >= Arena::Pressure::kConnections;
+    const bool refused = arrival.refused || shutting_down_;
     link->state = refused ? LinkState::kRefused : LinkState::kAwaitConnect;
     link->timer.kind = kLinkTimer;
     links_.push_back(*link);
@@ -213,6 +220,8 @@ void Core::closed(Link& link, Error why) {
     if (link.state != LinkState::kClosing) {
         log_leaving(link, why);
         detach(link, true);
+    } else {
+        --closing_links_;
     }
     timers_->disarm(link.timer);
     drop_partial(link);

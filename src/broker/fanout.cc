@@ -140,6 +140,7 @@ void Core::run_fanout_job(FanoutJob& job) {
         publication.retain = false;
     }
     publication.system = job.system;
+    publication.begun = true;  // it was acknowledged
     int64_t slice = std::min<int64_t>(options_.fanout_slice, std::max<int64_t>(units_, 1));
     while (slice > 0 && job.filter < job.filter_count) {
         const auto limit = static_cast<uint32_t>(slice);

@@ -92,7 +92,10 @@ Core::Taken Core::handle_connect(Link& link, const Input& input) {
 Error Core::admit(const Link& link, const ConnectView& connect) const {
     (void)link;
     if (shutting_down_) return Error::kShuttingDown;
-    if (arena_.pressure() >= Arena::Pressure::kConnections) return Error::kServerBusy;
+    if (arena_.pressure() >= Arena::Pressure::kConnections &&
+        (connect.clean_start || find_session(connect.client_id) == nullptr)) {
+        return Error::kServerBusy;
+    }
     if (connect.client_id.size() > options_.max_clientid_len) return Error::kClientIdInvalid;
     if (connect.client_id.empty()) {
         const bool assignable = connect.version != Version::k31 && connect.clean_start &&

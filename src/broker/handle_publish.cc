@@ -8,13 +8,6 @@ namespace mqttd {
 
 namespace {
 
-// Clients do not write where the broker speaks.
-bool reserved_topic(Bytes topic) {
-    const std::string_view text = as_text(topic);
-    return text.starts_with("$SYS/") || text == "$SYS" || text.starts_with("$share/") ||
-           text.starts_with("$CONTROL/");
-}
-
 // A payload as a range of the segment it lies in.
 Range range_of(Segment* segment, Bytes bytes) {
     if (bytes.empty()) return {segment, 0, 0};
@@ -39,6 +32,13 @@ Publication publication_from(const PublishView& publish, Segment* segment, Sessi
 }
 
 }  // namespace
+
+// Clients do not write where the broker speaks.
+bool Core::reserved_topic(Bytes topic) {
+    const std::string_view text = as_text(topic);
+    return text.starts_with("$SYS/") || text == "$SYS" || text.starts_with("$share/") ||
+           text.starts_with("$CONTROL/");
+}
 
 // Levels and length: what a topic may cost.
 Error Core::check_topic(Bytes topic) const {

@@ -2,8 +2,7 @@
 //
 // A packet may carry hundreds of thousands of filters. They are taken in slices: the link stops
 // before the packet (it is not consumed), a PartialRequest remembers how far it is, and the packet
-// comes again in the next turn. The answer leaves when all are done. The same mechanism makes a
-// SUBSCRIBE wait while its session has too many retained replays under way.
+// comes again in the next turn. The answer leaves when all are done.
 
 #include "base/assert.h"
 #include "broker/core.h"
@@ -49,11 +48,8 @@ Core::Taken Core::handle_subscribe(Link& link, const Input& input) {
     Bytes rest = request.filters.subspan(partial->offset);
     for (uint32_t slice = 0; !rest.empty() && slice < limits::kFiltersPerSlice; ++slice) {
         const FilterView filter = next_filter(rest, type);
-        bool wait = false;
         if (type == PacketType::kSubscribe) {
-            const uint8_t code = subscribe_one(link, filter, wait);
-            if (wait) return stop_before(link, StopReason::kDraining);
-            partial->codes[partial->done] = code;
+            partial->codes[partial->done] = subscribe_one(link, filter);
         } else {
             unsubscribe_one(link, filter);
         }
@@ -90,16 +86,11 @@ Core::Taken Core::finish_request(Link& link, const SubscribeView& request, Packe
     return Taken::kYes;
 }
 
-// Subscribes to one filter and starts its retained replay.  Returns the SUBACK code; `wait` if
-// nothing was done because other replays have to end first.
-uint8_t Core::subscribe_one(Link& link, const FilterView& filter, bool& wait) {
+// Subscribes to one filter and starts its retained replay.  Returns the SUBACK code.
+uint8_t Core::subscribe_one(Link& link, const FilterView& filter) {
     Session& session = *link.session;
     if (check_topic(filter.topic_filter) != Error::kNone) return kSubackFailure;
     if (as_text(filter.topic_filter).starts_with("$share/")) return kSubackFailure;  // to come
-    if (session.replay_count >= limits::kReplaysPerSession) {
-        wait = true;
-        return 0;
-    }
     const uint8_t options = filter.qos | suboption::kPlain;
     const auto added = subscriptions_.subscribe(session, filter.topic_filter, options);
     if (!added) {
@@ -108,6 +99,7 @@ uint8_t Core::subscribe_one(Link& link, const FilterView& filter, bool& wait) {
     }
     log_.write(LogKind::kSubscribe, "%s %u %s", Clean(session.id->text()).c_str(),
                unsigned{filter.qos}, Clean(filter.topic_filter).c_str());
+    if (added->existed && session.replays) end_replay_of(session, filter.topic_filter);
     // 3.1.1 sends retained messages for every SUBSCRIBE, also for one it already had.
     // [MQTT-3.8.4-3]
     if (!start_replay(session, filter.topic_filter, filter.qos)) {
@@ -121,13 +113,7 @@ uint8_t Core::subscribe_one(Link& link, const FilterView& filter, bool& wait) {
 void Core::unsubscribe_one(Link& link, const FilterView& filter) {
     Session& session = *link.session;
     if (!subscriptions_.unsubscribe(session, filter.topic_filter)) return;
-    for (Replay* replay = session.replays.get(); replay != nullptr; replay = replay->next.get()) {
-        const Segment* text = replay->cursor.filter;
-        if (text != nullptr && same_bytes({text->data(), text->used}, filter.topic_filter)) {
-            end_replay(*replay);
-            break;
-        }
-    }
+    if (session.replays) end_replay_of(session, filter.topic_filter);
     log_.write(LogKind::kUnsubscribe, "%s %s", Clean(session.id->text()).c_str(),
                Clean(filter.topic_filter).c_str());
 }

@@ -4,10 +4,10 @@
 
 namespace mqttd {
 
-InflightSlot* InflightWindow::push(Arena& arena) {
+InflightSlot* InflightWindow::push(Arena& arena, Arena::Use use) {
     if (span_ == room_) {
         const uint32_t room = room_ == 0 ? 4 : room_ * 2;
-        void* memory = arena.allocate(room * sizeof(InflightSlot));
+        void* memory = arena.allocate(room * sizeof(InflightSlot), use);
         if (memory == nullptr) return nullptr;
         auto* ring = static_cast<InflightSlot*>(memory);
         for (uint32_t i = 0; i < span_; ++i) new (&ring[i]) InflightSlot(at(i));

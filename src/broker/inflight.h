@@ -58,7 +58,7 @@ class InflightWindow {
 
     // Appends a slot; nullptr if the arena refused a larger ring.  Its identifier is
     // id_at(span() - 1) afterwards.
-    InflightSlot* push(Arena& arena);
+    InflightSlot* push(Arena& arena, Arena::Use use = Arena::Use::kNormal);
 
     // The place of a live slot in the span, or -1.
     int64_t find(uint16_t packet_id);

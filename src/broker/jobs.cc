@@ -78,15 +78,16 @@ bool Core::idle() const {
 Instant Core::next_deadline() const {
     Instant next = timers_->next_deadline();
     if (sys_ != nullptr) next = std::min(next, sys_->next_tick());
-    if (!memory_waiters_.empty()) next = std::min(next, next_memory_try_);
+    if (!memory_waiters_.empty() || !starved_.empty()) next = std::min(next, next_memory_try_);
     if (options_.retain_max_age_s != 0) next = std::min(next, next_sweep_);
     return next;
 }
 
 // Links that wait for memory try again now and then; so many at a time that there is some hope.
 void Core::resume_memory_waiters() {
-    if (memory_waiters_.empty() || now_ < next_memory_try_) return;
+    if ((memory_waiters_.empty() && starved_.empty()) || now_ < next_memory_try_) return;
     next_memory_try_ = now_ + kMemoryRetry;
+    for (uint32_t n = std::min<uint32_t>(starved_.size(), 64); n > 0; --n) pump(*starved_.front());
     for (uint32_t n = std::min<uint32_t>(memory_waiters_.size(), 64); n > 0; --n) {
         resume(*memory_waiters_.front());
     }

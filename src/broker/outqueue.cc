@@ -24,14 +24,16 @@ bool OutQueue::push(Arena& arena, const Waiting& waiting) {
     entry->retain = waiting.retain;
     ++size_;
     qos0_ += waiting.qos == 0;
-    bytes_ += waiting.message->payload_size();
+    entry->limited = waiting.limited;
+    limited_ += waiting.limited;
+    if (waiting.limited) limited_bytes_ += waiting.message->payload_size();
     return true;
 }
 
 Waiting OutQueue::pop(Arena& arena) {
     MQTTD_ASSERT(size_ > 0);
     const QueueEntry& entry = first_->entries()[first_->begin++];
-    const Waiting waiting{entry.message.get(), entry.qos, entry.retain};
+    const Waiting waiting{entry.message.get(), entry.qos, entry.retain, entry.limited};
     if (first_->begin == first_->end) {
         QueueChunk* chunk = first_.get();
         first_ = chunk->next;
@@ -40,7 +42,8 @@ Waiting OutQueue::pop(Arena& arena) {
     }
     --size_;
     qos0_ -= waiting.qos == 0;
-    bytes_ -= waiting.message->payload_size();
+    limited_ -= waiting.limited;
+    if (waiting.limited) limited_bytes_ -= waiting.message->payload_size();
     return waiting;
 }
 

@@ -19,7 +19,8 @@ struct QueueEntry {
     Ptr32<Message> message;
     uint8_t qos = 0;
     bool retain = false;
-    uint16_t spare = 0;
+    bool limited = true;
+    uint8_t spare = 0;
 };
 
 // An entry outside the arena, where a Ptr32 cannot be.
@@ -27,6 +28,7 @@ struct Waiting {
     Message* message = nullptr;
     uint8_t qos = 0;      // of the delivery
     bool retain = false;  // as the receiver sees it
+    bool limited = true;  // counts against the queue's limits; retained replays do not
 };
 
 struct alignas(16) QueueChunk {
@@ -48,7 +50,10 @@ class OutQueue {
 
     uint32_t qos0() const { return qos0_; }
 
-    uint64_t bytes() const { return bytes_; }  // payload
+    // What the limits are about: entries, and their payload in bytes.
+    uint32_t limited() const { return limited_; }
+
+    uint64_t limited_bytes() const { return limited_bytes_; }
 
     const QueueEntry& front() { return first_->entries()[first_->begin]; }
 
@@ -63,7 +68,8 @@ class OutQueue {
     Ptr32<QueueChunk> last_;
     uint32_t size_ = 0;
     uint32_t qos0_ = 0;
-    uint64_t bytes_ = 0;
+    uint32_t limited_ = 0;
+    uint64_t limited_bytes_ = 0;
 };
 
 }  // namespace mqttd

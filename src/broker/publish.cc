@@ -27,6 +27,7 @@ bool Core::publish(Publication& publication, Link* publisher) {
     }
     const bool keep = publication.retain || (publication.qos > 0 && matched > 0);
     bool done = true;
+    publication.begun = publisher == nullptr;  // nobody who could wait
     if (keep && !ensure_message(publication)) {
         done = publication.qos == 0;
         if (done) drop(nullptr, Drop::kMemory, 1);
@@ -34,6 +35,7 @@ bool Core::publish(Publication& publication, Link* publisher) {
         retain(publication);
     }
     if (done && matched > 0) fan_out(publication, publisher, filters);
+    if (publication.refused) done = false;
     if (publication.message != nullptr) messages_.drop(*publication.message);
     publication.message = nullptr;
     if (many != nullptr) arena_.release(many);
@@ -105,6 +107,10 @@ Publication Core::publication_of(Message& message, Session* from) {
 
 // A will.
 void Core::publish_message(Message& message, Session* from) {
+    if (reserved_topic(message.topic())) {
+        drop(nullptr, Drop::kSystemTopic, 1);
+        return;
+    }
     Publication publication = publication_of(message, from);
     if (!publish(publication, nullptr)) drop(nullptr, Drop::kMemory, 1);
 }

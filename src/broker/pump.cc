@@ -8,6 +8,10 @@ namespace mqttd {
 // window has room.  Does a slice; if more could go it comes again as a job.
 void Core::pump(Session& session) {
     Link* link = session.link.get();
+    if (session.starved) {
+        starved_.remove(session);
+        session.starved = false;
+    }
     if (link == nullptr || link->state != LinkState::kConnected || link->broken) return;
     Outbox& outbox = *session.outbox;
     const auto may_append = [&] {
@@ -25,14 +29,21 @@ void Core::pump(Session& session) {
         resend_some(session, slice);
         const bool resent = outflow->resend == outflow->resend_end;
         while (resent && slice > 0 && may_append() && next_may_go()) {
-            const Waiting entry = queue.pop(arena_);
-            Message& message = *entry.message;
+            const QueueEntry& front = queue.front();
+            Message& message = *front.message;
+            // The first one may use the reserve: what leaves a queue makes room.
+            const auto use = outbox.pending() == 0 ? Arena::Use::kReserve : Arena::Use::kNormal;
+            const bool sent = front.qos == 0
+                                  ? send_qos0(session, message, front.retain)
+                                  : send_inflight(session, message, front.qos, front.retain, use);
+            if (!sent && front.qos > 0) {
+                starve(session);
+                break;
+            }
+            if (!sent) drop(&session, Drop::kMemory, 1);
+            queue.pop(arena_);
             --stats_.queued;
             stats_.queued_bytes -= message.payload_size();
-            const bool sent = entry.qos == 0
-                                  ? send_qos0(session, message, entry.retain)
-                                  : send_inflight(session, message, entry.qos, entry.retain);
-            if (!sent) drop(&session, Drop::kMemory, 1);
             messages_.drop(message);
             --slice;
             spend(limits::kCountedUnits);
@@ -41,13 +52,23 @@ void Core::pump(Session& session) {
         if ((!resent || next_may_go()) && !outbox.blocked() && !link->broken) pump_later(session);
     }
     if (!session.replays || !replay_may_go_on(session)) return;
-    for (Replay* replay = session.replays.get(); replay != nullptr; replay = replay->next.get()) {
+    for (Replay* replay = session.replays.get(); replay != nullptr && replay->running;
+         replay = replay->next.get()) {
         if (!replay->hook.in_list) replays_.push_back(*replay);
     }
 }
 
 void Core::pump_later(Session& session) {
     if (!session.job_hook.in_list) pumping_.push_back(session);
+}
+
+// What is next in the queue could not be sent for lack of memory: it is tried again in a while.
+void Core::starve(Session& session) {
+    ++stats_.refused_memory;
+    if (session.starved) return;
+    if (session.job_hook.in_list) pumping_.remove(session);
+    starved_.push_back(session);
+    session.starved = true;
 }
 
 // After a reconnect: repeats what was in flight, in its order, with DUP where the bytes had left.
@@ -69,8 +90,10 @@ bool Core::resend_some(Session& session, uint32_t& slice) {
         } else if (slot.state != FlowState::kHole) {
             const uint64_t position = link.outbox->appended();
             const uint8_t qos = slot.state == FlowState::kAwaitPuback ? 1 : 2;
-            if (!append_publish(link, *slot.message, qos, slot.left, slot.retain, packet_id)) {
-                doom(link);  // the order must not be broken: it starts over at the next connection
+            const auto use =
+                link.outbox->pending() == 0 ? Arena::Use::kReserve : Arena::Use::kNormal;
+            if (!append_publish(link, *slot.message, qos, slot.left, slot.retain, packet_id, use)) {
+                starve(session);
                 return false;
             }
             slot.position = position;

@@ -9,15 +9,9 @@
 
 namespace mqttd {
 
-// False if the arena refused.
+// Puts a replay behind the session's others; the first few run, the rest wait.  False if the arena
+// refused.
 bool Core::start_replay(Session& session, Bytes filter, uint8_t qos) {
-    for (Replay* replay = session.replays.get(); replay != nullptr; replay = replay->next.get()) {
-        const Segment* text = replay->cursor.filter;
-        if (text != nullptr && same_bytes({text->data(), text->used}, filter)) {
-            end_replay(*replay);  // it starts again
-            break;
-        }
-    }
     if (retained_.messages() == 0) return true;
     if (!has_wildcard(filter)) {
         const RetainedNode* node = retained_.find(filter);
@@ -31,11 +25,31 @@ bool Core::start_replay(Session& session, Bytes filter, uint8_t qos) {
     }
     replay->qos = qos;
     replay->session = &session;
-    replay->next = session.replays;
-    session.replays = replay;
-    ++session.replay_count;
-    replays_.push_back(*replay);
+    replay->prev = session.last_replay;
+    if (session.last_replay) {
+        session.last_replay->next = replay;
+    } else {
+        session.replays = replay;
+    }
+    session.last_replay = replay;
+    run_more_replays(session, *replay);
     return true;
+}
+
+void Core::run_more_replays(Session& session, Replay& replay) {
+    if (session.running_replays >= limits::kReplaysPerSession) return;
+    ++session.running_replays;
+    replay.running = true;
+    replays_.push_back(replay);
+}
+
+// Ends the replay of `filter`, if there is one: it is unsubscribed, or starts over.
+void Core::end_replay_of(Session& session, Bytes filter) {
+    for (Replay* replay = session.replays.get(); replay != nullptr; replay = replay->next.get()) {
+        if (!same_bytes(replay->filter(), filter)) continue;
+        end_replay(*replay);
+        return;
+    }
 }
 
 bool Core::replay_may_go_on(Session& session) const {
@@ -77,25 +91,31 @@ void Core::send_retained(Session& session, Message& message, uint8_t qos) {
     }
     const bool sent =
         qos == 0 ? send_qos0(session, message, true) : send_inflight(session, message, qos, true);
-    if (!sent) drop(&session, Drop::kMemory, 1);
+    if (sent) return;
+    if (qos == 0) {
+        drop(&session, Drop::kMemory, 1);
+        return;
+    }
+    starve(session);
+    enqueue(session, message, qos, true, false);
 }
 
 void Core::end_replay(Replay& replay) {
     Session& session = *replay.session;
+    Replay* before = replay.prev.get();
+    Replay* after = replay.next.get();
+    (before != nullptr ? before->next : session.replays) = after;
+    (after != nullptr ? after->prev : session.last_replay) = before;
     retained_.stop(replay.cursor);
     if (replay.hook.in_list) replays_.remove(replay);
-    if (session.replays.get() == &replay) {
-        session.replays = replay.next;
-    } else {
-        Replay* before = session.replays.get();
-        while (before->next.get() != &replay) before = before->next.get();
-        before->next = replay.next;
-    }
-    --session.replay_count;
+    const bool was_running = replay.running;
     arena_.destroy(&replay);
-    // A SUBSCRIBE may have been waiting for this.
-    Link* link = session.link.get();
-    if (link != nullptr && link->partial && link->stop == StopReason::kDraining) resume(*link);
+    if (!was_running) return;
+    --session.running_replays;
+    // Those that run are the first of the chain: the next one is right behind them.
+    Replay* waiting = session.replays.get();
+    while (waiting != nullptr && waiting->running) waiting = waiting->next.get();
+    if (waiting != nullptr) run_more_replays(session, *waiting);
 }
 
 // At the end of a connection: what a durable session wants at QoS 1 or 2 goes on at its next one.

@@ -54,16 +54,18 @@ struct alignas(16) Session : Subscriber {
     Ptr32<Outflow> outflow;
     Ptr32<AwaitingRel> awaiting;
     Ptr32<Message> will;
-    Ptr32<Replay> replays;
+    Ptr32<Replay> replays;  // in order of SUBSCRIBE; the first kReplaysPerSession run
+    Ptr32<Replay> last_replay;
     ListHook<Session> job_hook;  // pump list, or teardown list once dead
     uint32_t dropped = 0;        // messages it did not get
     uint32_t away_since_s = 0;
     uint8_t merged_qos = 0;  // of overlapping subscriptions, valid for Subscriber::epoch
     bool direct = false;     // may be given wire ranges: connected, nothing at QoS 0 waits
-    bool dead = false;
-    bool clean = false;  // ends with its connection
-    bool warned = false;  // its drops were logged this time
-    uint8_t replay_count = 0;
+    bool dead : 1 = false;
+    bool clean : 1 = false;    // ends with its connection
+    bool warned : 1 = false;   // its drops were logged this time
+    bool starved : 1 = false;  // job_hook is in the list of those whose pump was refused memory
+    uint8_t running_replays = 0;
 };
 
 static_assert(sizeof(Session) <= limits::kSessionBytes);
@@ -72,13 +74,18 @@ static_assert(sizeof(Session) <= limits::kSessionBytes);
 // standard-layout, but has a single base and no virtual functions: the compilers we use agree.)
 constexpr uint32_t kSessionTimerOffset = 32;
 
-// One retained replay to one session: the subscription's filter, its options, and how far it is.
+// One retained replay to one session: the subscription's filter, its QoS, and how far it is.  It
+// pins nothing before it runs.
 struct alignas(16) Replay {
     RetainedCursor cursor;
     Ptr32<Session> session;
     Ptr32<Replay> next;  // of the session
+    Ptr32<Replay> prev;
     ListHook<Replay> hook;
     uint8_t qos = 0;
+    bool running = false;
+
+    Bytes filter() const { return {cursor.filter->data(), cursor.filter->used}; }
 };
 
 }  // namespace mqttd

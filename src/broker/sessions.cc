@@ -101,7 +101,8 @@ void Core::end_session(Session& session) {
     if (!session.clean) --stats_.sessions_persistent;
     timers_->disarm(session.timer);
     stop_replays(session);
-    if (session.job_hook.in_list) pumping_.remove(session);
+    if (session.job_hook.in_list) (session.starved ? starved_ : pumping_).remove(session);
+    session.starved = false;
     teardown_.push_back(session);
 }
 

@@ -69,6 +69,7 @@ void Core::session_timer(Session& session) {
     drop_unreleased(session);
     drop_uncompleted(session);
     retry_unacknowledged(session);
+    if (session.dead) return;  // an answer was refused memory: link and clean session have ended
     arm_session(session);
 }
 

@@ -26,7 +26,8 @@ def mosquitto_pub(broker, *arguments, stdin=None):
 
 
 class MosquittoSub:
-    """mosquitto_sub, subscribed when the constructor returns.  Messages read as `qos retain topic payload`."""
+    """mosquitto_sub, subscribed when the constructor returns.  Messages read as `qos retain topic
+    payload`."""
 
     def __init__(self, broker, *arguments):
         host, port = broker.address
@@ -118,7 +119,8 @@ class MosquittoClients(unittest.TestCase):
         return subscriber
 
     def test_every_qos_meets_every_qos_in_both_versions(self):
-        """A message arrives at the lower of the publisher's and the subscriber's QoS, with 3.1 and 3.1.1."""
+        """A message arrives at the lower of the publisher's and the subscriber's QoS, with 3.1 and
+        3.1.1."""
         for version in VERSIONS:
             for subscribed in range(3):
                 topic = f"q/{version}/{subscribed}"
@@ -126,7 +128,15 @@ class MosquittoClients(unittest.TestCase):
                 for published in range(3):
                     with self.subTest(version=version, published=published, subscribed=subscribed):
                         mosquitto_pub(
-                            self.broker, "-V", version, "-q", str(published), "-t", topic, "-m", f"m{published}"
+                            self.broker,
+                            "-V",
+                            version,
+                            "-q",
+                            str(published),
+                            "-t",
+                            topic,
+                            "-m",
+                            f"m{published}",
                         )
                         expected = f"{min(published, subscribed)} 0 {topic} m{published}"
                         self.assertEqual(subscriber.message(), expected)
@@ -137,7 +147,9 @@ class MosquittoClients(unittest.TestCase):
         lines = [f"line {number}" for number in range(1000)]
         for qos in "012":
             subscriber = self.sub("-q", qos, "-t", f"order/{qos}", "-C", "1000")
-            mosquitto_pub(self.broker, "-q", qos, "-t", f"order/{qos}", "-l", stdin="\n".join(lines).encode())
+            mosquitto_pub(
+                self.broker, "-q", qos, "-t", f"order/{qos}", "-l", stdin="\n".join(lines).encode()
+            )
             got = [subscriber.message().split(" ", 3)[3] for _ in lines]
             self.assertEqual(got, lines)
             self.assertEqual(subscriber.ended(), 0)
@@ -167,7 +179,8 @@ class MosquittoClients(unittest.TestCase):
             self.assertTrue(client.message().retain)
 
     def test_wildcards_match_by_level(self):
-        """`+` is one level, `#` the rest and the parent, `$` topics are for nobody who did not ask."""
+        """`+` is one level, `#` the rest and the parent, `$` topics are for nobody who did not
+        ask."""
         with Client(self.broker.address) as client:
             client.subscribe([("w/+/c", 0), ("x/#", 0), ("+/y", 0)])
             for topic in ("w/b/c", "w/b/d", "w/c", "w//c", "x", "x/1/2", "/y", "a/y", "a/b/y"):
@@ -176,7 +189,8 @@ class MosquittoClients(unittest.TestCase):
         self.assertEqual(topics, ["w/b/c", "w//c", "x", "x/1/2", "/y", "a/y"])
 
     def test_a_refused_client_is_told_why(self):
-        """An unknown protocol level is code 1; an empty id is code 2 in 3.1, and in 3.1.1 unless clean."""
+        """An unknown protocol level is code 1; an empty id is code 2 in 3.1, and in 3.1.1 unless
+        clean."""
         for options, code in (
             ({"level": 6}, 1),
             ({"level": 4, "name": "MQIsdp"}, 1),
@@ -184,7 +198,9 @@ class MosquittoClients(unittest.TestCase):
             ({"level": 4, "clean": False}, 2),
             ({"level": 4}, 0),
         ):
-            with self.subTest(**options), Client(self.broker.address, "", handshake=False) as client:
+            with self.subTest(**options), Client(
+                self.broker.address, "", handshake=False
+            ) as client:
                 client.send(connect("", **options))
                 self.assertEqual(client.expect(CONNACK).body, bytes([0, code]))
                 self.assertEqual(client.closed(0.5), code != 0)
@@ -215,7 +231,9 @@ class PahoClients(unittest.TestCase):
                 for published in range(3):
                     body = f"{published}".encode()
                     publisher.publish(f"m{protocol}/{subscribed}", body, published)
-                    expected.add((f"m{protocol}/{subscribed}", body, min(published, subscribed), False))
+                    expected.add(
+                        (f"m{protocol}/{subscribed}", body, min(published, subscribed), False)
+                    )
             got = subscriber.wait(9)
             self.assertEqual(len(got), 9)
             self.assertEqual(set(got), expected)
@@ -251,7 +269,9 @@ class PahoClients(unittest.TestCase):
         """The old connection is closed and its will sent; the new one keeps the session."""
         watcher = self.paho("takeover-watcher")
         watcher.subscribe(("wills/taken", 1))
-        old = Client(self.broker.address, "twin", clean=False, will=("wills/taken", "old", 1, False))
+        old = Client(
+            self.broker.address, "twin", clean=False, will=("wills/taken", "old", 1, False)
+        )
         old.subscribe("to/twin", 1)
         new = Client(self.broker.address, "twin", clean=False)
         self.assertTrue(new.session_present)

@@ -1,4 +1,5 @@
-"""The command line: `-d`, the pid file, signals, exit statuses, and what a bad configuration is told."""
+"""The command line: `-d`, the pid file, signals, exit statuses, and what a bad configuration is
+told."""
 
 import os
 import signal
@@ -21,7 +22,8 @@ def is_running(pid):
 
 
 class Workplace(unittest.TestCase):
-    """A folder with a config file, and `self.broker` only as its description: it is started by hand."""
+    """A folder with a config file, and `self.broker` only as its description: it is started by
+    hand."""
 
     def setUp(self):
         self.pid_file = None
@@ -60,7 +62,9 @@ class Workplace(unittest.TestCase):
     def stop_daemon(self, number=signal.SIGTERM):
         pid = self.read_pid()
         os.kill(pid, number)
-        self.assertTrue(wait_until(lambda: not is_running(pid), STOP_S), "still running after the signal")
+        self.assertTrue(
+            wait_until(lambda: not is_running(pid), STOP_S), "still running after the signal"
+        )
 
     def config(self, text):
         path = os.path.join(self.broker.folder, "bad.conf")
@@ -71,7 +75,8 @@ class Workplace(unittest.TestCase):
 
 class Daemon(Workplace):
     def test_the_parent_returns_when_the_daemon_listens(self):
-        """Exit status 0 means served: the very next connect works; pid file and session are the daemon's."""
+        """Exit status 0 means served: the very next connect works; pid file and session are the
+        daemon's."""
         status, took = self.start_daemon()
         self.assertEqual(status, 0)
         self.assertLess(took, 3)
@@ -93,7 +98,8 @@ class Daemon(Workplace):
             self.assertFalse(os.path.exists(self.pid_file))
 
     def test_a_redirected_log_is_kept(self):
-        """`mqttd -d -c F > log 2>&1` logs into that file, connects included, also after the fork."""
+        """`mqttd -d -c F > log 2>&1` logs into that file, connects included, also after the
+        fork."""
         log = os.path.join(self.broker.folder, "redirected")
         self.assertEqual(self.start_daemon(log)[0], 0)
         Client(self.broker.address, "seen-in-the-log").disconnect()
@@ -106,7 +112,8 @@ class Daemon(Workplace):
         self.stop_daemon()
 
     def test_a_port_in_use_is_told_by_the_parent(self):
-        """Status 1 and one clear line from `-d`; no pid file, no process, and the first broker lives."""
+        """Status 1 and one clear line from `-d`; no pid file, no process, and the first broker
+        lives."""
         with Broker() as first:
             self.broker.listeners = first.listeners
             self.broker.write_config({"pid_file": self.pid_file})
@@ -154,7 +161,8 @@ class Configuration(Workplace):
     def test_every_error_is_told_with_its_place(self):
         """Three errors in one file: status 3, and each line number named once in one run."""
         path = self.config(
-            f"listener {self.broker.port} 127.0.0.1\n{UNKNOWN} 1\n# fine\nmax_inflight_messages many\n"
+            f"listener {self.broker.port} 127.0.0.1\n{UNKNOWN} 1\n# fine\n"
+            "max_inflight_messages many\n"
             "allow_anonymous perhaps\nmax_keepalive 10\n"
         )
         for arguments in (["-c", path], ["-c", path, "--test-config"]):
@@ -168,16 +176,20 @@ class Configuration(Workplace):
                 self.assertNotIn(f"bad.conf:{line}:", result.stderr)
 
     def test_a_feature_that_is_not_built_stops_the_start(self):
-        """A TLS key is never ignored; a key at the value that switches its feature off is accepted."""
+        """A TLS key is never ignored; a key at the value that switches its feature off is
+        accepted."""
         refused = self.config(f"listener {self.broker.port} 127.0.0.1\ncertfile /tmp/x.pem\n")
         result = run(self.broker.binary, "-c", refused, "--test-config")
         self.assertEqual(result.returncode, 3)
         self.assertIn("bad.conf:2", result.stderr)
-        accepted = self.config("persistence false\nper_listener_settings false\nmax_inflight_bytes 0\n")
+        accepted = self.config(
+            "persistence false\nper_listener_settings false\nmax_inflight_bytes 0\n"
+        )
         self.assertEqual(run(self.broker.binary, "-c", accepted, "--test-config").returncode, 0)
 
     def test_test_config_starts_nothing(self):
-        """A good file is status 0, without listening and without a pid file; a missing one is status 3."""
+        """A good file is status 0, without listening and without a pid file; a missing one is
+        status 3."""
         result = run(self.broker.binary, "--test-config", "-c", self.broker.config_path)
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertFalse(os.path.exists(self.pid_file))
@@ -186,7 +198,8 @@ class Configuration(Workplace):
         self.assertIn("mqttd.conf.not", missing.stderr)
 
     def test_the_command_line_answers(self):
-        """-h and --version print and end with 0; an unknown flag or a flag without its value is status 3."""
+        """-h and --version print and end with 0; an unknown flag or a flag without its value is
+        status 3."""
         binary = self.broker.binary
         for flag in ("-h", "--help", "--version"):
             result = run(binary, flag)
@@ -202,13 +215,19 @@ class Configuration(Workplace):
         out = os.path.join(self.broker.folder, "out")
         with open(out, "ab") as log:
             process = subprocess.Popen(
-                [self.broker.binary, *(["-c", self.broker.config_path] if config else []), *arguments],
+                [
+                    self.broker.binary,
+                    *(["-c", self.broker.config_path] if config else []),
+                    *arguments,
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
             )
         self.addCleanup(lambda: process.poll() is None and process.kill())
-        self.assertTrue(wait_until(lambda: is_listening(self.broker.port) or process.poll() is not None))
+        self.assertTrue(
+            wait_until(lambda: is_listening(self.broker.port) or process.poll() is not None)
+        )
 
         def finish():
             process.terminate()

@@ -1,4 +1,5 @@
-"""Descriptors run out (RLIMIT_NOFILE 64): old clients are served, nothing spins, new ones come in later."""
+"""Descriptors run out (RLIMIT_NOFILE 64): old clients are served, nothing spins, new ones come in
+later."""
 
 import re
 import time
@@ -27,7 +28,8 @@ class Descriptors(unittest.TestCase):
         self.addCleanup(self.broker.kill)
 
     def promised(self):
-        """How many clients the start-up line says there is room for; a safe guess where it says nothing."""
+        """How many clients the start-up line says there is room for; a safe guess where it says
+        nothing."""
         found = re.search(r"allows (\d+) clients", self.broker.log())
         return int(found.group(1)) if found else 40
 
@@ -50,11 +52,14 @@ class Descriptors(unittest.TestCase):
         deadline = time.monotonic() + 2
         inside, outside = [], []
         for sock in sockets:
-            (inside if answered(sock, max(0.01, deadline - time.monotonic())) else outside).append(sock)
+            (inside if answered(sock, max(0.01, deadline - time.monotonic())) else outside).append(
+                sock
+            )
         return inside, outside
 
     def test_old_clients_are_served_and_nothing_spins(self):
-        """200 clients for 64 descriptors: as many are in as were promised, and the broker sleeps."""
+        """200 clients for 64 descriptors: as many are in as were promised, and the broker
+        sleeps."""
         old = Client(self.broker.address, "old")
         old.subscribe("t", 1)
         inside, _ = self.crowd()

@@ -1,4 +1,5 @@
-"""Hostile input: whatever comes, only its sender is closed, the broker lives, and its memory does not grow."""
+"""Hostile input: whatever comes, only its sender is closed, the broker lives, and its memory does
+not grow."""
 
 import os
 import random
@@ -68,7 +69,12 @@ class Hostile(unittest.TestCase):
 
     def test_changed_packets_close_only_their_sender(self):
         """1000 connections of good packets with a few bytes changed."""
-        good = [publish("a/b", b"x" * 20, 1), publish("a", b"y", 2), subscribe([("a/#", 1), ("+", 2)]), PING]
+        good = [
+            publish("a/b", b"x" * 20, 1),
+            publish("a", b"y", 2),
+            subscribe([("a/#", 1), ("+", 2)]),
+            PING,
+        ]
         for _ in range(1000):
             data = bytearray(b"".join(self.random.choices(good, k=4)))
             for _ in range(self.random.randint(1, 3)):
@@ -143,7 +149,8 @@ class Hostile(unittest.TestCase):
                 self.assertTrue(self.refused(data))
 
     def test_bad_connects_close(self):
-        """Reserved flag, will without its flag, QoS 3 will, password without user, short and long bodies."""
+        """Reserved flag, will without its flag, QoS 3 will, password without user, short and long
+        bodies."""
 
         def with_flags(flags, tail=b""):
             return packet(0x10, string("MQTT") + bytes([4, flags, 0, 60]) + string("x") + tail)
@@ -175,7 +182,11 @@ class Hostile(unittest.TestCase):
         """2000 clients that connect, subscribe, publish and vanish in every possible way."""
         for number in range(2000):
             client = Client(self.broker.address, handshake=False)
-            client.send(connect(client.id) + subscribe([(f"churn/{number}/+", 1)]) + publish(f"churn/{number}/x"))
+            client.send(
+                connect(client.id)
+                + subscribe([(f"churn/{number}/+", 1)])
+                + publish(f"churn/{number}/x")
+            )
             if number % 4:
                 self.assertEqual(client.expect(CONNACK).body[1], 0)
             if number % 3 == 0:

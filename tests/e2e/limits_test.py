@@ -4,6 +4,7 @@ import time
 import unittest
 
 from support import Broker
+
 from wire import (
     CONNACK, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, Client, ack, connect, parse_publish, publish,
 )  # fmt: skip
@@ -20,7 +21,8 @@ class Queues(unittest.TestCase):
     LIMIT = 30
 
     def test_the_queue_holds_its_limit_and_counts_what_it_drops(self):
-        """limit-1 and limit messages wait for an absent client; of limit+1 and +20 the newest are dropped."""
+        """limit-1 and limit messages wait for an absent client; of limit+1 and +20 the newest are
+        dropped."""
         with Broker({"sys_interval": 1, "max_queued_messages": self.LIMIT}) as broker:
             dropped = 0
             for published in (self.LIMIT - 1, self.LIMIT, self.LIMIT + 1, self.LIMIT + 20):
@@ -37,11 +39,17 @@ class Queues(unittest.TestCase):
                         self.assertEqual(got, list(range(kept)))
                         back.disconnect()
                     self.assertEqual(broker.wait_sys("publish/messages/dropped", dropped), dropped)
+                    self.assertEqual(broker.sys("queue/dropped/full"), str(dropped))
 
     def test_the_window_does_not_shrink_the_queue(self):
-        """A connected client that never acks has its window in flight and `limit` more waiting, no fewer."""
+        """A connected client that never acks has its window in flight and `limit` more waiting, no
+        fewer."""
         window = 5
-        config = {"sys_interval": 1, "max_queued_messages": self.LIMIT, "max_inflight_messages": window}
+        config = {
+            "sys_interval": 1,
+            "max_queued_messages": self.LIMIT,
+            "max_inflight_messages": window,
+        }
         with Broker(config) as broker:
             reader = Client(broker.address, "stubborn", clean=False)
             reader.subscribe("w", 1)
@@ -61,7 +69,9 @@ class Queues(unittest.TestCase):
     def test_qos_0_is_queued_for_the_absent_only_if_asked(self):
         """queue_qos0_messages false: dropped while away; true: they wait like the others."""
         for queued in (False, True):
-            with self.subTest(queued=queued), Broker({"queue_qos0_messages": str(queued).lower()}) as broker:
+            with self.subTest(queued=queued), Broker(
+                {"queue_qos0_messages": str(queued).lower()}
+            ) as broker:
                 leave_behind(broker, "away", "q")
                 with Client(broker.address) as writer:
                     writer.publish("q", b"zero").publish("q", b"one", 1)
@@ -80,9 +90,26 @@ class Queues(unittest.TestCase):
                 self.assertEqual(len(back.settle()), 5)
 
 
+class Sessions(unittest.TestCase):
+    def test_a_session_ends_when_its_client_stays_away(self):
+        """persistent_client_expiration 1s: resumed at once, gone after two seconds, and counted."""
+        with Broker({"sys_interval": 1, "persistent_client_expiration": "1s"}) as broker:
+            leave_behind(broker, "brief", "s")
+            with Client(broker.address, "brief", clean=False) as back:
+                self.assertTrue(back.session_present)
+                time.sleep(1.5)  # being connected is not being away
+                self.assertTrue(back.alive())
+                back.disconnect()
+            time.sleep(2.2)
+            with Client(broker.address, "brief", clean=False) as late:
+                self.assertFalse(late.session_present)
+            self.assertEqual(broker.wait_sys("clients/expired", 1), 1)
+
+
 class Windows(unittest.TestCase):
     def test_the_window_is_kept_and_moves_by_one(self):
-        """Never more than max_inflight_messages unacked, at QoS 1 and 2; each ack lets exactly one follow."""
+        """Never more than max_inflight_messages unacked, at QoS 1 and 2; each ack lets exactly one
+        follow."""
         for qos in (1, 2):
             with self.subTest(qos=qos), Broker({"max_inflight_messages": 4}) as broker:
                 with Client(broker.address) as reader, Client(broker.address) as writer:
@@ -101,7 +128,8 @@ class Windows(unittest.TestCase):
                     self.assertEqual([int(m.payload) for m in reader.drain(acknowledge=False)], [4])
 
     def test_what_was_not_acknowledged_comes_again_at_reconnect(self):
-        """With DUP, the same packet identifiers and the same order; PUBREL alone where PUBREC had come."""
+        """With DUP, the same packet identifiers and the same order; PUBREL alone where PUBREC had
+        come."""
         with Broker() as broker, Client(broker.address) as writer:
             reader = Client(broker.address, "again", clean=False)
             reader.subscribe("w", 2)
@@ -116,11 +144,15 @@ class Windows(unittest.TestCase):
             releases = [p.body for p in packets if p.kind == PUBREL]
             again = [parse_publish(p) for p in packets if p.kind == PUBLISH]
             self.assertEqual(releases, [first[0].mid.to_bytes(2, "big")])
-            self.assertEqual([(m.mid, m.payload, m.dup) for m in again], [(m.mid, m.payload, True) for m in first[1:]])
+            self.assertEqual(
+                [(m.mid, m.payload, m.dup) for m in again],
+                [(m.mid, m.payload, True) for m in first[1:]],
+            )
             back.close()
 
     def test_unacked_messages_are_sent_again_in_time(self):
-        """unack_retry_interval 1: the same message with DUP after a second, and not once it is acked."""
+        """unack_retry_interval 1: the same message with DUP after a second, and not once it is
+        acked."""
         with Broker({"unack_retry_interval": 1}) as broker:
             with Client(broker.address) as reader, Client(broker.address) as writer:
                 reader.subscribe("w", 1)
@@ -145,7 +177,8 @@ class Windows(unittest.TestCase):
 
 class AwaitRel(unittest.TestCase):
     def test_a_message_without_its_pubrel_is_given_up(self):
-        """await_rel_timeout 1: not delivered, and its packet identifier is free for a new message."""
+        """await_rel_timeout 1: not delivered, and its packet identifier is free for a new
+        message."""
         with Broker({"await_rel_timeout": 1}) as broker:
             with Client(broker.address) as reader, Client(broker.address) as writer:
                 reader.subscribe("r", 2)
@@ -157,7 +190,8 @@ class AwaitRel(unittest.TestCase):
                 self.assertEqual(reader.drain(), [])
 
     def test_more_than_max_awaiting_rel_are_dropped(self):
-        """limit messages get their PUBREC, the next one none; after a PUBREL there is room again."""
+        """limit messages get their PUBREC, the next one none; after a PUBREL there is room
+        again."""
         limit = 3
         with Broker({"max_awaiting_rel": limit}) as broker, Client(broker.address) as writer:
             for mid in range(1, limit + 1):
@@ -185,7 +219,8 @@ class Sizes(unittest.TestCase):
                             self.assertEqual(client.closed(0.3), size > limit)
 
     def test_the_levels_of_a_topic(self):
-        """max_topic_levels: a publish with one level more closes its sender, a filter too or gets 0x80."""
+        """max_topic_levels: a publish with one level more closes its sender, a filter too or gets
+        0x80."""
         limit = 10
         with Broker({"max_topic_levels": limit}) as broker, Client(broker.address) as bystander:
             for levels in (limit - 1, limit, limit + 1):
@@ -219,7 +254,8 @@ class Sizes(unittest.TestCase):
 
 class KeepAlive(unittest.TestCase):
     def test_silence_ends_at_one_and_a_half(self):
-        """Keep-alive 1 and 2: closed between 1.5 and 1.5 + 2 s; with pings it lives, with 0 for ever."""
+        """Keep-alive 1 and 2: closed between 1.5 and 1.5 + 2 s; with pings it lives, with 0 for
+        ever."""
         with Broker() as broker:
             clients = {k: Client(broker.address, keepalive=k) for k in (1, 2)}
             lively = Client(broker.address, keepalive=1)

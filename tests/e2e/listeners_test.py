@@ -1,4 +1,5 @@
-"""Listeners: several at once, both families, Unix sockets, caps, and clients that never say anything."""
+"""Listeners: several at once, both families, Unix sockets, caps, and clients that never say
+anything."""
 
 import os
 import socket
@@ -28,7 +29,9 @@ class Listeners(unittest.TestCase):
     def test_ipv6_works(self):
         """A listener on ::1 serves IPv6, beside one on 127.0.0.1 with the same port."""
         port = free_port("::1")
-        with Broker(listeners=[{"listener": f"{port} ::1"}, {"listener": f"{port} 127.0.0.1"}]) as broker:
+        with Broker(
+            listeners=[{"listener": f"{port} ::1"}, {"listener": f"{port} 127.0.0.1"}]
+        ) as broker:
             six, four = (Client(address) for address in broker.addresses())
             six.subscribe("t")
             four.publish("t", b"six", 1)
@@ -44,12 +47,15 @@ class Listeners(unittest.TestCase):
                 self.assertTrue(Client((host, port)).alive(), host)
 
     def test_a_unix_socket_works_and_is_removed(self):
-        """Served like TCP; a stale file is replaced at the start, and the file is gone at the end."""
+        """Served like TCP; a stale file is replaced at the start, and the file is gone at the
+        end."""
         with tempfile.TemporaryDirectory(prefix="mqttd-") as folder:
             path = os.path.join(folder, "s")
             with socket.socket(socket.AF_UNIX) as stale:
                 stale.bind(path)
-            broker = Broker(listeners=[{"listener": f"0 {path}"}, {"listener": f"{free_port()} 127.0.0.1"}])
+            broker = Broker(
+                listeners=[{"listener": f"0 {path}"}, {"listener": f"{free_port()} 127.0.0.1"}]
+            )
             with broker:
                 with Client(path) as local, Client(broker.addresses()[1]) as remote:
                     local.subscribe("t", 2)
@@ -60,8 +66,11 @@ class Listeners(unittest.TestCase):
             self.assertFalse(os.path.exists(path))
 
     def test_above_max_connections_the_answer_is_connack_3(self):
-        """The cap holds per listener, the refused client is told, and a place that is freed is given away."""
-        with Broker(listeners=[{"listener": f"{free_port()} 127.0.0.1", "max_connections": 3}]) as broker:
+        """The cap holds per listener, the refused client is told, and a place that is freed is
+        given away."""
+        with Broker(
+            listeners=[{"listener": f"{free_port()} 127.0.0.1", "max_connections": 3}]
+        ) as broker:
             inside = [Client(broker.address) for _ in range(3)]
             for _ in range(5):
                 with Client(broker.address, "late", handshake=False) as late:
@@ -84,7 +93,11 @@ class Listeners(unittest.TestCase):
 
     def test_connect_timeout_closes_who_does_not_connect(self):
         """Silence, and half a CONNECT, end after connect_timeout; a client that connected stays."""
-        listener = {"listener": f"{free_port()} 127.0.0.1", "connect_timeout": 1, "tcp_defer_accept": "false"}
+        listener = {
+            "listener": f"{free_port()} 127.0.0.1",
+            "connect_timeout": 1,
+            "tcp_defer_accept": "false",
+        }
         with Broker(listeners=[listener]) as broker:
             client = Client(broker.address)
             started = time.monotonic()
@@ -99,7 +112,9 @@ class Listeners(unittest.TestCase):
 
     def test_a_silent_socket_is_closed_with_the_defaults_too(self):
         """With tcp_defer_accept the kernel holds it back first; it does not stay for ever."""
-        with Broker(listeners=[{"listener": f"{free_port()} 127.0.0.1", "connect_timeout": 1}]) as broker:
+        with Broker(
+            listeners=[{"listener": f"{free_port()} 127.0.0.1", "connect_timeout": 1}]
+        ) as broker:
             silent = Client(broker.address, handshake=False)
             self.assertTrue(silent.closed(9), "still open after 9 s with connect_timeout 1")
 
@@ -124,7 +139,9 @@ class Listeners(unittest.TestCase):
 
     def test_a_burst_of_connections_is_all_served(self):
         """500 sockets opened before the first one speaks: every one gets its CONNACK."""
-        with Broker(listeners=[{"listener": f"{free_port()} 127.0.0.1", "connect_timeout": 30}]) as broker:
+        with Broker(
+            listeners=[{"listener": f"{free_port()} 127.0.0.1", "connect_timeout": 30}]
+        ) as broker:
             sockets = [open_socket(broker.address) for _ in range(500)]
             for number, sock in enumerate(sockets):
                 sock.sendall(connect(f"burst-{number}"))

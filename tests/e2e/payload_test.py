@@ -1,4 +1,5 @@
-"""Large packets: payloads of 1 and 10 MiB, topics of 64 KiB, and the limit that cuts off only its sender."""
+"""Large packets: payloads of 1 and 10 MiB, topics of 64 KiB, and the limit that cuts off only its
+sender."""
 
 import os
 import subprocess
@@ -24,7 +25,9 @@ class LargePackets(unittest.TestCase):
         for published in range(3):
             for subscribed in range(3):
                 with self.subTest(published=published, subscribed=subscribed):
-                    with Client(self.broker.address) as reader, Client(self.broker.address) as writer:
+                    with Client(self.broker.address) as reader, Client(
+                        self.broker.address
+                    ) as writer:
                         reader.subscribe("large", subscribed)
                         writer.publish("large", payload, published)
                         got = reader.message(timeout=20)
@@ -49,10 +52,15 @@ class LargePackets(unittest.TestCase):
             with Client(self.broker.address) as keeper:
                 keeper.publish(f"file/{size}", payload, 1, retain=True)
             sub = subprocess.run(
-                ["mosquitto_sub", *where, "-C", "1", "-N", "-W", "20"], capture_output=True, timeout=30, check=True
+                ["mosquitto_sub", *where, "-C", "1", "-N", "-W", "20"],
+                capture_output=True,
+                timeout=30,
+                check=True,
             )
             self.assertTrue(sub.stdout == payload, f"{len(sub.stdout)} bytes of {size}, or changed")
-            pub = subprocess.run(["mosquitto_pub", *where, "-s", "-r"], input=payload[::-1], timeout=30, check=True)
+            pub = subprocess.run(
+                ["mosquitto_pub", *where, "-s", "-r"], input=payload[::-1], timeout=30, check=True
+            )
             self.assertEqual(pub.returncode, 0)
             with Client(self.broker.address) as client:
                 client.subscribe(f"file/{size}", 1)
@@ -87,7 +95,8 @@ class LargePackets(unittest.TestCase):
             self.assertTrue(reader.message().payload == payload)
 
     def test_a_topic_of_65535_bytes_works(self):
-        """Exact, with a wildcard, retained and queued: the longest name MQTT knows, in 200 levels at most."""
+        """Exact, with a wildcard, retained and queued: the longest name MQTT knows, in 200 levels
+        at most."""
         exact = "t" * 65535
         levels = "/".join(["l" * 327] * 199 + ["l" * (65535 - 328 * 199)])
         self.assertEqual(len(levels), 65535)
@@ -107,7 +116,8 @@ class LargePackets(unittest.TestCase):
 
 class TheLimit(unittest.TestCase):
     def test_a_packet_above_the_limit_closes_only_its_sender(self):
-        """max_packet_size counts the whole packet; one byte more ends the sender and nobody else."""
+        """max_packet_size counts the whole packet; one byte more ends the sender and nobody
+        else."""
         limit = 4096
         with Broker({"max_packet_size": limit}) as broker:
             with Client(broker.address) as reader, Client(broker.address) as bystander:

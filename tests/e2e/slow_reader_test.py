@@ -1,4 +1,5 @@
-"""One subscriber of fifty stops reading: nobody else notices, and the broker's memory stays bounded."""
+"""One subscriber of fifty stops reading: nobody else notices, and the broker's memory stays
+bounded."""
 
 import unittest
 
@@ -14,7 +15,9 @@ class SlowReader(unittest.TestCase):
     def flood(self, qos, count, payload_size, config):
         """Publishes `count` messages, paced by one reader; yields what each of the others got."""
         listener = {"listener": f"{free_port()} 127.0.0.1", "sndbuf": 32 << 10}
-        broker = Broker({"sys_interval": 1, "outbox_bytes_max": OUTBOX, **config}, [listener]).start()
+        broker = Broker(
+            {"sys_interval": 1, "outbox_bytes_max": OUTBOX, **config}, [listener]
+        ).start()
         self.addCleanup(broker.kill)
         readers = [Client(broker.address, f"reader-{number}") for number in range(READERS - 1)]
         stopped = Client(broker.address, "stopped", receive_buffer=8 << 10)
@@ -26,7 +29,11 @@ class SlowReader(unittest.TestCase):
         before = broker.rss()
         batch = 20
         for first in range(0, count, batch):
-            writer.send(b"".join(publish("flood", body, qos, mid=1 + n) for n in range(first, first + batch)))
+            writer.send(
+                b"".join(
+                    publish("flood", body, qos, mid=1 + n) for n in range(first, first + batch)
+                )
+            )
             for number, reader in enumerate(readers):
                 received[number] += len(reader.messages(batch))
         grown = broker.rss() - before
@@ -35,7 +42,8 @@ class SlowReader(unittest.TestCase):
         return broker, stopped, received, grown
 
     def test_qos_0_others_get_everything_and_drops_are_counted(self):
-        """The stopped one loses exactly what `$SYS` says was dropped; the rest it gets when it reads again."""
+        """The stopped one loses exactly what `$SYS` says was dropped; the rest it gets when it
+        reads again."""
         count, size = 3000, 1000
         broker, stopped, received, grown = self.flood(0, count, size, {})
         self.assertEqual(set(received), {count})
@@ -49,10 +57,14 @@ class SlowReader(unittest.TestCase):
     def test_qos_1_others_get_everything_and_the_queue_is_bounded(self):
         """The stopped one has its window and its queue, the newest are dropped and counted."""
         count, size, queue = 600, 1000, 100
-        broker, stopped, received, grown = self.flood(1, count, size, {"max_queued_messages": queue})
+        broker, stopped, received, grown = self.flood(
+            1, count, size, {"max_queued_messages": queue}
+        )
         self.assertEqual(set(received), {count})
         self.assertLess(grown, 3 * MIB)
-        self.assertEqual(broker.wait_sys("publish/messages/dropped", count - 20 - queue), count - 20 - queue)
+        self.assertEqual(
+            broker.wait_sys("publish/messages/dropped", count - 20 - queue), count - 20 - queue
+        )
         got = stopped.settle()
         self.assertEqual(len(got), 20 + queue)
         stopped.close()

@@ -3,9 +3,9 @@
     with Broker({"sys_interval": 1}) as broker:
         Client(broker.address)
 
-The binary is the one named by MQTTD_BIN (scripts/run_tests sets it) or MQTTD, else ./mqttd at the root
-of the checkout.  A config is a dict; a list as a value repeats its key.  Without `listeners` there is
-one, on a free port of 127.0.0.1.  Leaving the `with` block sends SIGTERM, and the exit status must
+The binary is the one named by MQTTD_BIN (scripts/run_tests sets it) or MQTTD, else ./mqttd at the
+root of the checkout.  A config is a dict; a list as a value repeats its key.  Without `listeners`
+there is one, on a free port of 127.0.0.1.  Leaving the `with` block sends SIGTERM, and the exit status must
 be 0 with no listening socket and no socket file left.
 """
 
@@ -97,7 +97,9 @@ def process_rss(pid):
 
 
 class Broker:
-    def __init__(self, config=None, listeners=None, arguments=(), files=None, prefix=(), binary=None):
+    def __init__(
+        self, config=None, listeners=None, arguments=(), files=None, prefix=(), binary=None
+    ):
         """`files` sets RLIMIT_NOFILE, `prefix` goes before the command (taskset, strace)."""
         self.binary = binary or program()
         self.folder = tempfile.mkdtemp(prefix="mqttd-e2e-")
@@ -127,7 +129,9 @@ class Broker:
     def addresses(self):
         """One per listener: (host, port), or the path of a Unix socket."""
         words = [block["listener"].split() for block in self.listeners]
-        return [w[1] if w[0] == "0" else (w[1] if len(w) > 1 else "127.0.0.1", int(w[0])) for w in words]
+        return [
+            w[1] if w[0] == "0" else (w[1] if len(w) > 1 else "127.0.0.1", int(w[0])) for w in words
+        ]
 
     @property
     def address(self):
@@ -167,12 +171,15 @@ class Broker:
             self.kill()
             raise AssertionError(f"not listening after {START_S} s; its log:\n{self.log()}")
         if self.process.poll() is not None:
-            raise AssertionError(f"ended with status {self.process.returncode}; its log:\n{self.log()}")
+            raise AssertionError(
+                f"ended with status {self.process.returncode}; its log:\n{self.log()}"
+            )
         return self
 
     def is_up(self):
         return all(
-            is_listening_path(a) if isinstance(a, str) else is_listening(a[1]) for a in self.addresses()
+            is_listening_path(a) if isinstance(a, str) else is_listening(a[1])
+            for a in self.addresses()
         )
 
     def kill(self):
@@ -185,7 +192,8 @@ class Broker:
         try:
             if self.process.poll() is not None:
                 raise AssertionError(
-                    f"the broker had ended by itself, status {self.process.returncode}; its log:\n{self.log()}"
+                    f"the broker had ended by itself, status {self.process.returncode}; "
+                    f"its log:\n{self.log()}"
                 )
             self.process.send_signal(signal.SIGTERM)
             try:
@@ -238,5 +246,10 @@ class Broker:
 def run(*command, timeout=20):
     """A program to its end.  Its output is text."""
     return subprocess.run(
-        command, capture_output=True, text=True, errors="replace", timeout=timeout, stdin=subprocess.DEVNULL
+        command,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=timeout,
+        stdin=subprocess.DEVNULL,
     )

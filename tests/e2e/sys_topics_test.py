@@ -1,4 +1,5 @@
-"""`$SYS`: mosquitto's names and formats, there from the first moment, and out of everybody's way."""
+"""`$SYS`: mosquitto's names and formats, there from the first moment, and out of everybody's
+way."""
 
 import re
 import time
@@ -59,7 +60,8 @@ OURS = ("loop/turns", "io/read/calls", "io/writev/calls", "pool/bytes")
 
 class SysTopics(unittest.TestCase):
     def test_every_name_is_there_right_after_the_start(self):
-        """The first client, connected before a second has passed, gets them all, in mosquitto's formats."""
+        """The first client, connected before a second has passed, gets them all, in mosquitto's
+        formats."""
         with Broker({"sys_interval": 10}) as broker:
             started = time.monotonic()
             values = broker.sys_values()
@@ -93,11 +95,14 @@ class SysTopics(unittest.TestCase):
         with Broker() as broker:
             result = run("mosquitto_sub", "-p", str(broker.port), "-v", "-t", "$SYS/#", "-W", "1")
             lines = result.stdout.splitlines()
-            self.assertTrue(any(re.match(r"\$SYS/broker/uptime \d+ seconds\Z", line) for line in lines), lines)
+            self.assertTrue(
+                any(re.match(r"\$SYS/broker/uptime \d+ seconds\Z", line) for line in lines), lines
+            )
             self.assertGreater(len(lines), len(NAMES) - 5)
 
     def test_wildcards_do_not_see_them(self):
-        """`#`, `+/#` and `+/broker/uptime` match nothing below `$SYS`, neither retained nor live."""
+        """`#`, `+/#` and `+/broker/uptime` match nothing below `$SYS`, neither retained nor
+        live."""
         with Broker({"sys_interval": 1}) as broker, Client(broker.address) as client:
             client.subscribe([("#", 0), ("+/#", 0), ("+/broker/uptime", 0)])
             deadline = time.monotonic() + 2.2
@@ -108,7 +113,8 @@ class SysTopics(unittest.TestCase):
             self.assertEqual([message.topic for message in seen], [])
 
     def test_values_follow_what_happens(self):
-        """Clients, subscriptions, retained messages and publishes are counted within an interval."""
+        """Clients, subscriptions, retained messages and publishes are counted within an
+        interval."""
         with Broker({"sys_interval": 1}) as broker:
             clients = [Client(broker.address) for _ in range(5)]
             durable = Client(broker.address, "stays", clean=False)
@@ -151,7 +157,9 @@ class SysTopics(unittest.TestCase):
 
     def test_a_client_cannot_publish_there(self):
         """What a client publishes below `$SYS` reaches nobody and is not kept."""
-        with Broker() as broker, Client(broker.address) as watcher, Client(broker.address) as forger:
+        with Broker() as broker, Client(broker.address) as watcher, Client(
+            broker.address
+        ) as forger:
             watcher.subscribe("$SYS/broker/uptime")
             watcher.settle()
             try:

@@ -1,9 +1,9 @@
-"""A small MQTT 3.x client that shows the bytes: it sends what it is told and hides nothing it reads.
+"""A small MQTT 3.x client that shows the bytes: it sends what it is told and hides nothing.
 
     with Client(broker.address, "id") as client:     # CONNECT, and CONNACK 0 expected
         client.subscribe("a/#", 1)
-        client.send(publish("a/b", b"x"))            # or any bytes at all
-        message = client.message()                   # Message(topic, payload, qos, retain, dup, mid)
+        client.send(publish("a/b", b"x"))          # or any bytes at all
+        message = client.message()                 # Message(topic, payload, qos, retain, dup, mid)
 
 `drain` is how a test shows that something did not come: it sends PINGREQ and returns every message
 that arrived before the PINGRESP, so nothing waits for a while and hopes.
@@ -60,7 +60,9 @@ def connect(client_id, clean=True, keepalive=60, level=4, will=None, name=None, 
         flags |= 128
         payload += string(user)
     name = name or ("MQIsdp" if level == 3 else "MQTT")
-    return packet(0x10, string(name) + bytes([level, flags]) + struct.pack("!H", keepalive) + payload)
+    return packet(
+        0x10, string(name) + bytes([level, flags]) + struct.pack("!H", keepalive) + payload
+    )
 
 
 def publish(topic, payload=b"", qos=0, retain=False, mid=1, dup=False):
@@ -74,7 +76,9 @@ def ack(kind, mid):
 
 
 def subscribe(filters, mid=1):
-    return packet(0x82, struct.pack("!H", mid) + b"".join(string(f) + bytes([q]) for f, q in filters))
+    return packet(
+        0x82, struct.pack("!H", mid) + b"".join(string(f) + bytes([q]) for f, q in filters)
+    )
 
 
 def unsubscribe(filters, mid=1):
@@ -271,7 +275,7 @@ class Client:
             fresh = self.drain()
             found += fresh
             empty = 0 if fresh else empty + 1
-            time.sleep(0.01)
+            time.sleep(0 if fresh else 0.01)
         return found
 
     def alive(self):
@@ -289,5 +293,10 @@ def parse_publish(got):
     qos = got.flags >> 1 & 3
     mid = struct.unpack_from("!H", rest)[0] if qos else 0
     return Message(
-        topic.decode(errors="replace"), rest[2:] if qos else rest, qos, bool(got.flags & 1), bool(got.flags & 8), mid
+        topic.decode(errors="replace"),
+        rest[2:] if qos else rest,
+        qos,
+        bool(got.flags & 1),
+        bool(got.flags & 8),
+        mid,
     )

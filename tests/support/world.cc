@@ -151,7 +151,8 @@ bool World::read(FakeConnection& connection) {
     // until something can be taken.
     for (;;) {
         Segment* segment =
-            copy_to_segment(arena_.arena, as_bytes({connection.input_.data(), size}));
+            copy_to_segment(arena_.arena, as_bytes({connection.input_.data(), size}),
+                            Arena::Use::kReserve);  // net has its inbound segment from the start
         if (segment == nullptr) {
             close(connection, Error::kNoMemory);
             return false;

@@ -164,10 +164,10 @@ TEST_CASE("a repeated SUBSCRIBE restarts its retained replay", "[wire][engine]")
     REQUIRE(world.end() == 0);
 }
 
-// More replays than a session may have at a time: SUBSCRIBE waits and goes on, in one packet as well
-// as in many, also at QoS 1, where the replays themselves wait for acknowledgements that come in
-// behind the SUBSCRIBE.
-TEST_CASE("more than 64 replays make SUBSCRIBE wait, not fail", "[wire][engine]") {
+// More replays than may run at a time: the others wait their turn, while the link is read on. (If
+// the SUBSCRIBE waited instead, the acknowledgements that come in behind it, for which the running
+// replays wait at QoS 1, would never be read.)
+TEST_CASE("more than 64 replays wait their turn", "[wire][engine]") {
     for (const int qos : {0, 1}) {
         for (const bool together : {true, false}) {
             CAPTURE(qos, together);
@@ -185,7 +185,7 @@ TEST_CASE("more than 64 replays make SUBSCRIBE wait, not fail", "[wire][engine]"
                 for (const auto& filter : filters) reader.push(subscribe(1, {filter}));
             }
             world.settle();
-            REQUIRE(reader.stopped() == StopReason::kDraining);
+            REQUIRE(reader.stopped() == StopReason::kNone);
             reader.push(pingreq());
             reader.set_room(kEndless);
             std::map<std::string, uint32_t> seen;
