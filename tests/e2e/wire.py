@@ -1,6 +1,6 @@
 """A small MQTT 3.x client that shows the bytes: it sends what it is told and hides nothing.
 
-    with Client(broker.address, "id") as client:     # CONNECT, and CONNACK 0 expected
+    with Client(broker.address, "id") as client:   # CONNECT, and CONNACK 0 expected
         client.subscribe("a/#", 1)
         client.send(publish("a/b", b"x"))          # or any bytes at all
         message = client.message()                 # Message(topic, payload, qos, retain, dup, mid)

@@ -3,13 +3,12 @@
 // Two clients as the standard wants them, with a memory that outlives their connections. Seeds
 // decide who sends, reads slowly, breaks off or is taken over, and when.   MQTT 3.1.1 §4.3.3, §4.4.
 
-#include <catch2/catch.hpp>
-
-#include <deque>
-#include <set>
-
 #include "base/prng.h"
 #include "support/world.h"
+
+#include <catch2/catch.hpp>
+#include <deque>
+#include <set>
 
 using namespace mqttd;
 using namespace mqttd::packets;
@@ -53,6 +52,7 @@ class Party {
 
   protected:
     virtual void take(const std::string& packet) = 0;
+
     virtual void came_back() {}
 
   private:
@@ -65,7 +65,10 @@ class Party {
 class Receiver final : public Party {
   public:
     Receiver(World& world, int qos) : Party(world, "receiver") {
-        link().send(subscribe(1, {{"t", qos}}));
+        link().send(subscribe(1,
+                              {
+                                  {"t", qos}
+        }));
     }
 
     uint32_t last() const { return last_; }
@@ -116,8 +119,11 @@ class Sender final : public Party {
     };
 
     static std::string packet_of(const Flow& flow, bool dup) {
-        return publish({.topic = "t", .payload = std::to_string(flow.number), .qos = 2,
-                        .packet_id = flow.id, .dup = dup});
+        return publish({.topic = "t",
+                        .payload = std::to_string(flow.number),
+                        .qos = 2,
+                        .packet_id = flow.id,
+                        .dup = dup});
     }
 
     void take(const std::string& packet) override {

@@ -1,9 +1,9 @@
 // Whatever somebody sends, only he is closed for it, and everybody else's service goes on.
 
-#include <catch2/catch.hpp>
-
 #include "base/prng.h"
 #include "support/world.h"
+
+#include <catch2/catch.hpp>
 
 using namespace mqttd;
 using namespace mqttd::packets;
@@ -16,7 +16,10 @@ class Couple {
     explicit Couple(World& world)
         : subscriber_(world.client("couple-subscriber-8f1d")),
           publisher_(world.client("couple-publisher-8f1d")) {
-        subscriber_.send(subscribe(1, {{"couple/8f1d", 1}}));
+        subscriber_.send(subscribe(1,
+                                   {
+                                       {"couple/8f1d", 1}
+        }));
         subscriber_.take_output();
     }
 
@@ -24,8 +27,8 @@ class Couple {
     void exchange() {
         const std::string payload = std::to_string(++count_);
         const auto id = static_cast<uint16_t>((count_ - 1) % 65'535 + 1);
-        publisher_.send(publish(
-            {.topic = "couple/8f1d", .payload = payload, .qos = 1, .packet_id = id}));
+        publisher_.send(
+            publish({.topic = "couple/8f1d", .payload = payload, .qos = 1, .packet_id = id}));
         REQUIRE(publisher_.received() == "PUBACK(" + std::to_string(id) + ")");
         REQUIRE(subscriber_.received() ==
                 "PUBLISH(couple/8f1d," + payload + ",q1,id" + std::to_string(id) + ")");
@@ -40,11 +43,14 @@ class Couple {
 
 std::string garbage(Prng& random, uint32_t size) {
     std::string bytes;
-    for (uint32_t i = 0; i < size; ++i) bytes += static_cast<char>(random.below(256));
+    for (uint32_t i = 0; i < size; ++i)
+        bytes += static_cast<char>(random.below(256));
     return bytes;
 }
 
-std::string id_of(Prng& random) { return "guest" + std::to_string(random.below(6)); }
+std::string id_of(Prng& random) {
+    return "guest" + std::to_string(random.below(6));
+}
 
 // One packet as somebody might send it.
 std::string some_packet(Prng& random) {
@@ -53,16 +59,22 @@ std::string some_packet(Prng& random) {
     const std::string topic = "g/" + std::to_string(random.below(5));
     switch (random.below(12)) {
         case 0:
-            return connect({.client_id = id_of(random), .clean = random.below(2) == 0,
+            return connect({.client_id = id_of(random),
+                            .clean = random.below(2) == 0,
                             .keep_alive_s = static_cast<uint16_t>(random.below(5)),
-                            .level = static_cast<int>(3 + random.below(2)), .will_topic = topic,
-                            .will_payload = "w", .will_qos = qos,
+                            .level = static_cast<int>(3 + random.below(2)),
+                            .will_topic = topic,
+                            .will_payload = "w",
+                            .will_qos = qos,
                             .will_retain = random.below(2) == 0});
         case 1:
         case 2:
         case 3:
-            return publish({.topic = topic, .payload = garbage(random, random.below(50)),
-                            .qos = qos, .packet_id = id, .retain = random.below(4) == 0,
+            return publish({.topic = topic,
+                            .payload = garbage(random, random.below(50)),
+                            .qos = qos,
+                            .packet_id = id,
+                            .retain = random.below(4) == 0,
                             .dup = random.below(8) == 0});
         case 4:
             return puback(id);
@@ -73,7 +85,12 @@ std::string some_packet(Prng& random) {
         case 7:
             return pubcomp(id);
         case 8:
-            return subscribe(id, {{topic, qos}, {"g/#", 1}, {"+/+/x", 2}});
+            return subscribe(id,
+                             {
+                                 {topic,   qos},
+                                 {"g/#",   1  },
+                                 {"+/+/x", 2  }
+            });
         case 9:
             return unsubscribe(id, {topic, "g/#"});
         case 10:
@@ -115,7 +132,8 @@ TEST_CASE("a packet type that no client sends closes the link", "[wire][MQTT-4.8
                     Couple couple(world);
                     auto& client = world.client({.client_id = "c", .level = level});
                     client.send(raw(static_cast<uint8_t>(type << 4 | flags),
-                                    std::string("\0\1\0\0\0", 5).substr(0, size)) + pingreq());
+                                    std::string("\0\1\0\0\0", 5).substr(0, size)) +
+                                pingreq());
                     REQUIRE_FALSE(client.open());
                     REQUIRE(client.received().empty());
                     couple.exchange();
@@ -190,11 +208,13 @@ TEST_CASE("mutated packets disturb nobody else", "[wire][MQTT-4.8.0-1]") {
         for (int i = 0; i < 400; ++i) {
             if (guests.size() < 6) {
                 guests.push_back(&world.connection());
-                guests.back()->send(connect({.client_id = id_of(random), .clean = random.below(2) == 0}));
+                guests.back()->send(
+                    connect({.client_id = id_of(random), .clean = random.below(2) == 0}));
             }
             const uint32_t at = random.below(static_cast<uint32_t>(guests.size()));
             FakeConnection& guest = *guests[at];
-            if (random.below(10) == 0) guest.set_room(random.below(2) == 0 ? random.below(40) : ~uint64_t{0});
+            if (random.below(10) == 0)
+                guest.set_room(random.below(2) == 0 ? random.below(40) : ~uint64_t{0});
             if (random.below(20) == 0) guest.hang_up();
             world.set_cut(random.below(4));
             if (guest.open()) guest.send(mutated(random));

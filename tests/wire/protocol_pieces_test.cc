@@ -1,10 +1,9 @@
 // The same bytes give the same conversation, however they are cut and however work is sliced.
 
-#include <catch2/catch.hpp>
+#include "support/world.h"
 
 #include <algorithm>
-
-#include "support/world.h"
+#include <catch2/catch.hpp>
 
 using namespace mqttd;
 using namespace mqttd::packets;
@@ -22,31 +21,60 @@ struct Step {
 std::vector<Step> script() {
     std::vector<Step> steps;
     const auto say = [&](int who, const std::string& bytes) { steps.push_back({who, bytes}); };
-    say(0, connect({.client_id = "zero", .will_topic = "will", .will_payload = "bye", .will_qos = 1}));
-    say(1, connect("one", false) + subscribe(1, {{"a/+", 2}, {"will", 1}, {"big/#", 1}}));
-    say(2, connect({.client_id = "two", .level = 3}) + subscribe(9, {{"a/1", 0}, {"a/#", 1}}));
-    say(3, connect("three") + subscribe(2, {{"#", 0}}));
+    say(0,
+        connect({.client_id = "zero", .will_topic = "will", .will_payload = "bye", .will_qos = 1}));
+    say(1,
+        connect("one", false) + subscribe(1,
+                                          {
+                                              {"a/+",   2},
+                                              {"will",  1},
+                                              {"big/#", 1}
+    }));
+    say(2,
+        connect({
+            .client_id = "two", .level = 3
+    }) +
+            subscribe(9, {{"a/1", 0}, {"a/#", 1}}));
+    say(3,
+        connect("three") + subscribe(2,
+                                     {
+                                         {"#", 0}
+    }));
     Filters filters;
-    for (int i = 0; i < 700; ++i) filters.push_back({"f/" + std::to_string(i), i % 3});
+    for (int i = 0; i < 700; ++i)
+        filters.push_back({"f/" + std::to_string(i), i % 3});
     say(1, subscribe(2, filters));
     for (uint16_t i = 1; i <= 40; ++i) {
         const int qos = i % 3;
-        say(0, publish({.topic = "a/" + std::to_string(i % 4), .payload = std::to_string(i),
-                        .qos = qos, .packet_id = i, .retain = i % 5 == 0}));
+        say(0,
+            publish({.topic = "a/" + std::to_string(i % 4),
+                     .payload = std::to_string(i),
+                     .qos = qos,
+                     .packet_id = i,
+                     .retain = i % 5 == 0}));
         if (qos == 2) say(0, pubrel(i));
         if (i % 4 == 0) say(0, pingreq() + publish({.topic = "f/" + std::to_string(i)}));
     }
     std::string burst;
-    for (int i = 0; i < 100; ++i) burst += publish({.topic = "a/9", .payload = std::to_string(i)});
+    for (int i = 0; i < 100; ++i)
+        burst += publish({.topic = "a/9", .payload = std::to_string(i)});
     say(0, burst);
     for (const size_t size : {100u, 127u, 128u, 2'000u, 20'000u, 70'000u}) {
-        say(0, publish({.topic = "big/" + std::to_string(size), .payload = std::string(size, 'b'),
-                        .qos = 1, .packet_id = 77, .retain = true}));
+        say(0,
+            publish({.topic = "big/" + std::to_string(size),
+                     .payload = std::string(size, 'b'),
+                     .qos = 1,
+                     .packet_id = 77,
+                     .retain = true}));
     }
     for (uint16_t id = 1; id <= 20; ++id) {
         say(1, id % 2 == 0 ? pubrec(id) + pubcomp(id) : puback(id));
     }
-    say(3, subscribe(5, {{"big/+", 0}}));
+    say(3,
+        subscribe(5,
+                  {
+                      {"big/+", 0}
+    }));
     say(3, unsubscribe(6, {"#", "none"}));
     say(2, unsubscribe(10, {"a/1"}) + pingreq() + disconnect());
     say(0, publish({.topic = "a/last", .payload = "1"}) + raw(0xf0, "wrong"));
@@ -57,8 +85,10 @@ std::string converse(const BrokerOptions& options, uint32_t cut) {
     World world(options);
     world.set_cut(cut);
     FakeConnection* clients[4] = {};
-    for (FakeConnection*& client : clients) client = &world.connection();
-    for (const Step& step : script()) clients[step.who]->send(step.bytes);
+    for (FakeConnection*& client : clients)
+        client = &world.connection();
+    for (const Step& step : script())
+        clients[step.who]->send(step.bytes);
     std::string all;
     for (FakeConnection* client : clients) {
         all += client->received() + (client->open() ? "\nopen\n" : "\nclosed\n");
@@ -72,7 +102,9 @@ void require_same(const std::string& one, const std::string& other) {
     const auto [a, b] = std::mismatch(one.begin(), one.end(), other.begin(), other.end());
     const auto at = static_cast<size_t>(a - one.begin());
     const size_t from = at < 60 ? 0 : at - 60;
-    INFO("parted at " << at << ":\n" << one.substr(from, 200) << "\n--\n" << other.substr(from, 200));
+    INFO("parted at " << at << ":\n"
+                      << one.substr(from, 200) << "\n--\n"
+                      << other.substr(from, 200));
     REQUIRE((a == one.end() && b == other.end()));
 }
 

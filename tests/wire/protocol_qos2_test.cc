@@ -1,8 +1,9 @@
-// QoS 2 in both directions: exactly once, whatever is repeated, lost or unknown.   MQTT 3.1.1 §4.3.3.
-
-#include <catch2/catch.hpp>
+// QoS 2 in both directions: exactly once, whatever is repeated, lost or unknown.   MQTT 3.1.1
+// §4.3.3.
 
 #include "support/world.h"
+
+#include <catch2/catch.hpp>
 
 using namespace mqttd;
 using namespace mqttd::packets;
@@ -16,7 +17,10 @@ std::string two(uint16_t packet_id, const std::string& payload, bool dup = false
 
 FakeConnection& subscriber_of(World& world, const char* id, int qos, bool clean = true) {
     auto& subscriber = world.client(id, clean);
-    subscriber.send(subscribe(1, {{"t", qos}}));
+    subscriber.send(subscribe(1,
+                              {
+                                  {"t", qos}
+    }));
     subscriber.take_output();
     return subscriber;
 }
@@ -192,7 +196,8 @@ TEST_CASE("the wrong kind of acknowledgement closes the link", "[wire][MQTT-4.8.
     }
 }
 
-// All flag nibbles and sizes of the four acknowledgements; 3.1 lets a client repeat PUBREL with DUP.
+// All flag nibbles and sizes of the four acknowledgements; 3.1 lets a client repeat PUBREL with
+// DUP.
 TEST_CASE("an acknowledgement with wrong flags or size closes the link",
           "[wire][MQTT-2.2.2-2][MQTT-3.6.1-1]") {
     for (const int level : {3, 4}) {

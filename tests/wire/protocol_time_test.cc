@@ -1,8 +1,8 @@
 // What happens when nothing happens: keep-alive, CONNECT overdue, retries, releases overdue.
 
-#include <catch2/catch.hpp>
-
 #include "support/world.h"
+
+#include <catch2/catch.hpp>
 
 using namespace mqttd;
 using namespace mqttd::packets;
@@ -15,7 +15,10 @@ std::string one(uint16_t packet_id, int qos = 1) {
 
 FakeConnection& subscriber_of(World& world, int qos, int level = 4) {
     auto& subscriber = world.client({.client_id = "sub", .level = level});
-    subscriber.send(subscribe(1, {{"t", qos}}));
+    subscriber.send(subscribe(1,
+                              {
+                                  {"t", qos}
+    }));
     subscriber.take_output();
     return subscriber;
 }
@@ -50,8 +53,19 @@ TEST_CASE("a client without keep-alive may be silent for a day", "[wire]") {
 // Every whole packet is a sign of life; half a packet, and what we send, are not.
 TEST_CASE("any whole packet keeps a client alive, half of one does not",
           "[wire][MQTT-3.12.4-1][MQTT-3.1.2-24]") {
-    const std::string packets[] = {pingreq(), publish({.topic = "t"}), one(1), one(2, 2), puback(9),
-                                   subscribe(1, {{"x", 0}}), unsubscribe(1, {"x"}), pubrel(4)};
+    const std::string packets[] = {
+        pingreq(),
+        publish({.topic = "t"}
+        ),
+        one(1),
+        one(2, 2),
+        puback(9),
+        subscribe(1, {{"x", 0}    }
+        ),
+        unsubscribe(1, {"x"         }
+        ),
+        pubrel(4)
+    };
     for (const std::string& packet : packets) {
         World world;
         auto& client = world.client({.client_id = "c", .keep_alive_s = 10});
@@ -68,7 +82,10 @@ TEST_CASE("any whole packet keeps a client alive, half of one does not",
     }
     World world;
     auto& client = world.client({.client_id = "c", .keep_alive_s = 10});
-    client.send(subscribe(1, {{"t", 0}}));
+    client.send(subscribe(1,
+                          {
+                              {"t", 0}
+    }));
     auto& publisher = world.client("pub");
     const std::string slow = one(1);
     for (size_t i = 0; i < slow.size() && client.open(); ++i) {
@@ -92,24 +109,30 @@ TEST_CASE("input that waits is read before a client is judged silent", "[wire]")
     REQUIRE(world.end() == 0);
 }
 
-// A client that was stopped once, for a long request or a wide publish, is judged like others later.
+// A client that was stopped once, for a long request or a wide publish, is judged like others
+// later.
 TEST_CASE("keep-alive holds for a client that had been stopped", "[wire][MQTT-3.1.2-24]") {
     BrokerOptions options = World::test_options();
     options.fanout_slice = 1;
     options.visit_units = 10;
     World world(options);
     subscriber_of(world, 0);
-    world.client("other").send(subscribe(1, {{"t", 0}}));
+    world.client("other").send(subscribe(1,
+                                         {
+                                             {"t", 0}
+    }));
     auto& client = world.client({.client_id = "c", .keep_alive_s = 10});
     SECTION("by a long SUBSCRIBE") {
         Filters filters;
-        for (int i = 0; i < 2'000; ++i) filters.push_back({"f" + std::to_string(i), 0});
+        for (int i = 0; i < 2'000; ++i)
+            filters.push_back({"f" + std::to_string(i), 0});
         client.send(subscribe(1, filters));
         REQUIRE(client.take_output().size() > 2'000);
     }
     SECTION("by many packets in one read") {
         std::string pings;
-        for (int i = 0; i < 100; ++i) pings += pingreq();
+        for (int i = 0; i < 100; ++i)
+            pings += pingreq();
         client.send(pings);
         REQUIRE(client.take_output().size() == 200);
     }
@@ -120,7 +143,8 @@ TEST_CASE("keep-alive holds for a client that had been stopped", "[wire][MQTT-3.
     SECTION("by answers that it did not read") {
         client.set_room(0);
         std::string pings;
-        for (int i = 0; i < 100'000; ++i) pings += pingreq();
+        for (int i = 0; i < 100'000; ++i)
+            pings += pingreq();
         client.send(pings);
         client.set_room(~uint64_t{0});
         world.settle();
@@ -135,7 +159,8 @@ TEST_CASE("keep-alive holds for a client that had been stopped", "[wire][MQTT-3.
 
 // connect_timeout: a connection that does not say who it is, or only begins to.
 TEST_CASE("a connection without CONNECT is closed after connect_timeout", "[wire]") {
-    for (const std::string& begun : {std::string(), connect("c").substr(0, 1),
+    for (const std::string& begun : {std::string(),
+                                     connect("c").substr(0, 1),
                                      connect("c").substr(0, connect("c").size() - 1)}) {
         World world;
         auto& silent = world.connection();
@@ -166,13 +191,17 @@ TEST_CASE("a QoS 2 message without PUBREL is given up after await_rel_timeout", 
         options.unack_retry_interval_s = retry;
         World world(options);
         auto& watcher = world.client("watcher");
-        watcher.send(subscribe(1, {{"q", 0}}));
+        watcher.send(subscribe(1,
+                               {
+                                   {"q", 0}
+        }));
         watcher.take_output();
         auto& client = subscriber_of(world, 1);
         client.send(one(1));  // something in flight to the same client: another deadline
         client.take_output();
         const auto two = [](uint16_t id) {
-            return publish({.topic = "q", .payload = std::to_string(id), .qos = 2, .packet_id = id});
+            return publish(
+                {.topic = "q", .payload = std::to_string(id), .qos = 2, .packet_id = id});
         };
         client.send(two(1) + two(2) + two(3));
         world.advance(19'000);
@@ -219,14 +248,14 @@ TEST_CASE("an unacknowledged message is repeated after unack_retry_interval",
     auto& publisher = world.client("pub");
     publisher.send(one(1) + one(2, 2) + pubrel(2) + one(3, 2) + pubrel(3) + one(4));
     client.send(puback(4) + pubrec(3));
-    REQUIRE(client.received() == "PUBLISH(t,x,q1,id1) PUBLISH(t,x,q2,id2) PUBLISH(t,x,q2,id3) "
-                                 "PUBLISH(t,x,q1,id4) PUBREL(3)");
+    REQUIRE(client.received() ==
+            "PUBLISH(t,x,q1,id1) PUBLISH(t,x,q2,id2) PUBLISH(t,x,q2,id3) "
+            "PUBLISH(t,x,q1,id4) PUBREL(3)");
     world.advance(19'500);
     REQUIRE(client.received().empty());
     for (int i = 0; i < 3; ++i) {
         world.advance(i == 0 ? 2'000 : 21'000);
-        REQUIRE(client.received() ==
-                "PUBLISH(t,x,q1,id1,dup) PUBLISH(t,x,q2,id2,dup) PUBREL(3)");
+        REQUIRE(client.received() == "PUBLISH(t,x,q1,id1,dup) PUBLISH(t,x,q2,id2,dup) PUBREL(3)");
     }
     REQUIRE(world.stats().retries == 9);
     client.send(puback(1) + pubrec(2) + pubcomp(2) + pubcomp(3));

@@ -1,10 +1,9 @@
 // Wills: sent exactly once for every end but DISCONNECT.   MQTT 3.1.1 §3.1.2.5.
 
-#include <catch2/catch.hpp>
-
-#include <functional>
-
 #include "support/world.h"
+
+#include <catch2/catch.hpp>
+#include <functional>
 
 using namespace mqttd;
 using namespace mqttd::packets;
@@ -23,7 +22,10 @@ Connect with_will(std::string_view id, int qos = 0, bool retain = false) {
 
 FakeConnection& watch(World& world, int qos = 2) {
     auto& watcher = world.client("watcher");
-    watcher.send(subscribe(1, {{"will/#", qos}}));
+    watcher.send(subscribe(1,
+                           {
+                               {"will/#", qos}
+    }));
     watcher.take_output();
     return watcher;
 }
@@ -39,14 +41,22 @@ TEST_CASE("a will is sent exactly once for every end but DISCONNECT",
     };
 
     const Cause causes[] = {
-        {"end of file",      [](World&, auto& c) { c.hang_up(Error::kEndOfFile); }                },
-        {"reset",            [](World&, auto& c) { c.hang_up(Error::kReset); }                    },
-        {"malformed packet", [](World&, auto& c) { c.send(raw(0xf0, "")); }                       },
-        {"second CONNECT",   [](World&, auto& c) { c.send(connect("c")); }                        },
-        {"keep-alive",       [](World& w, auto&) { w.advance(16'000); }                           },
-        {"takeover",         [](World& w, auto&) { w.client("c"); }                               },
-        {"half a packet",    [](World&, auto& c) { c.send("\xc0"); c.hang_up(); }                 },
-        {"shutdown",         [](World& w, auto&) { while (!w.broker().shut_down()) w.settle(); }  },
+        {"end of file",      [](World&,   auto& c) { c.hang_up(Error::kEndOfFile); }},
+        {"reset",            [](World&,   auto& c) { c.hang_up(Error::kReset); }    },
+        {"malformed packet", [](World&,   auto& c) { c.send(raw(0xf0, "")); }       },
+        {"second CONNECT",   [](World&,   auto& c) { c.send(connect("c")); }        },
+        {"keep-alive",       [](World& w, auto&) { w.advance(16'000); }             },
+        {"takeover",         [](World& w, auto&) { w.client("c"); }                 },
+        {"half a packet",
+         [](World&,                       auto& c) {
+             c.send("\xc0");
+             c.hang_up();
+         }                                                       },
+        {"shutdown",
+         [](World& w,                     auto&) {
+             while (!w.broker().shut_down())
+                 w.settle();
+         }                                                     },
     };
     for (const Cause& cause : causes) {
         INFO(cause.name);
@@ -64,7 +74,8 @@ TEST_CASE("a will is sent exactly once for every end but DISCONNECT",
     }
 }
 
-// DISCONNECT throws the will away; that holds also if the bytes come with the end of the connection.
+// DISCONNECT throws the will away; that holds also if the bytes come with the end of the
+// connection.
 TEST_CASE("no will is sent after DISCONNECT", "[wire][MQTT-3.14.4-3][MQTT-3.1.2-10]") {
     World world;
     auto& watcher = watch(world);
@@ -119,8 +130,8 @@ TEST_CASE("a will is delivered at the lower of both QoS", "[wire][MQTT-3.8.4-6]"
             auto& watcher = watch(world, qos);
             world.client(with_will("c", will_qos)).hang_up();
             const int both = std::min(will_qos, qos);
-            REQUIRE(watcher.received() == "PUBLISH(will,gone,q" + std::to_string(both) +
-                                              (both > 0 ? ",id1)" : ")"));
+            REQUIRE(watcher.received() ==
+                    "PUBLISH(will,gone,q" + std::to_string(both) + (both > 0 ? ",id1)" : ")"));
             if (both == 1) watcher.send(puback(1));
             if (both == 2) {
                 watcher.send(pubrec(1));
@@ -138,18 +149,27 @@ TEST_CASE("a will is retained if it says so", "[wire][MQTT-3.1.2-16][MQTT-3.1.2-
     World world;
     world.client(with_will("a", 1, false)).hang_up();
     auto& early = world.client("early");
-    early.send(subscribe(1, {{"will", 2}}));
+    early.send(subscribe(1,
+                         {
+                             {"will", 2}
+    }));
     REQUIRE(early.received() == "SUBACK(1,2)");
     world.client(with_will("b", 1, true)).hang_up();
     REQUIRE(early.received() == "PUBLISH(will,gone,q1,id1)");
     auto& late = world.client("late");
-    late.send(subscribe(1, {{"will", 2}}));
+    late.send(subscribe(1,
+                        {
+                            {"will", 2}
+    }));
     REQUIRE(late.received() == "SUBACK(1,2) PUBLISH(will,gone,q1,id1,retain)");
     Connect empty = with_will("c", 0, true);
     empty.will_payload = "";
     world.client(empty).hang_up();
     auto& last = world.client("last");
-    last.send(subscribe(1, {{"will", 2}}));
+    last.send(subscribe(1,
+                        {
+                            {"will", 2}
+    }));
     REQUIRE(last.received() == "SUBACK(1,2)");
     REQUIRE(world.end() == 0);
 }
@@ -158,7 +178,10 @@ TEST_CASE("a will is retained if it says so", "[wire][MQTT-3.1.2-16][MQTT-3.1.2-
 TEST_CASE("a will waits for a durable subscriber that is away", "[wire][MQTT-3.1.2-5]") {
     World world;
     auto& watcher = world.client("watcher", false);
-    watcher.send(subscribe(1, {{"will", 1}}));
+    watcher.send(subscribe(1,
+                           {
+                               {"will", 1}
+    }));
     watcher.hang_up();
     world.client(with_will("c", 2)).hang_up();
     auto& back = world.connection();
@@ -171,7 +194,10 @@ TEST_CASE("a will waits for a durable subscriber that is away", "[wire][MQTT-3.1
 TEST_CASE("a will cannot be published below $SYS", "[wire]") {
     World world;
     auto& watcher = world.client("watcher");
-    watcher.send(subscribe(1, {{"$SYS/#", 0}}));
+    watcher.send(subscribe(1,
+                           {
+                               {"$SYS/#", 0}
+    }));
     watcher.take_output();
     Connect fields = with_will("c", 0, true);
     fields.will_topic = "$SYS/broker/version";
@@ -180,7 +206,10 @@ TEST_CASE("a will cannot be published below $SYS", "[wire]") {
     client.hang_up();
     REQUIRE(watcher.received().empty());
     auto& late = world.client("late");
-    late.send(subscribe(1, {{"$SYS/#", 0}}));
+    late.send(subscribe(1,
+                        {
+                            {"$SYS/#", 0}
+    }));
     REQUIRE(late.received() == "SUBACK(1,0)");
     REQUIRE(world.end() == 0);
 }
@@ -214,7 +243,10 @@ TEST_CASE("a will beyond the limits is refused at CONNECT", "[wire]") {
 TEST_CASE("shutdown sends each will exactly once", "[wire]") {
     World world;
     auto& keeper = world.client("keeper", false);
-    keeper.send(subscribe(1, {{"will/#", 1}}));
+    keeper.send(subscribe(1,
+                          {
+                              {"will/#", 1}
+    }));
     constexpr uint32_t kClients = 2'500;
     for (uint32_t i = 0; i < kClients; ++i) {
         Connect fields = with_will("c" + std::to_string(i), 1);
@@ -224,7 +256,8 @@ TEST_CASE("shutdown sends each will exactly once", "[wire]") {
     }
     world.settle();
     REQUIRE(world.stats().clients_connected == kClients + 1);
-    while (!world.broker().shut_down()) world.settle();
+    while (!world.broker().shut_down())
+        world.settle();
     world.settle();
     REQUIRE(world.stats().clients_connected == 0);
     REQUIRE(world.stats().queued + world.stats().inflight_out +
