@@ -73,7 +73,7 @@ struct BrokerOptions {
     uint32_t turn_units = 16'384;
     uint32_t visit_units = 4'096;    // for one link's visit
     uint32_t fanout_slice = 4'096;   // deliveries made at once; more become a job
-    uint32_t backlog_max = 1'024;    // outboxes waiting from earlier turns; above, PUBLISH waits
+    uint32_t backlog_max = 512;      // writes waiting from earlier turns; above, PUBLISH waits
 };
 
 class Broker final : public StreamHandler {

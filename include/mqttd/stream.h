@@ -96,8 +96,9 @@ class Transport {
     // side is shut and input discarded, then it is closed.  StreamHandler::closed follows later.
     virtual void close(Outbox& outbox, Error why) = 0;
 
-    // Writes now, in mid-turn, because the outbox has grown past its flush mark.
-    virtual void flush(Outbox& outbox) = 0;
+    // Writes now, in mid-turn, because the outbox has grown past its flush mark.  Returns what it
+    // cost: writes, of about 8 KiB each.
+    virtual uint32_t flush(Outbox& outbox) = 0;
 
     virtual Peer peer(const Outbox& outbox) const = 0;
 

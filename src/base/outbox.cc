@@ -21,22 +21,22 @@ uint32_t power_of_two_above(uint32_t n) {
 
 }  // namespace
 
-bool Outbox::append_apart(Arena& arena, const Range& range) {
+bool Outbox::append_apart(Arena& arena, const Range& range, Arena::Use use) {
     if (range.size() == 0) return true;
-    if (pending_ != 0 && range.size() < kCopyMax) return copy(arena, bytes_of(range));
-    if (!push(arena, range)) return false;
+    if (pending_ != 0 && range.size() < kCopyMax) return copy(arena, bytes_of(range), use);
+    if (!push(arena, range, use)) return false;
     range.segment->hold();
     count_bytes(range.size());
     return true;
 }
 
 // Puts `range` behind the others; counts neither bytes nor references.
-bool Outbox::push(Arena& arena, const Range& range) {
+bool Outbox::push(Arena& arena, const Range& range, Arena::Use use) {
     if (pending_ == 0) {
         first_ = range;
         return true;
     }
-    if (more_count_ == more_room_ && !grow(arena, more_count_ + 1u, Arena::Use::kNormal)) return false;
+    if (more_count_ == more_room_ && !grow(arena, more_count_ + 1u, use)) return false;
     more_[(more_head_ + more_count_) & (more_room_ - 1u)] = range;
     ++more_count_;
     return true;
@@ -83,7 +83,7 @@ uint8_t* Outbox::room(Arena& arena, uint32_t size, Arena::Use use) {
     if (pending_ == 0) {
         first_ = Range{tail, 0, 0};
     } else {
-        push(arena, Range{tail, 0, 0});
+        push(arena, Range{tail, 0, 0}, use);
     }
     return tail->data();
 }

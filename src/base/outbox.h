@@ -45,14 +45,14 @@ class alignas(16) Outbox {
     Outbox& operator=(const Outbox&) = delete;
 
     // Appends `range`, holding its segment (or copying it, if short).
-    bool append(Arena& arena, const Range& range) {
+    bool append(Arena& arena, const Range& range, Arena::Use use = Arena::Use::kNormal) {
         Range& last = back();
         if (last.segment == range.segment && last.end == range.begin && pending_ != 0) {
             last.end = range.end;
             count_bytes(range.size());
             return true;
         }
-        return append_apart(arena, range);
+        return append_apart(arena, range, use);
     }
 
     // Appends a copy of `bytes`.
@@ -109,8 +109,8 @@ class alignas(16) Outbox {
         pending_ += bytes;
     }
 
-    bool append_apart(Arena& arena, const Range& range);
-    bool push(Arena& arena, const Range& range);
+    bool append_apart(Arena& arena, const Range& range, Arena::Use use);
+    bool push(Arena& arena, const Range& range, Arena::Use use);
     bool grow(Arena& arena, uint32_t room, Arena::Use use);
 
     Range first_;            // valid while pending_ > 0
@@ -164,10 +164,13 @@ class Dirty {
 
     uint32_t size() const { return replies_.size() + deliveries_.size(); }
 
-    // Deliveries that the last flush left behind; set by net at the end of its flush.
+    // What the last flush left behind, in writes of about 8 KiB; noted at the end of a flush from
+    // what its writes took on average.
     uint32_t backlog() const { return backlog_; }
 
-    void note_backlog() { backlog_ = deliveries_.size(); }
+    void note_backlog(uint32_t units_per_write = 1) {
+        backlog_ = deliveries_.size() * units_per_write;
+    }
 
   private:
     List replies_;

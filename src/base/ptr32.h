@@ -59,7 +59,8 @@ class Ptr32 {
         }
         const uint64_t there = reinterpret_cast<uintptr_t>(to);
         const int64_t distance = static_cast<int64_t>((there >> 4) - here());
-        MQTTD_DCHECK((there & 15) == 0 && distance != 0 && distance == static_cast<int32_t>(distance));
+        MQTTD_DCHECK((there & 15) == 0 && distance != 0);
+        MQTTD_ASSERT(distance == static_cast<int32_t>(distance));  // both ends in one arena
         distance_ = static_cast<int32_t>(distance);
     }
 

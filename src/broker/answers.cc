@@ -32,7 +32,12 @@ void Core::delivered(Link& link, bool reply) {
     } else {
         dirty_.add_delivery(outbox);
     }
-    if (outbox.wants_flush(options_.outbox_bytes_max) && !outbox.blocked()) transport_.flush(outbox);
+    if (outbox.wants_flush(options_.outbox_bytes_max) && !outbox.blocked()) flush(outbox);
+}
+
+// A write in mid-turn is paid from the turn's budget.
+void Core::flush(Outbox& outbox) {
+    spend(transport_.flush(outbox) * limits::kWriteUnits);
 }
 
 }  // namespace mqttd

@@ -129,6 +129,7 @@ class Core {
     // --- handle_connect.cc
     Taken handle_connect(Link& link, const Input& input);
     Error admit(const Link& link, const ConnectView& connect) const;
+    void log_refusal(const Link& link, Error why);
     void refuse_connect(Link& link, Version version, uint8_t code, Error why);
     bool take_will(const ConnectView& connect, const Input& input, Message*& will);
     Bytes assign_client_id(uint8_t* room);
@@ -163,10 +164,12 @@ class Core {
     // --- answers.cc: small packets to one link
     bool answer(Link& link, PacketType type, uint16_t packet_id);
     bool answer_bytes(Link& link, Bytes packet, PacketType type);
+    void flush(Outbox& outbox);
 
     // --- publish.cc
     bool publish(Publication& publication, Link* publisher);
     void retain(Publication& publication);
+    uint64_t retained_by_clients() const;
     bool ensure_message(Publication& publication);
     Publication publication_of(Message& message, Session* from);
     void publish_message(Message& message, Session* from);
@@ -275,6 +278,9 @@ class Core {
     uint32_t next_session_number_ = 0;
     uint64_t next_retained_sequence_ = 1;
     uint64_t assigned_ids_ = 0;
+    Instant refusals_since_ = 0;     // the second in which refusals are counted
+    uint32_t refusals_logged_ = 0;   // lines in it
+    uint32_t refusals_silent_ = 0;   // refusals in it without a line
     Segment* scratch_ = nullptr;
     FilterNode** matched_ = nullptr;  // kMatchedFilters places
     bool shutting_down_ = false;

@@ -44,7 +44,8 @@ void Core::deliver_qos0(Session& session, Publication& publication) {
         appended = outbox.append(arena_, publication.wire);
     } else if (encode_qos0(publication)) {
         appended = outbox.append(arena_, publication.head0);
-        if (appended && !publication.head0_whole && !outbox.append(arena_, publication.tail)) {
+        if (appended && !publication.head0_whole &&
+            !outbox.append(arena_, publication.tail, Arena::Use::kReserve)) {
             doom(*link);
             return;
         }
@@ -150,7 +151,8 @@ bool Core::append_publish(Link& link, Message& message, uint8_t qos, bool dup, b
         std::memcpy(at + head_size, bytes_of(payload).data(), payload.size());
     }
     outbox.commit(size);
-    if (!copy && !outbox.append(arena_, payload)) doom(link);
+    // A packet that has begun may use the reserve: half of one would end the link.
+    if (!copy && !outbox.append(arena_, payload, Arena::Use::kReserve)) doom(link);
     count_sent(message, qos);
     delivered(link, false);
     return true;

@@ -44,7 +44,7 @@ inline void Core::hand_to_slot(Publication& publication, const SubscriberSlot& s
             stats_.fast_deliveries += publication.count;
             count_sent(publication);
             dirty_.add_delivery(outbox);
-            if (outbox.wants_flush(options_.outbox_bytes_max)) transport_.flush(outbox);
+            if (outbox.wants_flush(options_.outbox_bytes_max)) flush(outbox);
             return;
         }
     }
@@ -142,8 +142,8 @@ void Core::run_fanout_job(FanoutJob& job) {
     publication.system = job.system;
     publication.begun = true;  // it was acknowledged
     int64_t slice = std::min<int64_t>(options_.fanout_slice, std::max<int64_t>(units_, 1));
-    while (slice > 0 && job.filter < job.filter_count) {
-        const auto limit = static_cast<uint32_t>(slice);
+    while (slice > 0 && units_ > 0 && job.filter < job.filter_count) {
+        const auto limit = static_cast<uint32_t>(std::min<int64_t>(slice, limits::kFanoutStep));
         const uint32_t handed = SubscriptionIndex::visit(
             *job.filters[job.filter], job.cursors[job.filter], limit, [&](const SubscriberSlot& slot) {
                 if (job.merge) {

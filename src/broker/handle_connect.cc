@@ -121,12 +121,30 @@ Error Core::admit(const Link& link, const ConnectView& connect) const {
     return Error::kNone;
 }
 
+// A storm of refusals must not become a storm of lines: some each second, then their number.
+void Core::log_refusal(const Link& link, Error why) {
+    constexpr uint32_t kLinesPerSecond = 10;
+    if (!options_.connection_messages) return;
+    if (now_ >= refusals_since_ + kSecond) {
+        if (refusals_silent_ > 0) {
+            log_.write(LogKind::kNotice, "%u more client connections were denied.",
+                       refusals_silent_);
+        }
+        refusals_since_ = now_;
+        refusals_logged_ = refusals_silent_ = 0;
+    }
+    if (refusals_logged_ == kLinesPerSecond) {
+        ++refusals_silent_;
+        return;
+    }
+    ++refusals_logged_;
+    log_.write(LogKind::kNotice, "Client connection from %s denied: %s.",
+               PeerText(transport_.peer(*link.outbox)).c_str(), error_text(why));
+}
+
 void Core::refuse_connect(Link& link, Version version, uint8_t code, Error why) {
     ++stats_.connects_refused;
-    if (options_.connection_messages) {
-        log_.write(LogKind::kNotice, "Client connection from %s denied: %s.",
-                   PeerText(transport_.peer(*link.outbox)).c_str(), error_text(why));
-    }
+    log_refusal(link, why);
     uint8_t connack[8];
     const uint32_t size = encode_connack(connack, version, false, code);
     if (answer_bytes(link, {connack, size}, PacketType::kConnack)) end_link(link, why, false);

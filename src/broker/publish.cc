@@ -4,6 +4,7 @@
 
 #include "base/assert.h"
 #include "broker/core.h"
+#include "broker/sys_topics.h"
 
 namespace mqttd {
 
@@ -56,7 +57,7 @@ void Core::retain(Publication& publication) {
                                message.payload_size() >= options_.retain_max_payload;
         const bool too_many = options_.retain_max_messages != 0 && !publication.system &&
                               old == nullptr &&
-                              retained_.messages() >= options_.retain_max_messages;
+                              retained_by_clients() >= options_.retain_max_messages;
         if (too_large || too_many) {
             drop(publication.from, Drop::kRetainLimit, 1);
         } else {
@@ -77,6 +78,11 @@ void Core::retain(Publication& publication) {
         if (replaced) messages_.drop(*old);
         old->Segment::drop(arena_);
     }
+}
+
+// Our own values do not count against retain_max_messages.
+uint64_t Core::retained_by_clients() const {
+    return retained_.messages() - (sys_ != nullptr ? sys_->own_messages() : 0);
 }
 
 // The counted copy that outlives the turn.

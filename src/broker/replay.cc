@@ -86,7 +86,7 @@ void Core::run_replay(Replay& replay) {
 
 void Core::send_retained(Session& session, Message& message, uint8_t qos) {
     if (qos > 0 && !window_open(session)) {
-        enqueue(session, message, qos, true, false);
+        if (!enqueue(session, message, qos, true, false)) drop(&session, Drop::kMemory, 1);
         return;
     }
     const bool sent =
@@ -97,7 +97,7 @@ void Core::send_retained(Session& session, Message& message, uint8_t qos) {
         return;
     }
     starve(session);
-    enqueue(session, message, qos, true, false);
+    if (!enqueue(session, message, qos, true, false)) drop(&session, Drop::kMemory, 1);
 }
 
 void Core::end_replay(Replay& replay) {

@@ -38,6 +38,9 @@ class alignas(16) SysTopics {
 
     Instant next_tick() const { return next_tick_; }
 
+    // Retained by us; left out of what is said about messages, and of their limit.
+    uint64_t own_messages() const { return own_messages_; }
+
   private:
     struct Published {
         uint64_t value = 0;

@@ -125,7 +125,7 @@ class Net final : public Transport {
     bool input_waiting(const Outbox& outbox) const override;
     // With kNone or kEndOfFile the peer has said good-bye: no lingering once the outbox has left.
     void close(Outbox& outbox, Error why) override;
-    void flush(Outbox& outbox) override;
+    uint32_t flush(Outbox& outbox) override;
     Peer peer(const Outbox& outbox) const override;
 
     // ---- For the shutdown
@@ -197,7 +197,7 @@ class Net final : public Transport {
     void drop_pending(Connection& c);
 
     // writing.cc
-    void flush_list(uint32_t share, Outbox* (Dirty::*take)());
+    uint32_t flush_list(uint32_t share, Outbox* (Dirty::*take)());
     uint32_t write(Connection& c);
     void write_ready(Connection& c);
     void block(Connection& c);

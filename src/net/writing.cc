@@ -14,18 +14,20 @@ namespace mqttd {
 
 void Net::flush() {
     flush_list(kReplyUnits, &Dirty::take_reply);
-    flush_list(kDeliveryUnits, &Dirty::take_delivery);
-    dirty_.note_backlog();
+    dirty_.note_backlog(flush_list(kDeliveryUnits, &Dirty::take_delivery));
 }
 
-// Writes the outboxes of one list within `share` units.
-void Net::flush_list(uint32_t share, Outbox* (Dirty::*take)()) {
-    while (share > 0) {
+// Writes the outboxes of one list within `share` units; returns the units a write took on average.
+uint32_t Net::flush_list(uint32_t share, Outbox* (Dirty::*take)()) {
+    uint32_t units = 0;
+    uint32_t writes = 0;
+    while (units < share) {
         Outbox* outbox = (dirty_.*take)();
-        if (outbox == nullptr) return;
+        if (outbox == nullptr) break;
         Connection& c = of(*outbox);
         if (c.empty()) continue;
-        share -= std::min(share, write(c));
+        units += write(c);
+        ++writes;
         if (c.empty() || c.blocked() || c.hook.linked()) continue;
         // More ranges than one write takes: in line again.
         if (c.urgent()) {
@@ -34,10 +36,11 @@ void Net::flush_list(uint32_t share, Outbox* (Dirty::*take)()) {
             dirty_.add_delivery(c);
         }
     }
+    return writes == 0 ? 1 : units / writes;
 }
 
-void Net::flush(Outbox& outbox) {
-    if (!outbox.empty()) write(of(outbox));
+uint32_t Net::flush(Outbox& outbox) {
+    return outbox.empty() ? 0 : write(of(outbox));
 }
 
 // One write of the front of the outbox; returns its cost in units.  A blocked one waits for its

@@ -231,9 +231,11 @@ void World::close(Outbox& outbox, Error why) {
     connection.why_ = why;
 }
 
-void World::flush(Outbox& outbox) {
+uint32_t World::flush(Outbox& outbox) {
     auto& connection = static_cast<FakeConnection&>(outbox);
+    const uint32_t units = 1 + connection.pending() / 8'192;
     if (!connection.blocked()) write(connection);
+    return units;
 }
 
 Peer World::peer(const Outbox& outbox) const {

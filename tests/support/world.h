@@ -119,7 +119,7 @@ class World final : public Transport, public Host {
     void resume(Outbox& outbox) override;
     bool input_waiting(const Outbox& outbox) const override;
     void close(Outbox& outbox, Error why) override;
-    void flush(Outbox& outbox) override;
+    uint32_t flush(Outbox& outbox) override;
     Peer peer(const Outbox& outbox) const override;
     void sample(HostStats& out) override;
 
