@@ -81,7 +81,10 @@ class BareLoop final : public Transport, public Host {
     void resume(Outbox&) override {}
     bool input_waiting(const Outbox&) const override { return false; }
     void close(Outbox&, Error) override { complete_ = false; }
-    void flush(Outbox& outbox) override { write(outbox); }
+    uint32_t flush(Outbox& outbox) override {
+        write(outbox);
+        return 1;
+    }
     Peer peer(const Outbox&) const override { return {}; }
     void sample(HostStats&) override {}
 

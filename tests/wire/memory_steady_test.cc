@@ -123,8 +123,8 @@ TEST_CASE("steady QoS 2 traffic allocates nothing", "[wire][memory]") {
     CHECK(cost.live == 0);
 }
 
-// A flood of topics nobody wants, retained topics that change, clients that come and go: the same.
-TEST_CASE("fresh topics and reconnects leave nothing behind", "[wire][memory]") {
+// A flood of topics nobody wants, and retained ones that change: the same.
+TEST_CASE("fresh topics and changing retained ones leave nothing behind", "[wire][memory]") {
     BareLoop loop(World::test_options(), size_t{64} << 20, 2);
     meet(loop, 1, 0);
     std::string fresh = publish({.topic = "fresh/00000000", .payload = "x"});
@@ -171,7 +171,4 @@ TEST_CASE("an idle client costs what limits.h says", "[wire][memory]") {
     }
     REQUIRE(loop.complete());
     REQUIRE(loop.stats().clients_connected == kClients);
-    WARN("idle client: " << (loop.arena().bytes_used() - bytes) / kClients + kOthers << " bytes, in pages "
-                         << (loop.arena().pages_used() - pages) * Arena::kPageBytes / kClients + kOthers
-                         << ", limit " << limits::kIdleClientBytes);
 }
