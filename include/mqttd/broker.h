@@ -14,13 +14,13 @@
 // Everything that grows lives in the arena; when it refuses, the caller of the moment gets a named
 // answer (a refused CONNECT, a counted drop, a stopped link) and the rest goes on.
 
-#include <cstdint>
-#include <string_view>
-
 #include "mqttd/ports.h"
 #include "mqttd/stats.h"
 #include "mqttd/stream.h"
 #include "mqttd/time.h"
+
+#include <cstdint>
+#include <string_view>
 
 namespace mqttd {
 
@@ -43,16 +43,16 @@ struct BrokerOptions {
     uint32_t max_topic_len = 65'535;
     uint32_t max_topic_levels = 200;
 
-    uint32_t max_inflight_messages = 20;  // 1 … 65535
-    uint32_t max_queued_messages = 1000;  // 0 = none
-    uint64_t max_queued_bytes = 0;        // 0 = none
+    uint32_t max_inflight_messages = 20;     // 1 … 65535
+    uint32_t max_queued_messages = 1000;     // 0 = none
+    uint64_t max_queued_bytes = 0;           // 0 = none
     uint32_t outbox_bytes_max = 256 * 1024;  // unsent bytes past which a link is written at once
     bool queue_qos0_messages = false;
     bool allow_duplicate_messages = true;
 
-    uint32_t max_awaiting_rel = 100;        // 0 = none
-    uint32_t await_rel_timeout_s = 300;     // 0 = never
-    uint32_t unack_retry_interval_s = 0;    // 0 = only at reconnect
+    uint32_t max_awaiting_rel = 100;              // 0 = none
+    uint32_t await_rel_timeout_s = 300;           // 0 = never
+    uint32_t unack_retry_interval_s = 0;          // 0 = only at reconnect
     uint64_t persistent_client_expiration_s = 0;  // 0 = never
 
     bool retain_available = true;
@@ -60,28 +60,33 @@ struct BrokerOptions {
     uint32_t retain_max_payload = 0;   // bytes; this long or longer is not kept; 0 = none
     uint32_t retain_max_age_s = 0;     // 0 = for ever
 
-    uint32_t max_keepalive_s = 0;      // 0 = any
-    uint32_t connect_timeout_s = 10;   // listener default; Arrival::listener picks another
+    uint32_t max_keepalive_s = 0;     // 0 = any
+    uint32_t connect_timeout_s = 10;  // listener default; Arrival::listener picks another
     const uint32_t* listener_connect_timeout_s = nullptr;  // per listener index, or nullptr
     uint32_t listener_count = 0;
-    int64_t global_max_clients = -1;   // sessions, -1 = any number
+    int64_t global_max_clients = -1;  // sessions, -1 = any number
 
     uint32_t sys_interval_s = 10;  // 0 = no $SYS
     bool connection_messages = true;
 
     // The turn's work budget, in units (one packet or one delivery; never time).
     uint32_t turn_units = 16'384;
-    uint32_t visit_units = 4'096;    // for one link's visit
-    uint32_t fanout_slice = 4'096;   // deliveries made at once; more become a job
-    uint32_t backlog_max = 512;      // writes waiting from earlier turns; above, PUBLISH waits
+    uint32_t visit_units = 4'096;   // for one link's visit
+    uint32_t fanout_slice = 4'096;  // deliveries made at once; more become a job
+    uint32_t backlog_max = 512;     // writes waiting from earlier turns; above, PUBLISH waits
 };
 
 class Broker final : public StreamHandler {
   public:
     // All references outlive the broker.  Asserts that the arena is large enough for its fixed
     // parts (about 1 MiB).
-    Broker(Arena& arena, Transport& transport, Host& host, Dirty& dirty, const Log& log,
-           const BrokerOptions& options, Instant now);
+    Broker(Arena& arena,
+           Transport& transport,
+           Host& host,
+           Dirty& dirty,
+           const Log& log,
+           const BrokerOptions& options,
+           Instant now);
     ~Broker();
     Broker(const Broker&) = delete;
     Broker& operator=(const Broker&) = delete;

@@ -12,7 +12,7 @@ namespace mqttd {
 // What only the shell can count; sampled when `$SYS` is built.
 struct HostStats {
     uint64_t accepted = 0;
-    uint64_t accept_refused = 0;  // closed at once: above every cap
+    uint64_t accept_refused = 0;   // closed at once: above every cap
     uint64_t accept_no_files = 0;  // EMFILE, ENFILE
     uint64_t reads = 0;
     uint64_t read_bytes = 0;

@@ -56,6 +56,7 @@ template <class T>
 class [[nodiscard]] Result {
   public:
     Result(T value) : value_(std::move(value)) {}
+
     Result(Error error) : error_(error) {}
 
     bool ok() const { return error_ == Error::kNone; }

@@ -51,8 +51,8 @@ struct Stats {
     uint64_t connects_refused = 0;
     uint64_t connect_timeouts = 0;
     uint64_t keep_alive_timeouts = 0;
-    uint64_t malformed = 0;  // links closed for what they sent
-    uint64_t slow_closed = 0;  // links closed because memory ran short
+    uint64_t malformed = 0;       // links closed for what they sent
+    uint64_t slow_closed = 0;     // links closed because memory ran short
     uint64_t refused_memory = 0;  // requests answered with a refusal because the arena refused
 
     uint64_t sessions = 0;  // all
@@ -72,11 +72,11 @@ struct Stats {
     uint64_t retries = 0;
     uint64_t retained_expired = 0;
 
-    uint64_t runs = 0;           // fan-outs of consecutive equal-topic PUBLISH packets
+    uint64_t runs = 0;             // fan-outs of consecutive equal-topic PUBLISH packets
     uint64_t fast_deliveries = 0;  // messages delivered as a range of the inbound segment
-    uint64_t copies = 0;         // messages copied once to outlive the turn
+    uint64_t copies = 0;           // messages copied once to outlive the turn
     uint64_t fanout_jobs = 0;
-    uint64_t stops[16] = {};     // links stopped, index = StopReason
+    uint64_t stops[16] = {};  // links stopped, index = StopReason
 };
 
 }  // namespace mqttd

@@ -14,10 +14,10 @@
 // reason is gone: kBudget and kBacklog come again by themselves in the next turn, the others when
 // the core calls `resume` (edge-triggering will not tell us again).
 
-#include <cstdint>
-
 #include "mqttd/bytes.h"
 #include "mqttd/result.h"
+
+#include <cstdint>
 
 namespace mqttd {
 
@@ -45,6 +45,7 @@ struct Consumed {
 // Where a connection comes from.
 struct Peer {
     enum Family : uint8_t { kUnix, kIpv4, kIpv6 };
+
     uint8_t address[16] = {};  // network order; IPv4 in the first four
     uint16_t port = 0;         // host order
     uint8_t family = kUnix;

@@ -1,9 +1,9 @@
 #include "base/arena.h"
 
+#include "base/assert.h"
+
 #include <algorithm>
 #include <array>
-
-#include "base/assert.h"
 
 namespace mqttd {
 
@@ -11,9 +11,9 @@ namespace {
 
 // Four classes per doubling above 128 bytes: at most a fifth is lost to rounding.
 constexpr std::array<uint32_t, Arena::kClassCount> kSizes = {
-    16,   32,   48,   64,   80,   96,   112,  128,  144,   160,   192,   224,   256,   320,   384,
-    448,  512,  640,  768,  896,  1024, 1280, 1536, 1792,  2048,  2560,  3072,  3584,  4096,  5120,
-    6144, 7168, 8192, 9360, 10912, 13104, 16384, 21840, 32768};
+    16,   32,   48,   64,   80,   96,   112,  128,  144,   160,   192,   224,   256,
+    320,  384,  448,  512,  640,  768,  896,  1024, 1280,  1536,  1792,  2048,  2560,
+    3072, 3584, 4096, 5120, 6144, 7168, 8192, 9360, 10912, 13104, 16384, 21840, 32768};
 
 constexpr uint32_t kUsedClasses = Arena::kClassCount;
 static_assert(kSizes[kUsedClasses - 1] == Arena::kSmallMax);
@@ -49,7 +49,7 @@ constexpr uint8_t kNoClass = 0xff;
 
 // What is known of one page; 20 bytes in the page table at the front of the arena.
 struct Arena::Page {
-    uint32_t next;       // partial list of its class: page index + 1, 0 = none
+    uint32_t next;  // partial list of its class: page index + 1, 0 = none
     uint32_t prev;
     uint32_t run_pages;  // head of a run: its length
     uint16_t used;       // objects handed out
@@ -93,7 +93,8 @@ void* Arena::allocate(size_t bytes, Use use) {
         if (bytes <= kSmallMax) {
             object = allocate_small(kClassOf.of[(bytes + 15) / 16], use);
         } else if (bytes / kPageBytes < page_count_) {
-            object = allocate_run(static_cast<uint32_t>((bytes + kPageBytes - 1) / kPageBytes), use);
+            object =
+                allocate_run(static_cast<uint32_t>((bytes + kPageBytes - 1) / kPageBytes), use);
         }
     }
     if (object == nullptr) {
@@ -232,7 +233,9 @@ void Arena::mark(uint32_t page, uint32_t pages, bool used) {
     }
 }
 
-bool Arena::taken(uint32_t page) const { return (bitmap_[page / 64] >> (page % 64) & 1) != 0; }
+bool Arena::taken(uint32_t page) const {
+    return (bitmap_[page / 64] >> (page % 64) & 1) != 0;
+}
 
 void Arena::link_partial(uint32_t index, ClassState& state) {
     Page& page = pages_[index];
@@ -264,7 +267,8 @@ void Arena::trim(void* run, size_t bytes) {
     const uint32_t index = page_of(run);
     Page& page = pages_[index];
     if (page.size_class != kRunHead) return;
-    const auto keep = static_cast<uint32_t>(std::max<size_t>(1, (bytes + kPageBytes - 1) / kPageBytes));
+    const auto keep =
+        static_cast<uint32_t>(std::max<size_t>(1, (bytes + kPageBytes - 1) / kPageBytes));
     if (keep >= page.run_pages) return;
     const uint32_t spare = page.run_pages - keep;
     page.run_pages = keep;

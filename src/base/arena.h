@@ -14,12 +14,12 @@
 // the middle of the room that runs need.
 //
 // Every allocation can be refused (nullptr); each caller has a named answer. Ordinary requests stop
-// when `reserve` pages are left; these serve acknowledgements, DISCONNECT and closing (Use::kReserve).
-// `pressure` tells in three steps how near the ceiling is, for the order of shedding: new
-// connections, QoS 0, slow readers.
+// when `reserve` pages are left; these serve acknowledgements, DISCONNECT and closing
+// (Use::kReserve). `pressure` tells in three steps how near the ceiling is, for the order of
+// shedding: new connections, QoS 0, slow readers.
 //
-// Cost: allocate and release are a freelist operation, ~5 ns; taking a page clears nothing. A run is
-// found by a first-fit walk over a bitmap, 64 pages a step. All objects are 16-byte aligned.
+// Cost: allocate and release are a freelist operation, ~5 ns; taking a page clears nothing. A run
+// is found by a first-fit walk over a bitmap, 64 pages a step. All objects are 16-byte aligned.
 
 #include <cstddef>
 #include <cstdint>

@@ -6,18 +6,19 @@
 // bucket, nothing allocated per element. At one element per bucket the array doubles, and the
 // elements move over a few buckets at a time with every later insertion or removal. Two facts keep
 // that simple:
-//   - bucket i of the old array splits into i and i + n of the new one, so a look-up goes to the old
+//   - bucket i of the old array splits into i and i + n of the new one, so a look-up goes to the
+//   old
 //     array while i has not been moved yet, and to the new one after;
 //   - the two new buckets are written when i is moved, so the new array is never cleared at once.
 // If the arena refuses a larger array the chains just get longer.
 //
 // The hash is keyed by the caller (base/siphash.h); the index never looks at the object's bytes.
 
-#include <cstdint>
-
 #include "base/arena.h"
 #include "base/assert.h"
 #include "base/ptr32.h"
+
+#include <cstdint>
 
 namespace mqttd {
 
@@ -116,7 +117,8 @@ class HashIndex {
     bool start() {
         buckets_ = array(arena_, kFirstBuckets);
         if (buckets_ == nullptr) return false;
-        for (uint32_t i = 0; i < kFirstBuckets; ++i) new (&buckets_[i]) Ptr32<T>();
+        for (uint32_t i = 0; i < kFirstBuckets; ++i)
+            new (&buckets_[i]) Ptr32<T>();
         mask_ = kFirstBuckets - 1;
         return true;
     }

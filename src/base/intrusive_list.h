@@ -7,10 +7,10 @@
 // loop's lists, timer slots and per-session relations are all of this kind. Elements unlink
 // themselves before they go; the list only borrows them.
 
-#include <cstdint>
-
 #include "base/assert.h"
 #include "base/ptr32.h"
+
+#include <cstdint>
 
 namespace mqttd {
 

@@ -7,10 +7,10 @@
 // (io/log_sink.h gathers lines and writes once per turn). Foreign text goes through `clean`, so
 // that a client identifier cannot forge lines or send control sequences to a terminal.
 
+#include "mqttd/bytes.h"
+
 #include <cstdint>
 #include <string_view>
-
-#include "mqttd/bytes.h"
 
 namespace mqttd {
 

@@ -9,13 +9,17 @@ namespace {
 // Room of the next own tail block: small for the one answer of a quiet link, larger the more is
 // waiting already.
 uint32_t tail_block_bytes(uint32_t need, uint32_t pending) {
-    const uint32_t wanted = pending == 0 ? 240 : pending < 1024 ? 2032 : pending < 8192 ? 8176 : 16368;
+    const uint32_t wanted = pending == 0     ? 240
+                            : pending < 1024 ? 2032
+                            : pending < 8192 ? 8176
+                                             : 16368;
     return std::max(need, wanted);
 }
 
 uint32_t power_of_two_above(uint32_t n) {
     uint32_t room = 4;
-    while (room < n) room *= 2;
+    while (room < n)
+        room *= 2;
     return room;
 }
 
@@ -128,10 +132,11 @@ bool Outbox::own(Arena& arena) {
             Segment* tail = count > 0 ? ranges[count - 1].segment : nullptr;
             if (tail == nullptr || tail->refs != 1 || tail->shared || tail->room() == 0 ||
                 tail->used != ranges[count - 1].end) {
-                tail = Segment::make(arena, std::min(std::max(left, 1008u), kBlock),
-                                     Arena::Use::kReserve);
+                tail = Segment::make(
+                    arena, std::min(std::max(left, 1008u), kBlock), Arena::Use::kReserve);
                 if (tail == nullptr) {
-                    for (uint32_t j = 0; j < count; ++j) ranges[j].segment->drop(arena);
+                    for (uint32_t j = 0; j < count; ++j)
+                        ranges[j].segment->drop(arena);
                     arena.release(ranges);
                     return false;
                 }

@@ -2,14 +2,14 @@
 
 // Outbox: what a link is about to send, as a FIFO of counted ranges.
 //
-// Plain data between two rooms: the core appends, net drains, no virtual call on the way. What is in
-// an outbox is committed: never dropped, reordered or expired. It counts the bytes ever appended and
-// those still pending, so "has packet p left?" is a compare with `written()`.
+// Plain data between two rooms: the core appends, net drains, no virtual call on the way. What is
+// in an outbox is committed: never dropped, reordered or expired. It counts the bytes ever appended
+// and those still pending, so "has packet p left?" is a compare with `written()`.
 //
 //     first_ ─ more_[0] ─ more_[1] … the last one grows when the next range continues it
 //
-// Fan-out appends a range of the inbound segment: when it begins where the last one ended, only that
-// end moves. Small things are copied instead: an iovec costs about as much as copying half a
+// Fan-out appends a range of the inbound segment: when it begins where the last one ended, only
+// that end moves. Small things are copied instead: an iovec costs about as much as copying half a
 // kilobyte, so a short range that joins nothing goes into the outbox's own tail block, where the
 // next one joins it. The first range is kept inline: most links have just one.
 //
@@ -18,12 +18,12 @@
 //
 // A refused allocation makes append, copy or room fail without having changed anything.
 
-#include <cstdint>
-#include <span>
-
 #include "base/arena.h"
 #include "base/intrusive_list.h"
 #include "base/segment.h"
+
+#include <cstdint>
+#include <span>
 
 namespace mqttd {
 
@@ -101,7 +101,8 @@ class alignas(16) Outbox {
     friend class Dirty;
 
     Range& back() {
-        return more_count_ == 0 ? first_ : more_[(more_head_ + more_count_ - 1u) & (more_room_ - 1u)];
+        return more_count_ == 0 ? first_
+                                : more_[(more_head_ + more_count_ - 1u) & (more_room_ - 1u)];
     }
 
     void count_bytes(uint32_t bytes) {
@@ -150,7 +151,8 @@ class Dirty {
         (outbox.urgent_ ? replies_ : deliveries_).remove(outbox);
     }
 
-    // The next one to write, taken off its list, or nullptr.  Two lists, so that each gets its share.
+    // The next one to write, taken off its list, or nullptr.  Two lists, so that each gets its
+    // share.
     Outbox* take_reply() { return replies_.pop_front(); }
 
     Outbox* take_delivery() { return deliveries_.pop_front(); }

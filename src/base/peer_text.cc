@@ -9,12 +9,14 @@ namespace {
 // The shortest form of RFC 5952: the longest run of at least two zero groups becomes `::`.
 void write_ipv6(char* out, size_t room, const uint8_t* address) {
     uint32_t groups[8];
-    for (uint32_t i = 0; i < 8; ++i) groups[i] = uint32_t{address[2 * i]} << 8 | address[2 * i + 1];
+    for (uint32_t i = 0; i < 8; ++i)
+        groups[i] = uint32_t{address[2 * i]} << 8 | address[2 * i + 1];
     uint32_t run_begin = 8;
     uint32_t run_size = 1;
     for (uint32_t i = 0; i < 8; ++i) {
         uint32_t size = 0;
-        while (i + size < 8 && groups[i + size] == 0) ++size;
+        while (i + size < 8 && groups[i + size] == 0)
+            ++size;
         if (size <= run_size) continue;
         run_begin = i;
         run_size = size;

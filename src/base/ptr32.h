@@ -11,9 +11,9 @@
 // near each other in a test. Copying re-computes the distance; the bytes of an object that holds
 // one must not be moved with memcpy.
 
-#include <cstdint>
-
 #include "base/assert.h"
+
+#include <cstdint>
 
 namespace mqttd {
 

@@ -13,11 +13,12 @@
 // segment, the turn's own encodings). No range of such a block may outlive the turn on a link that
 // is blocked: its outbox copies them (Outbox::own), so that nobody pins other people's memory.
 
-#include <cstdint>
+#include "mqttd/bytes.h"
 
 #include "base/arena.h"
 #include "base/assert.h"
-#include "mqttd/bytes.h"
+
+#include <cstdint>
 
 namespace mqttd {
 

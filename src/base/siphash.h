@@ -6,9 +6,9 @@
 // pile up one bucket and make every look-up a walk. The key is random in the server and comes from
 // the seed in tests, so a run can be replayed. ~12 ns for a topic of 20 bytes.
 
-#include <cstdint>
-
 #include "mqttd/bytes.h"
+
+#include <cstdint>
 
 namespace mqttd {
 
@@ -17,7 +17,9 @@ struct HashKey {
     uint64_t k1 = 0;
 };
 
-inline uint64_t rotate_left(uint64_t x, int bits) { return (x << bits) | (x >> (64 - bits)); }
+inline uint64_t rotate_left(uint64_t x, int bits) {
+    return (x << bits) | (x >> (64 - bits));
+}
 
 inline uint64_t siphash(const HashKey& key, Bytes text) {
     uint64_t v0 = key.k0 ^ 0x736f6d6570736575u;
@@ -46,7 +48,8 @@ inline uint64_t siphash(const HashKey& key, Bytes text) {
         v0 ^= word;
     }
     uint64_t last = uint64_t{text.size()} << 56;
-    for (size_t i = 0; i < left; ++i) last |= uint64_t{at[i]} << (8 * i);
+    for (size_t i = 0; i < left; ++i)
+        last |= uint64_t{at[i]} << (8 * i);
     v3 ^= last;
     round();
     v0 ^= last;

@@ -4,22 +4,23 @@
 //
 // Five levels of 64 slots; a tick is 64 ms, so the levels span 4 s, 4 min, 4.6 h, 12 days and 2
 // years. A Timer is 16 bytes inside its object. Slots are rings through a sentinel, so a timer
-// unlinks without knowing where it lies, and advancing moves a whole slot onto the due ring in O(1);
-// empty slots are skipped by a bitmap. The due timers are taken one by one within the caller's
-// budget; one whose deadline has not come (it sat in a coarse slot) is put into a finer one by
-// `take` itself. So neither a cascade nor a million deadlines in one second stall anything.
+// unlinks without knowing where it lies, and advancing moves a whole slot onto the due ring in
+// O(1); empty slots are skipped by a bitmap. The due timers are taken one by one within the
+// caller's budget; one whose deadline has not come (it sat in a coarse slot) is put into a finer
+// one by `take` itself. So neither a cascade nor a million deadlines in one second stall anything.
 //
 // A timer fires at or after its deadline, never before, and at most one tick late plus the backlog.
 // Deadlines more than two years away fire after two years: the owner arms again.
 //
 // The wheel lives in the arena, like the objects: the sentinels are ends of Ptr32 links.
 
-#include <algorithm>
-#include <cstdint>
+#include "mqttd/time.h"
 
 #include "base/assert.h"
 #include "base/ptr32.h"
-#include "mqttd/time.h"
+
+#include <algorithm>
+#include <cstdint>
 
 namespace mqttd {
 
@@ -51,7 +52,8 @@ class alignas(16) TimerWheel {
     void arm(Timer& timer, Instant deadline) {
         disarm(timer);
         const uint64_t furthest = tick_ + kSpan - 1;
-        const uint64_t tick = deadline >= kNever - kTickMs ? furthest : (deadline + kTickMs - 1) / kTickMs;
+        const uint64_t tick =
+            deadline >= kNever - kTickMs ? furthest : (deadline + kTickMs - 1) / kTickMs;
         timer.armed = true;
         ++armed_;
         place(timer, std::min(tick, furthest));
@@ -131,7 +133,8 @@ class alignas(16) TimerWheel {
             return;
         }
         uint32_t level = 0;
-        while ((tick - tick_) >> (6 * (level + 1)) != 0) ++level;
+        while ((tick - tick_) >> (6 * (level + 1)) != 0)
+            ++level;
         MQTTD_ASSERT(level < kLevels);
         const auto slot = static_cast<uint32_t>(tick >> (6 * level)) & (kSlots - 1);
         push_back(slots_[level][slot], timer);

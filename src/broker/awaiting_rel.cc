@@ -19,7 +19,8 @@ bool AwaitingRel::insert(Arena& arena, uint16_t packet_id, uint32_t since_s, Mes
         void* memory = arena.allocate(room * sizeof(AwaitingEntry));
         if (memory == nullptr) return false;
         auto* entries = static_cast<AwaitingEntry*>(memory);
-        for (uint32_t i = 0; i < room; ++i) new (&entries[i]) AwaitingEntry;
+        for (uint32_t i = 0; i < room; ++i)
+            new (&entries[i]) AwaitingEntry;
         AwaitingEntry* old = entries_.get();
         const uint32_t old_room = room_;
         entries_ = entries;
@@ -28,13 +29,15 @@ bool AwaitingRel::insert(Arena& arena, uint16_t packet_id, uint32_t since_s, Mes
         for (uint32_t i = 0; i < old_room; ++i) {
             if (old[i].packet_id == 0) continue;
             uint32_t to = home(old[i].packet_id);
-            while (entries_[to].packet_id != 0) to = (to + 1) & (room_ - 1);
+            while (entries_[to].packet_id != 0)
+                to = (to + 1) & (room_ - 1);
             entries_[to] = old[i];
         }
         if (old != nullptr) arena.release(old);
     }
     uint32_t i = home(packet_id);
-    while (entries_[i].packet_id != 0) i = (i + 1) & (room_ - 1);
+    while (entries_[i].packet_id != 0)
+        i = (i + 1) & (room_ - 1);
     entries_[i].packet_id = packet_id;
     entries_[i].since_s = since_s;
     entries_[i].message = message;

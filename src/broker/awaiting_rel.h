@@ -6,11 +6,11 @@
 // message. The message is passed on at PUBREL, not before: so a flow that is never finished
 // (await_rel_timeout) has delivered nothing, and a repeated PUBLISH finds its identifier taken.
 
-#include <cstdint>
-
 #include "base/arena.h"
 #include "base/ptr32.h"
 #include "broker/message.h"
+
+#include <cstdint>
 
 namespace mqttd {
 

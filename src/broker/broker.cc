@@ -2,17 +2,22 @@
 
 #include "mqttd/broker.h"
 
-#include <algorithm>
-#include <new>
-
 #include "base/assert.h"
 #include "broker/core.h"
 #include "broker/sys_topics.h"
 
+#include <algorithm>
+#include <new>
+
 namespace mqttd {
 
-Core::Core(Arena& arena, Transport& transport, Host& host, Dirty& dirty, const Log& log,
-           const BrokerOptions& options, Instant now)
+Core::Core(Arena& arena,
+           Transport& transport,
+           Host& host,
+           Dirty& dirty,
+           const Log& log,
+           const BrokerOptions& options,
+           Instant now)
     : arena_(arena),
       transport_(transport),
       host_(host),
@@ -45,12 +50,13 @@ Core::Core(Arena& arena, Transport& transport, Host& host, Dirty& dirty, const L
 Core::~Core() {
     MQTTD_ASSERT(links_.empty() && memory_waiters_.empty());
     units_ = int64_t{1} << 62;
-    while (!fanouts_.empty()) run_fanout_job(*fanouts_.front());
-    for (uint64_t bucket = 0; sessions_.visit_bucket(bucket, [&](Session& session) {
-             end_session(session);
-         });) {
+    while (!fanouts_.empty())
+        run_fanout_job(*fanouts_.front());
+    for (uint64_t bucket = 0;
+         sessions_.visit_bucket(bucket, [&](Session& session) { end_session(session); });) {
     }
-    while (!teardown_.empty()) tear_down(*teardown_.pop_front());
+    while (!teardown_.empty())
+        tear_down(*teardown_.pop_front());
     retained_.stop(sweep_);
     RetainedCursor all;
     retained_.start_all(all);
@@ -134,49 +140,85 @@ void Core::send_will(Link& link) {
 
 void Core::dump(const Log& log) const {
     const auto number = [](uint64_t value) { return static_cast<unsigned long long>(value); };
-    log.write(LogKind::kNotice, "Links %llu, clients %llu, sessions %llu (%llu persistent).",
-              number(stats_.links), number(stats_.clients_connected), number(stats_.sessions),
+    log.write(LogKind::kNotice,
+              "Links %llu, clients %llu, sessions %llu (%llu persistent).",
+              number(stats_.links),
+              number(stats_.clients_connected),
+              number(stats_.sessions),
               number(stats_.sessions_persistent));
-    log.write(LogKind::kNotice, "Subscriptions %llu to %llu filters (%llu with wildcards), retained %llu.",
-              number(subscriptions_.subscriptions()), number(subscriptions_.filters()),
-              number(subscriptions_.wildcard_filters()), number(retained_.messages()));
-    log.write(LogKind::kNotice, "Memory %llu of %llu pages of 64 KiB, %llu requests refused.",
-              number(arena_.pages_used()), number(arena_.pages_total()), number(arena_.refused()));
+    log.write(LogKind::kNotice,
+              "Subscriptions %llu to %llu filters (%llu with wildcards), retained %llu.",
+              number(subscriptions_.subscriptions()),
+              number(subscriptions_.filters()),
+              number(subscriptions_.wildcard_filters()),
+              number(retained_.messages()));
+    log.write(LogKind::kNotice,
+              "Memory %llu of %llu pages of 64 KiB, %llu requests refused.",
+              number(arena_.pages_used()),
+              number(arena_.pages_total()),
+              number(arena_.refused()));
     for (uint32_t i = 0; i < Arena::kClassCount; ++i) {
         const Arena::ClassStats pool = arena_.class_stats(i);
         if (pool.high == 0) continue;
-        log.write(LogKind::kNotice, "Pool of %u bytes: %llu in use, %llu free, %llu at most.",
-                  pool.size, number(pool.in_use), number(pool.free), number(pool.high));
+        log.write(LogKind::kNotice,
+                  "Pool of %u bytes: %llu in use, %llu free, %llu at most.",
+                  pool.size,
+                  number(pool.in_use),
+                  number(pool.free),
+                  number(pool.high));
     }
 }
 
 // --- Broker ------------------------------------------------------------------------------------
 
-Broker::Broker(Arena& arena, Transport& transport, Host& host, Dirty& dirty, const Log& log,
-               const BrokerOptions& options, Instant now)
+Broker::Broker(Arena& arena,
+               Transport& transport,
+               Host& host,
+               Dirty& dirty,
+               const Log& log,
+               const BrokerOptions& options,
+               Instant now)
     : arena_(arena),
-      core_(arena.make<Core>(Arena::Use::kReserve, arena, transport, host, dirty, log, options,
-                             now)) {
+      core_(arena.make<Core>(
+          Arena::Use::kReserve, arena, transport, host, dirty, log, options, now)) {
     MQTTD_ASSERT(core_ != nullptr);
 }
 
-Broker::~Broker() { arena_.destroy(core_); }
+Broker::~Broker() {
+    arena_.destroy(core_);
+}
 
-void Broker::begin_turn(Instant now, int64_t wall_s) { core_->begin_turn(now, wall_s); }
+void Broker::begin_turn(Instant now, int64_t wall_s) {
+    core_->begin_turn(now, wall_s);
+}
 
-void Broker::tick() { core_->tick(); }
+void Broker::tick() {
+    core_->tick();
+}
 
-bool Broker::idle() const { return core_->idle(); }
+bool Broker::idle() const {
+    return core_->idle();
+}
 
-Instant Broker::next_deadline() const { return core_->next_deadline(); }
+Instant Broker::next_deadline() const {
+    return core_->next_deadline();
+}
 
-void Broker::publish_sys() { core_->publish_sys(); }
+void Broker::publish_sys() {
+    core_->publish_sys();
+}
 
-bool Broker::shut_down() { return core_->shut_down(); }
+bool Broker::shut_down() {
+    return core_->shut_down();
+}
 
-void Broker::dump(const Log& log) const { core_->dump(log); }
+void Broker::dump(const Log& log) const {
+    core_->dump(log);
+}
 
-const Stats& Broker::stats() const { return core_->stats(); }
+const Stats& Broker::stats() const {
+    return core_->stats();
+}
 
 void* Broker::opened(Outbox& outbox, const Arrival& arrival) {
     return core_->opened(outbox, arrival);
@@ -186,10 +228,16 @@ Consumed Broker::receive(void* link, Range input) {
     return core_->receive(*static_cast<Link*>(link), input);
 }
 
-void Broker::writable(void* link) { core_->writable(*static_cast<Link*>(link)); }
+void Broker::writable(void* link) {
+    core_->writable(*static_cast<Link*>(link));
+}
 
-void Broker::closed(void* link, Error why) { core_->closed(*static_cast<Link*>(link), why); }
+void Broker::closed(void* link, Error why) {
+    core_->closed(*static_cast<Link*>(link), why);
+}
 
-bool Broker::budget_left() const { return core_->budget_left(); }
+bool Broker::budget_left() const {
+    return core_->budget_left();
+}
 
 }  // namespace mqttd

@@ -10,10 +10,11 @@
 //     timers.cc, sessions.cc, sys_topics.cc
 //
 // Ownership: links belong to their connection, sessions to the core, messages to their holders.
-// Everything lives in the arena. Every function that allocates says what happens when it is refused.
+// Everything lives in the arena. Every function that allocates says what happens when it is
+// refused.
 
-#include <cstdint>
-#include <span>
+#include "mqttd/broker.h"
+#include "mqttd/codec.h"
 
 #include "base/arena.h"
 #include "base/hash_index.h"
@@ -25,10 +26,11 @@
 #include "broker/link.h"
 #include "broker/message.h"
 #include "broker/session.h"
-#include "mqttd/broker.h"
-#include "mqttd/codec.h"
 #include "topics/retained_store.h"
 #include "topics/subscription_index.h"
+
+#include <cstdint>
+#include <span>
 
 namespace mqttd {
 
@@ -37,34 +39,34 @@ class SysTopics;
 // One publish, or a run of them, on its way to its receivers.
 struct Publication {
     Bytes topic;
-    Range tail;                    // properties, payload; of the first packet if it is a run
+    Range tail;  // properties, payload; of the first packet if it is a run
     uint32_t properties_size = 0;
     uint8_t qos = 0;
-    bool retain = false;           // as published
+    bool retain = false;  // as published
     Version version = Version::k311;
-    Session* from = nullptr;       // null: the broker itself
-    bool system = false;           // $SYS: not counted as a message
-    uint32_t count = 1;            // messages in the run
-    uint64_t payload_bytes = 0;    // of all of them
-    Range wire;                    // the packets as they came; size 0: not to be handed on as it is
-    Message* message = nullptr;    // counted copy, made when the first receiver needs one
-    Range head0;                   // QoS 0 encoding for 3.x, made when the first receiver needs it
-    bool head0_whole = false;      // head0 holds the tail as well
-    bool begun = false;            // some receiver was served, or its copy dropped by name
-    bool refused = false;          // QoS 1, 2: no memory for the very first: nothing was done
+    Session* from = nullptr;     // null: the broker itself
+    bool system = false;         // $SYS: not counted as a message
+    uint32_t count = 1;          // messages in the run
+    uint64_t payload_bytes = 0;  // of all of them
+    Range wire;                  // the packets as they came; size 0: not to be handed on as it is
+    Message* message = nullptr;  // counted copy, made when the first receiver needs one
+    Range head0;                 // QoS 0 encoding for 3.x, made when the first receiver needs it
+    bool head0_whole = false;    // head0 holds the tail as well
+    bool begun = false;          // some receiver was served, or its copy dropped by name
+    bool refused = false;        // QoS 1, 2: no memory for the very first: nothing was done
 };
 
 struct FanoutJob {
     ListHook<FanoutJob> hook;
-    Ptr32<Link> publisher;  // stopped until the job is done; null once it has gone
-    Ptr32<Message> message;  // what is handed out, unless `wire`
+    Ptr32<Link> publisher;    // stopped until the job is done; null once it has gone
+    Ptr32<Message> message;   // what is handed out, unless `wire`
     Segment* wire = nullptr;  // copy of a run's packets
     FilterNode** filters = nullptr;
     SetCursor* cursors = nullptr;  // one per filter, all begun when the job was
     uint32_t filter_count = 0;
     uint32_t filter = 0;  // the one under way
     uint64_t joins = 0;   // subscriptions made before it began; later ones get nothing
-    bool merge = false;  // overlapping subscriptions give one copy
+    bool merge = false;   // overlapping subscriptions give one copy
     uint32_t count = 1;
     uint64_t payload_bytes = 0;
     uint8_t qos = 0;
@@ -75,8 +77,13 @@ struct FanoutJob {
 
 class Core {
   public:
-    Core(Arena& arena, Transport& transport, Host& host, Dirty& dirty, const Log& log,
-         const BrokerOptions& options, Instant now);
+    Core(Arena& arena,
+         Transport& transport,
+         Host& host,
+         Dirty& dirty,
+         const Log& log,
+         const BrokerOptions& options,
+         Instant now);
     ~Core();
     Core(const Core&) = delete;
     Core& operator=(const Core&) = delete;
@@ -177,8 +184,10 @@ class Core {
 
     // --- fanout.cc
     void fan_out(Publication& publication, Link* publisher, std::span<FilterNode*> filters);
-    bool start_fanout_job(Publication& publication, Link* publisher,
-                          std::span<FilterNode*> filters, bool merge);
+    bool start_fanout_job(Publication& publication,
+                          Link* publisher,
+                          std::span<FilterNode*> filters,
+                          bool merge);
     void run_fanout_job(FanoutJob& job);
     void end_fanout_job(FanoutJob& job);
     void hand_to_set(Publication& publication, FilterNode& filter);
@@ -193,10 +202,18 @@ class Core {
     void deliver_counted(Session& session, uint8_t qos, Publication& publication);
     bool encode_qos0(Publication& publication);
     bool send_qos0(Session& session, Message& message, bool retain);
-    bool send_inflight(Session& session, Message& message, uint8_t qos, bool retain,
+    bool send_inflight(Session& session,
+                       Message& message,
+                       uint8_t qos,
+                       bool retain,
                        Arena::Use use = Arena::Use::kNormal);
-    bool append_publish(Link& link, Message& message, uint8_t qos, bool dup, bool retain,
-                        uint16_t packet_id, Arena::Use use = Arena::Use::kNormal);
+    bool append_publish(Link& link,
+                        Message& message,
+                        uint8_t qos,
+                        bool dup,
+                        bool retain,
+                        uint16_t packet_id,
+                        Arena::Use use = Arena::Use::kNormal);
     bool enqueue(Session& session, Message& message, uint8_t qos, bool retain, bool limited);
     void drop(Session* session, Drop reason, uint64_t count);
     void delivered(Link& link, bool reply);
@@ -251,8 +268,11 @@ class Core {
     void shed();
 
     Segment* scratch(uint32_t bytes);
+
     void spend(uint32_t units) { units_ -= static_cast<int64_t>(units); }
+
     uint32_t now_s() const { return static_cast<uint32_t>(now_ / 1000); }
+
     uint32_t now_ms() const { return static_cast<uint32_t>(now_); }
 
     Arena& arena_;
@@ -278,15 +298,15 @@ class Core {
     uint32_t next_session_number_ = 0;
     uint64_t next_retained_sequence_ = 1;
     uint64_t assigned_ids_ = 0;
-    Instant refusals_since_ = 0;     // the second in which refusals are counted
-    uint32_t refusals_logged_ = 0;   // lines in it
-    uint32_t refusals_silent_ = 0;   // refusals in it without a line
+    Instant refusals_since_ = 0;    // the second in which refusals are counted
+    uint32_t refusals_logged_ = 0;  // lines in it
+    uint32_t refusals_silent_ = 0;  // refusals in it without a line
     Segment* scratch_ = nullptr;
     FilterNode** matched_ = nullptr;  // kMatchedFilters places
     bool shutting_down_ = false;
-    uint64_t closing_links_ = 0;      // links in state kClosing
-    uint32_t wills_looked_at_ = 0;    // links, in the first pass of shutting down
-    bool wills_sent_ = false;         // that pass is done
+    uint64_t closing_links_ = 0;    // links in state kClosing
+    uint32_t wills_looked_at_ = 0;  // links, in the first pass of shutting down
+    bool wills_sent_ = false;       // that pass is done
     uint32_t job_turn_ = 0;
     Instant next_sweep_ = 0;
     Instant next_memory_try_ = 0;

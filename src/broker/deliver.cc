@@ -1,9 +1,9 @@
 // One message to one receiver: at once, or later through its queue, or dropped by name.
 
-#include <algorithm>
-
 #include "base/assert.h"
 #include "broker/core.h"
+
+#include <algorithm>
 
 namespace mqttd {
 
@@ -98,8 +98,7 @@ bool Core::window_open(Session& session) {
     if (outflow == nullptr) return true;
     return outflow->queue.size() == outflow->queue.qos0() &&
            outflow->resend == outflow->resend_end &&
-           outflow->window.live() < options_.max_inflight_messages &&
-           !outflow->window.span_full();
+           outflow->window.live() < options_.max_inflight_messages && !outflow->window.span_full();
 }
 
 // The packet as a receiver at QoS 0 gets it when the publisher's own bytes will not do: encoded
@@ -128,8 +127,13 @@ bool Core::encode_qos0(Publication& publication) {
 }
 
 // Encodes a PUBLISH for one receiver.  False if the arena refused and nothing was appended.
-bool Core::append_publish(Link& link, Message& message, uint8_t qos, bool dup, bool retain,
-                          uint16_t packet_id, Arena::Use use) {
+bool Core::append_publish(Link& link,
+                          Message& message,
+                          uint8_t qos,
+                          bool dup,
+                          bool retain,
+                          uint16_t packet_id,
+                          Arena::Use use) {
     PublishHead head;
     head.version = link.version;
     head.qos = qos;
@@ -163,8 +167,8 @@ bool Core::send_qos0(Session& session, Message& message, bool retain) {
 }
 
 // Sends at QoS 1 or 2 and keeps the message until it is acknowledged.  False if the arena refused.
-bool Core::send_inflight(Session& session, Message& message, uint8_t qos, bool retain,
-                         Arena::Use use) {
+bool Core::send_inflight(
+    Session& session, Message& message, uint8_t qos, bool retain, Arena::Use use) {
     Outflow* outflow = ensure_outflow(session);
     InflightSlot* slot = outflow != nullptr ? outflow->window.push(arena_, use) : nullptr;
     if (slot == nullptr) return false;
@@ -175,8 +179,8 @@ bool Core::send_inflight(Session& session, Message& message, uint8_t qos, bool r
     slot->retain = retain;
     slot->state = qos == 1 ? FlowState::kAwaitPuback : FlowState::kAwaitPubrec;
     ++stats_.inflight_out;
-    if (!append_publish(*session.link, message, qos, false, retain,
-                        outflow->window.id_at(place), use)) {
+    if (!append_publish(
+            *session.link, message, qos, false, retain, outflow->window.id_at(place), use)) {
         finish_slot(session, place);
         return false;
     }
@@ -218,15 +222,16 @@ bool Core::enqueue(Session& session, Message& message, uint8_t qos, bool retain,
 // Every drop has a name, a counter and, the first time in a row, a log line.
 void Core::drop(Session* session, Drop reason, uint64_t count) {
     stats_.drops[static_cast<uint32_t>(reason)] += count;
-    const bool receiver_lost = reason == Drop::kBlocked || reason == Drop::kQueueFull ||
-                               reason == Drop::kMemory;
+    const bool receiver_lost =
+        reason == Drop::kBlocked || reason == Drop::kQueueFull || reason == Drop::kMemory;
     if (!receiver_lost) return;
     stats_.dropped += count;
     if (session == nullptr) return;
     session->dropped += static_cast<uint32_t>(count);
     if (session->warned) return;
     session->warned = true;
-    log_.write(LogKind::kNotice, "Outgoing messages are being dropped for client %s.",
+    log_.write(LogKind::kNotice,
+               "Outgoing messages are being dropped for client %s.",
                Clean(session->id->text()).c_str());
 }
 

@@ -1,9 +1,10 @@
 // From input to handlers: frames, budgets, and the places where a link may stop.
 
+#include "mqttd/topic.h"
+
 #include "base/assert.h"
 #include "base/peer_text.h"
 #include "broker/core.h"
-#include "mqttd/topic.h"
 
 namespace mqttd {
 
@@ -54,7 +55,11 @@ Consumed Core::receive(Link& link, const Range& input) {
         if (frame.first == kPlainPublish && link.state == LinkState::kConnected) {
             size = handle_run(link, rest, frame, taken);
         } else {
-            taken = dispatch(link, Input{{rest.segment, rest.begin, rest.begin + size}, frame});
+            taken = dispatch(link,
+                             Input{
+                                 {rest.segment, rest.begin, rest.begin + size},
+                                 frame
+            });
             if (taken != Taken::kAgain) {
                 ++stats_.packets_received_all;
                 ++stats_.packets_received[frame.first >> 4];
@@ -119,8 +124,10 @@ Core::Taken Core::dispatch(Link& link, const Input& input) {
 void Core::fail(Link& link, Error why) {
     ++stats_.malformed;
     if (link.session == nullptr && options_.connection_messages) {
-        log_.write(LogKind::kNotice, "Client connection from %s ended: %s.",
-                   PeerText(transport_.peer(*link.outbox)).c_str(), error_text(why));
+        log_.write(LogKind::kNotice,
+                   "Client connection from %s ended: %s.",
+                   PeerText(transport_.peer(*link.outbox)).c_str(),
+                   error_text(why));
     }
     end_link(link, why, true);
 }
@@ -146,7 +153,10 @@ void Core::log_leaving(const Link& link, Error why) const {
     if (why == Error::kNone) {
         log_.write(LogKind::kNotice, "Client %s [%s] disconnected.", id.c_str(), peer.c_str());
     } else {
-        log_.write(LogKind::kNotice, "Client %s [%s] disconnected: %s.", id.c_str(), peer.c_str(),
+        log_.write(LogKind::kNotice,
+                   "Client %s [%s] disconnected: %s.",
+                   id.c_str(),
+                   peer.c_str(),
                    error_text(why));
     }
 }
@@ -186,8 +196,8 @@ void Core::resume(Link& link) {
 Link* Core::opened(Outbox& outbox, const Arrival& arrival) {
     // Near the ceiling its CONNECT decides: who comes for what waits for it brings memory back.
     const bool scarce = arena_.pressure() >= Arena::Pressure::kConnections;
-    Link* link = arena_.make<Link>(arrival.refused || scarce ? Arena::Use::kReserve
-                                                             : Arena::Use::kNormal);
+    Link* link =
+        arena_.make<Link>(arrival.refused || scarce ? Arena::Use::kReserve : Arena::Use::kNormal);
     if (link == nullptr) {
         ++stats_.refused_memory;
         return nullptr;

@@ -4,17 +4,18 @@
 // very bytes that came (its slot says *plain*, its session says *direct*) it appends a range and
 // nothing else. More receivers than a slice become a job, whose publisher is stopped meanwhile.
 
-#include <algorithm>
-#include <new>
-
 #include "base/assert.h"
 #include "broker/core.h"
+
+#include <algorithm>
+#include <new>
 
 namespace mqttd {
 
 void Core::fan_out(Publication& publication, Link* publisher, std::span<FilterNode*> filters) {
     uint64_t receivers = 0;
-    for (const FilterNode* filter : filters) receivers += filter->count;
+    for (const FilterNode* filter : filters)
+        receivers += filter->count;
     const bool merge = filters.size() > 1 && !options_.allow_duplicate_messages;
     if (receivers > options_.fanout_slice &&
         start_fanout_job(publication, publisher, filters, merge)) {
@@ -24,7 +25,8 @@ void Core::fan_out(Publication& publication, Link* publisher, std::span<FilterNo
         hand_merged(publication, filters);
         return;
     }
-    for (FilterNode* filter : filters) hand_to_set(publication, *filter);
+    for (FilterNode* filter : filters)
+        hand_to_set(publication, *filter);
 }
 
 void Core::hand_to_set(Publication& publication, FilterNode& filter) {
@@ -79,8 +81,10 @@ void Core::hand_merged(Publication& publication, std::span<FilterNode*> filters)
 }
 
 // False if the arena refused: the caller hands out at once instead.
-bool Core::start_fanout_job(Publication& publication, Link* publisher,
-                            std::span<FilterNode*> filters, bool merge) {
+bool Core::start_fanout_job(Publication& publication,
+                            Link* publisher,
+                            std::span<FilterNode*> filters,
+                            bool merge) {
     const size_t count = filters.size();
     auto* list = static_cast<FilterNode**>(
         arena_.allocate(count * (sizeof(FilterNode*) + sizeof(SetCursor))));
@@ -144,14 +148,17 @@ void Core::run_fanout_job(FanoutJob& job) {
     int64_t slice = std::min<int64_t>(options_.fanout_slice, std::max<int64_t>(units_, 1));
     while (slice > 0 && units_ > 0 && job.filter < job.filter_count) {
         const auto limit = static_cast<uint32_t>(std::min<int64_t>(slice, limits::kFanoutStep));
-        const uint32_t handed = SubscriptionIndex::visit(
-            *job.filters[job.filter], job.cursors[job.filter], limit, [&](const SubscriberSlot& slot) {
-                if (job.merge) {
-                    hand_first_of(publication, slot, job);
-                } else {
-                    hand_to_slot(publication, slot);
-                }
-            });
+        const uint32_t handed =
+            SubscriptionIndex::visit(*job.filters[job.filter],
+                                     job.cursors[job.filter],
+                                     limit,
+                                     [&](const SubscriberSlot& slot) {
+                                         if (job.merge) {
+                                             hand_first_of(publication, slot, job);
+                                         } else {
+                                             hand_to_slot(publication, slot);
+                                         }
+                                     });
         slice -= std::max<uint32_t>(handed, 1);
         spend(std::max<uint32_t>(handed, 1));
         if (job.cursors[job.filter].done) ++job.filter;
@@ -167,8 +174,8 @@ void Core::hand_first_of(Publication& publication, const SubscriberSlot& slot, F
     uint8_t wanted = 0;
     for (uint32_t i = 0; i < job.filter_count; ++i) {
         const Subscription* other = subscriptions_.find(session, job.filters[i]->filter());
-        const bool counts = other != nullptr && other->filter.get() == job.filters[i] &&
-                            other->joined < job.joins;
+        const bool counts =
+            other != nullptr && other->filter.get() == job.filters[i] && other->joined < job.joins;
         if (!counts) continue;
         if (i < job.filter) return;
         wanted = std::max<uint8_t>(wanted, other->options & suboption::kQosMask);
@@ -177,7 +184,8 @@ void Core::hand_first_of(Publication& publication, const SubscriberSlot& slot, F
 }
 
 void Core::end_fanout_job(FanoutJob& job) {
-    for (uint32_t i = 0; i < job.filter_count; ++i) subscriptions_.unpin(*job.filters[i]);
+    for (uint32_t i = 0; i < job.filter_count; ++i)
+        subscriptions_.unpin(*job.filters[i]);
     arena_.release(job.filters);
     if (job.wire != nullptr) job.wire->drop(arena_);
     if (job.message) messages_.drop(*job.message);

@@ -3,10 +3,10 @@
 // An acknowledgement for something that is not in flight is ignored, or answered so that the other
 // side can finish: after a crash or a timeout the two sides may well remember different things.
 
-#include <algorithm>
-
 #include "base/assert.h"
 #include "broker/core.h"
+
+#include <algorithm>
 
 namespace mqttd {
 

@@ -1,12 +1,13 @@
 // CONNECT: who may come in, what becomes of an older connection and session of the same client.
 // MQTT 3.1.1 §3.1, MQTT 3.1 §3.1.
 
-#include <cstdio>
+#include "mqttd/topic.h"
 
 #include "base/assert.h"
 #include "base/peer_text.h"
 #include "broker/core.h"
-#include "mqttd/topic.h"
+
+#include <cstdio>
 
 namespace mqttd {
 
@@ -30,7 +31,9 @@ Core::Taken Core::handle_connect(Link& link, const Input& input) {
     }
     if (!decoded || is_v5(decoded->version)) {
         const Version family = decoded ? Version::k50 : Version::k311;
-        refuse_connect(link, family, connack_code(Error::kUnsupportedVersion, family),
+        refuse_connect(link,
+                       family,
+                       connack_code(Error::kUnsupportedVersion, family),
                        Error::kUnsupportedVersion);
         return Taken::kYes;
     }
@@ -62,7 +65,9 @@ Core::Taken Core::handle_connect(Link& link, const Input& input) {
     if (!room || session == nullptr) {
         if (will != nullptr) messages_.drop(*will);
         ++stats_.refused_memory;
-        refuse_connect(link, connect.version, connack_code(Error::kServerBusy, connect.version),
+        refuse_connect(link,
+                       connect.version,
+                       connack_code(Error::kServerBusy, connect.version),
                        Error::kServerBusy);
         return Taken::kYes;
     }
@@ -74,11 +79,16 @@ Core::Taken Core::handle_connect(Link& link, const Input& input) {
     if (present) ++stats_.sessions_resumed;
     if (options_.connection_messages) {
         const bool named = connect.has_user_name;
-        log_.write(LogKind::kNotice, "New client connected from %s as %s (p%u, c%u, k%u%s%s%s).",
-                   PeerText(transport_.peer(*link.outbox)).c_str(), Clean(client_id).c_str(),
-                   static_cast<unsigned>(connect.version), connect.clean_start ? 1u : 0u,
-                   unsigned{connect.keep_alive_s}, named ? ", u'" : "",
-                   named ? Clean(connect.user_name).c_str() : "", named ? "'" : "");
+        log_.write(LogKind::kNotice,
+                   "New client connected from %s as %s (p%u, c%u, k%u%s%s%s).",
+                   PeerText(transport_.peer(*link.outbox)).c_str(),
+                   Clean(client_id).c_str(),
+                   static_cast<unsigned>(connect.version),
+                   connect.clean_start ? 1u : 0u,
+                   unsigned{connect.keep_alive_s},
+                   named ? ", u'" : "",
+                   named ? Clean(connect.user_name).c_str() : "",
+                   named ? "'" : "");
     }
     uint8_t connack[8];
     const bool told = present && connect.version != Version::k31;  // 3.1: a reserved byte
@@ -127,8 +137,8 @@ void Core::log_refusal(const Link& link, Error why) {
     if (!options_.connection_messages) return;
     if (now_ >= refusals_since_ + kSecond) {
         if (refusals_silent_ > 0) {
-            log_.write(LogKind::kNotice, "%u more client connections were denied.",
-                       refusals_silent_);
+            log_.write(
+                LogKind::kNotice, "%u more client connections were denied.", refusals_silent_);
         }
         refusals_since_ = now_;
         refusals_logged_ = refusals_silent_ = 0;
@@ -138,8 +148,10 @@ void Core::log_refusal(const Link& link, Error why) {
         return;
     }
     ++refusals_logged_;
-    log_.write(LogKind::kNotice, "Client connection from %s denied: %s.",
-               PeerText(transport_.peer(*link.outbox)).c_str(), error_text(why));
+    log_.write(LogKind::kNotice,
+               "Client connection from %s denied: %s.",
+               PeerText(transport_.peer(*link.outbox)).c_str(),
+               error_text(why));
 }
 
 void Core::refuse_connect(Link& link, Version version, uint8_t code, Error why) {
@@ -158,8 +170,7 @@ bool Core::take_will(const ConnectView& connect, const Input& input, Message*& w
     Segment* segment = input.range.segment;
     if (!connect.will.payload.empty()) {
         const auto begin = static_cast<uint32_t>(connect.will.payload.data() - segment->data());
-        parts.tail = {segment, begin,
-                      begin + static_cast<uint32_t>(connect.will.payload.size())};
+        parts.tail = {segment, begin, begin + static_cast<uint32_t>(connect.will.payload.size())};
     }
     parts.qos = connect.will.qos;
     parts.retain = connect.will.retain;
@@ -172,7 +183,9 @@ bool Core::take_will(const ConnectView& connect, const Input& input, Message*& w
 Bytes Core::assign_client_id(uint8_t* room) {
     const uint64_t a = siphash(key_, ++assigned_ids_, 1);
     const uint64_t b = siphash(key_, assigned_ids_, 2);
-    const int size = std::snprintf(reinterpret_cast<char*>(room), kAssignedIdMax, "%.*s%016llX%016llX",
+    const int size = std::snprintf(reinterpret_cast<char*>(room),
+                                   kAssignedIdMax,
+                                   "%.*s%016llX%016llX",
                                    static_cast<int>(options_.auto_id_prefix.size()),
                                    options_.auto_id_prefix.data(),
                                    static_cast<unsigned long long>(a),

@@ -1,8 +1,9 @@
 // PUBLISH: runs at QoS 0, single packets at any QoS.   MQTT 3.1.1 §3.3, §4.3.
 
+#include "mqttd/topic.h"
+
 #include "base/assert.h"
 #include "broker/core.h"
-#include "mqttd/topic.h"
 
 namespace mqttd {
 
@@ -16,7 +17,9 @@ Range range_of(Segment* segment, Bytes bytes) {
 }
 
 // The bytes from the properties to the end of the packet lie together.
-Publication publication_from(const PublishView& publish, Segment* segment, Session* from,
+Publication publication_from(const PublishView& publish,
+                             Segment* segment,
+                             Session* from,
                              Version version) {
     Publication publication;
     publication.topic = publish.topic_name;
@@ -176,8 +179,12 @@ Core::Taken Core::accept_qos2(Link& link, const PublishView& publish, const Inpu
     if (keep) {
         const Publication parts =
             publication_from(publish, input.range.segment, &session, link.version);
-        message = messages_.make({parts.topic, parts.tail, parts.properties_size, publish.qos,
-                                  publish.retain, link.version});
+        message = messages_.make({parts.topic,
+                                  parts.tail,
+                                  parts.properties_size,
+                                  publish.qos,
+                                  publish.retain,
+                                  link.version});
     }
     if (awaiting == nullptr) {
         awaiting = arena_.make<AwaitingRel>(Arena::Use::kNormal);

@@ -4,9 +4,10 @@
 // before the packet (it is not consumed), a PartialRequest remembers how far it is, and the packet
 // comes again in the next turn. The answer leaves when all are done.
 
+#include "mqttd/topic.h"
+
 #include "base/assert.h"
 #include "broker/core.h"
-#include "mqttd/topic.h"
 
 namespace mqttd {
 
@@ -97,8 +98,11 @@ uint8_t Core::subscribe_one(Link& link, const FilterView& filter) {
         ++stats_.refused_memory;
         return kSubackFailure;
     }
-    log_.write(LogKind::kSubscribe, "%s %u %s", Clean(session.id->text()).c_str(),
-               unsigned{filter.qos}, Clean(filter.topic_filter).c_str());
+    log_.write(LogKind::kSubscribe,
+               "%s %u %s",
+               Clean(session.id->text()).c_str(),
+               unsigned{filter.qos},
+               Clean(filter.topic_filter).c_str());
     if (added->existed && session.replays) end_replay_of(session, filter.topic_filter);
     // 3.1.1 sends retained messages for every SUBSCRIBE, also for one it already had.
     // [MQTT-3.8.4-3]
@@ -114,7 +118,9 @@ void Core::unsubscribe_one(Link& link, const FilterView& filter) {
     Session& session = *link.session;
     if (!subscriptions_.unsubscribe(session, filter.topic_filter)) return;
     if (session.replays) end_replay_of(session, filter.topic_filter);
-    log_.write(LogKind::kUnsubscribe, "%s %s", Clean(session.id->text()).c_str(),
+    log_.write(LogKind::kUnsubscribe,
+               "%s %s",
+               Clean(session.id->text()).c_str(),
                Clean(filter.topic_filter).c_str());
 }
 

@@ -10,7 +10,8 @@ InflightSlot* InflightWindow::push(Arena& arena, Arena::Use use) {
         void* memory = arena.allocate(room * sizeof(InflightSlot), use);
         if (memory == nullptr) return nullptr;
         auto* ring = static_cast<InflightSlot*>(memory);
-        for (uint32_t i = 0; i < span_; ++i) new (&ring[i]) InflightSlot(at(i));
+        for (uint32_t i = 0; i < span_; ++i)
+            new (&ring[i]) InflightSlot(at(i));
         if (ring_) arena.release(ring_.get());
         ring_ = ring;
         room_ = room;

@@ -3,9 +3,9 @@
 // InflightWindow: what was sent to one session at QoS 1 or 2 and is not yet acknowledged.
 //
 // A ring of slots in the order of sending. Packet identifiers are handed out in the same order,
-// 1 … 65535 and round again, so slot and identifier say the same thing: an acknowledgement finds its
-// slot by subtraction. A slot whose flow has ended stays as a hole until all before it have, hence
-// the span (first to last slot) may exceed the number in flight; it is bounded by kSpanMax.
+// 1 … 65535 and round again, so slot and identifier say the same thing: an acknowledgement finds
+// its slot by subtraction. A slot whose flow has ended stays as a hole until all before it have,
+// hence the span (first to last slot) may exceed the number in flight; it is bounded by kSpanMax.
 //
 //     head_number_                     head_number_ + span_
 //        │ live │ hole │ live │ live │
@@ -13,19 +13,19 @@
 // Each slot remembers where in the outbox its packet began, so that "had it left?" is a compare:
 // DUP is set at redelivery only where the bytes had left.
 
-#include <cstdint>
-
 #include "base/arena.h"
 #include "base/ptr32.h"
 #include "broker/message.h"
 
+#include <cstdint>
+
 namespace mqttd {
 
 enum class FlowState : uint8_t {
-    kHole,           // ended
-    kAwaitPuback,    // QoS 1 sent
-    kAwaitPubrec,    // QoS 2 sent
-    kAwaitPubcomp,   // PUBREL sent
+    kHole,          // ended
+    kAwaitPuback,   // QoS 1 sent
+    kAwaitPubrec,   // QoS 2 sent
+    kAwaitPubcomp,  // PUBREL sent
 };
 
 struct InflightSlot {

@@ -1,19 +1,19 @@
-// Whatever is O(n) in somebody else's n, in slices: one round over all kinds of jobs per tick, until
-// the turn's units are used up or nothing is left that can go on.
-
-#include <algorithm>
+// Whatever is O(n) in somebody else's n, in slices: one round over all kinds of jobs per tick,
+// until the turn's units are used up or nothing is left that can go on.
 
 #include "base/assert.h"
 #include "broker/core.h"
 #include "broker/sys_topics.h"
 
+#include <algorithm>
+
 namespace mqttd {
 
 namespace {
 
-constexpr uint32_t kTimerLooks = 1'024;           // timers looked at per turn
-constexpr Duration kMemoryRetry = 100;            // ms between tries of what waits for memory
-constexpr Duration kSweepPeriod = 60 * kSecond;   // retained messages that are too old
+constexpr uint32_t kTimerLooks = 1'024;          // timers looked at per turn
+constexpr Duration kMemoryRetry = 100;           // ms between tries of what waits for memory
+constexpr Duration kSweepPeriod = 60 * kSecond;  // retained messages that are too old
 
 }  // namespace
 
@@ -87,7 +87,8 @@ Instant Core::next_deadline() const {
 void Core::resume_memory_waiters() {
     if ((memory_waiters_.empty() && starved_.empty()) || now_ < next_memory_try_) return;
     next_memory_try_ = now_ + kMemoryRetry;
-    for (uint32_t n = std::min<uint32_t>(starved_.size(), 64); n > 0; --n) pump(*starved_.front());
+    for (uint32_t n = std::min<uint32_t>(starved_.size(), 64); n > 0; --n)
+        pump(*starved_.front());
     for (uint32_t n = std::min<uint32_t>(memory_waiters_.size(), 64); n > 0; --n) {
         resume(*memory_waiters_.front());
     }

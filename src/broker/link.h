@@ -7,15 +7,16 @@
 //
 //     kAwaitConnect ──CONNECT──▶ kConnected ──▶ kClosing      (kRefused: only gets its CONNACK 3)
 
-#include <cstdint>
+#include "mqttd/limits.h"
+#include "mqttd/packet.h"
+#include "mqttd/stream.h"
 
 #include "base/intrusive_list.h"
 #include "base/outbox.h"
 #include "base/ptr32.h"
 #include "base/timer_wheel.h"
-#include "mqttd/limits.h"
-#include "mqttd/packet.h"
-#include "mqttd/stream.h"
+
+#include <cstdint>
 
 namespace mqttd {
 
@@ -52,9 +53,9 @@ static_assert(sizeof(Link) <= limits::kLinkBytes);
 
 // What is left to do of a SUBSCRIBE or UNSUBSCRIBE with very many filters.
 struct alignas(16) PartialRequest {
-    uint32_t offset = 0;  // bytes of the filter list that are done
-    uint32_t done = 0;    // filters
-    uint32_t count = 0;   // filters in all
+    uint32_t offset = 0;   // bytes of the filter list that are done
+    uint32_t done = 0;     // filters
+    uint32_t count = 0;    // filters in all
     Ptr32<uint8_t> codes;  // SUBACK return codes, one per filter
 };
 

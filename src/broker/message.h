@@ -11,13 +11,14 @@
 // segment and only points into it (`body`). All holders together own one count of the segment, so a
 // range of it in an outbox may outlive the last holder.
 
-#include <cstdint>
+#include "mqttd/packet.h"
+#include "mqttd/stats.h"
 
 #include "base/arena.h"
 #include "base/ptr32.h"
 #include "base/segment.h"
-#include "mqttd/packet.h"
-#include "mqttd/stats.h"
+
+#include <cstdint>
 
 namespace mqttd {
 

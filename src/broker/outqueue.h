@@ -7,11 +7,11 @@
 // long one is never copied. Limits, and what a full queue drops, are judged by the caller before
 // `push`; packet identifiers and bytes come into being only when a message leaves the queue.
 
-#include <cstdint>
-
 #include "base/arena.h"
 #include "base/ptr32.h"
 #include "broker/message.h"
+
+#include <cstdint>
 
 namespace mqttd {
 

@@ -1,10 +1,10 @@
 // A publication: kept as retained, matched, handed to whoever wants it.
 
-#include <algorithm>
-
 #include "base/assert.h"
 #include "broker/core.h"
 #include "broker/sys_topics.h"
+
+#include <algorithm>
 
 namespace mqttd {
 
@@ -63,9 +63,11 @@ void Core::retain(Publication& publication) {
         } else {
             message.hold();
             messages_.hold(message);
-            const Result<bool> stored =
-                retained_.set(publication.topic, &message, message.payload_size(),
-                              next_retained_sequence_++, now_s());
+            const Result<bool> stored = retained_.set(publication.topic,
+                                                      &message,
+                                                      message.payload_size(),
+                                                      next_retained_sequence_++,
+                                                      now_s());
             if (stored) {
                 replaced = old != nullptr;
             } else {
@@ -89,9 +91,12 @@ uint64_t Core::retained_by_clients() const {
 bool Core::ensure_message(Publication& publication) {
     if (publication.message != nullptr) return true;
     MQTTD_ASSERT(publication.count == 1);
-    publication.message =
-        messages_.make({publication.topic, publication.tail, publication.properties_size,
-                        publication.qos, publication.retain, publication.version});
+    publication.message = messages_.make({publication.topic,
+                                          publication.tail,
+                                          publication.properties_size,
+                                          publication.qos,
+                                          publication.retain,
+                                          publication.version});
     return publication.message != nullptr;
 }
 

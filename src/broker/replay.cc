@@ -4,8 +4,9 @@
 // queue is below the low mark. So a subscription to everything costs neither memory nor anybody
 // else's time, and its messages are not counted against the queue's limits.
 
-#include "broker/core.h"
 #include "mqttd/topic.h"
+
+#include "broker/core.h"
 
 namespace mqttd {
 
@@ -114,7 +115,8 @@ void Core::end_replay(Replay& replay) {
     --session.running_replays;
     // Those that run are the first of the chain: the next one is right behind them.
     Replay* waiting = session.replays.get();
-    while (waiting != nullptr && waiting->running) waiting = waiting->next.get();
+    while (waiting != nullptr && waiting->running)
+        waiting = waiting->next.get();
     if (waiting != nullptr) run_more_replays(session, *waiting);
 }
 

@@ -7,7 +7,7 @@
 // has ended is *dead* at once: no longer found by its identifier, skipped by every fan-out, while a
 // job takes its subscriptions and messages apart in slices.
 
-#include <cstdint>
+#include "mqttd/limits.h"
 
 #include "base/hash_index.h"
 #include "base/intrusive_list.h"
@@ -18,9 +18,10 @@
 #include "broker/inflight.h"
 #include "broker/link.h"
 #include "broker/outqueue.h"
-#include "mqttd/limits.h"
 #include "topics/retained_store.h"
 #include "topics/subscription_index.h"
+
+#include <cstdint>
 
 namespace mqttd {
 
@@ -30,9 +31,7 @@ struct Replay;
 struct alignas(16) ClientId {
     uint16_t size = 0;
 
-    Bytes text() const {
-        return {reinterpret_cast<const uint8_t*>(this) + sizeof(uint16_t), size};
-    }
+    Bytes text() const { return {reinterpret_cast<const uint8_t*>(this) + sizeof(uint16_t), size}; }
 
     uint8_t* room() { return reinterpret_cast<uint8_t*>(this) + sizeof(uint16_t); }
 };

@@ -1,9 +1,9 @@
 // Sessions: found by client identifier, attached to a link, left behind, taken apart.
 
-#include <algorithm>
-
 #include "base/assert.h"
 #include "broker/core.h"
+
+#include <algorithm>
 
 namespace mqttd {
 
@@ -47,8 +47,8 @@ void Core::attach(Link& link, Session& session) {
         outflow->resend = 0;
         outflow->resend_end = outflow->window.span();
     }
-    stats_.clients_connected_max = std::max(stats_.clients_connected_max,
-                                            ++stats_.clients_connected);
+    stats_.clients_connected_max =
+        std::max(stats_.clients_connected_max, ++stats_.clients_connected);
     timers_->disarm(link.timer);
     arm_keep_alive(link);
     update_direct(session);

@@ -1,12 +1,13 @@
 #include "broker/sys_topics.h"
 
-#include <cinttypes>
-#include <cmath>
-#include <cstdio>
+#include "mqttd/version.h"
 
 #include "base/assert.h"
 #include "broker/core.h"
-#include "mqttd/version.h"
+
+#include <cinttypes>
+#include <cmath>
+#include <cstdio>
 
 namespace mqttd {
 
@@ -19,14 +20,14 @@ struct View {
     const Stats& stats;
     const HostStats& host;
     const Arena& arena;
-    uint64_t now_s;           // since start
+    uint64_t now_s;  // since start
     uint64_t subscriptions;
     uint64_t filters;
-    uint64_t retained;        // without our own
+    uint64_t retained;  // without our own
     uint64_t retained_bytes;
-    uint64_t stored;          // messages in memory, without our own
+    uint64_t stored;  // messages in memory, without our own
     uint64_t stored_bytes;
-    uint64_t waiting;         // outboxes with unsent bytes
+    uint64_t waiting;  // outboxes with unsent bytes
 };
 
 struct Row {
@@ -34,12 +35,12 @@ struct Row {
     uint64_t (*value)(const View&);
 };
 
-template <uint64_t Stats::* Counter>
+template <uint64_t Stats::*Counter>
 uint64_t counted(const View& view) {
     return view.stats.*Counter;
 }
 
-template <uint64_t HostStats::* Counter>
+template <uint64_t HostStats::*Counter>
 uint64_t sampled(const View& view) {
     return view.host.*Counter;
 }
@@ -64,13 +65,17 @@ uint64_t stopped(const View& view) {
     return view.stats.stops[static_cast<uint32_t>(Reason)];
 }
 
-uint64_t absent(const View& view) { return view.stats.sessions - view.stats.clients_connected; }
+uint64_t absent(const View& view) {
+    return view.stats.sessions - view.stats.clients_connected;
+}
 
 uint64_t transient(const View& view) {
     return view.stats.sessions - view.stats.sessions_persistent;
 }
 
-uint64_t per(uint64_t sum, uint64_t count) { return count == 0 ? 0 : sum / count; }
+uint64_t per(uint64_t sum, uint64_t count) {
+    return count == 0 ? 0 : sum / count;
+}
 
 // clang-format off
 constexpr Row kRows[] = {
@@ -226,8 +231,7 @@ constexpr const char* kPoolNames[3] = {"in_use", "free", "high"};
 
 }  // namespace
 
-SysTopics::SysTopics(Core& core, Instant now)
-    : core_(core), next_tick_(now), last_tick_(now) {}
+SysTopics::SysTopics(Core& core, Instant now) : core_(core), next_tick_(now), last_tick_(now) {}
 
 void SysTopics::publish_all() {
     char version[64];
@@ -252,7 +256,9 @@ void SysTopics::run() {
         uint32_t row = row_;
         if (row == 0) {
             char uptime[40];
-            std::snprintf(uptime, sizeof uptime, "%" PRIu64 " seconds",
+            std::snprintf(uptime,
+                          sizeof uptime,
+                          "%" PRIu64 " seconds",
                           (core_.now_ - core_.started_) / kSecond);
             publish_text("uptime", uptime);
             continue;
@@ -284,9 +290,15 @@ void SysTopics::sample() {
 
 namespace {
 
-View view_of(const Stats& stats, const HostStats& host, const Arena& arena,
-             const SubscriptionIndex& subscriptions, const RetainedStore& retained,
-             uint64_t own_messages, uint64_t own_bytes, uint64_t now_s, uint64_t waiting) {
+View view_of(const Stats& stats,
+             const HostStats& host,
+             const Arena& arena,
+             const SubscriptionIndex& subscriptions,
+             const RetainedStore& retained,
+             uint64_t own_messages,
+             uint64_t own_bytes,
+             uint64_t now_s,
+             uint64_t waiting) {
     return View{stats,
                 host,
                 arena,
@@ -303,8 +315,15 @@ View view_of(const Stats& stats, const HostStats& host, const Arena& arena,
 }  // namespace
 
 void SysTopics::step_loads() {
-    const View view = view_of(core_.stats_, host_, core_.arena_, core_.subscriptions_,
-                              core_.retained_, own_messages_, own_bytes_, 0, core_.dirty_.size());
+    const View view = view_of(core_.stats_,
+                              host_,
+                              core_.arena_,
+                              core_.subscriptions_,
+                              core_.retained_,
+                              own_messages_,
+                              own_bytes_,
+                              0,
+                              core_.dirty_.size());
     const double seconds = static_cast<double>(core_.now_ - last_tick_) / 1000.0;
     for (uint32_t load = 0; load < kLoads; ++load) {
         const uint64_t value = kLoadRows[load].value(view);
@@ -320,9 +339,15 @@ void SysTopics::step_loads() {
 }
 
 void SysTopics::publish_value(uint32_t row) {
-    const View view = view_of(core_.stats_, host_, core_.arena_, core_.subscriptions_,
-                              core_.retained_, own_messages_, own_bytes_,
-                              (core_.now_ - core_.started_) / kSecond, core_.dirty_.size());
+    const View view = view_of(core_.stats_,
+                              host_,
+                              core_.arena_,
+                              core_.subscriptions_,
+                              core_.retained_,
+                              own_messages_,
+                              own_bytes_,
+                              (core_.now_ - core_.started_) / kSecond,
+                              core_.dirty_.size());
     const uint64_t value = kRows[row].value(view);
     Published& last = values_[row];
     if (last.known && last.value == value) return;

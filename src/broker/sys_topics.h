@@ -11,10 +11,11 @@
 // Loads are mosquitto's exponential averages over 1, 5 and 15 minutes: every tick
 // new = x + exp(-dt / T) · (old - x), with x the events since the last tick scaled to one minute.
 
-#include <cstdint>
+#include "mqttd/broker.h"
 
 #include "base/arena.h"
-#include "mqttd/broker.h"
+
+#include <cstdint>
 
 namespace mqttd {
 

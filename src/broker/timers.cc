@@ -4,9 +4,9 @@
 // re-arms nothing. Before a silent link is judged it is read once more: its PINGREQ may lie in the
 // socket behind a turn that took long.
 
-#include <algorithm>
-
 #include "broker/core.h"
+
+#include <algorithm>
 
 namespace mqttd {
 
@@ -14,7 +14,9 @@ namespace {
 
 constexpr Duration kProbeTime = 100;  // ms that a silent link gets for its last read
 
-Duration keep_alive_limit(uint16_t keep_alive_s) { return keep_alive_s * kSecond * 3 / 2; }
+Duration keep_alive_limit(uint16_t keep_alive_s) {
+    return keep_alive_s * kSecond * 3 / 2;
+}
 
 }  // namespace
 
@@ -27,7 +29,8 @@ void Core::arm_connect_timer(Link& link) {
 }
 
 void Core::arm_keep_alive(Link& link) {
-    if (link.keep_alive_s != 0) timers_->arm(link.timer, now_ + keep_alive_limit(link.keep_alive_s));
+    if (link.keep_alive_s != 0)
+        timers_->arm(link.timer, now_ + keep_alive_limit(link.keep_alive_s));
 }
 
 void Core::link_timer(Link& link) {
@@ -44,8 +47,7 @@ void Core::link_timer(Link& link) {
         return;
     }
     // A link that we stopped ourselves is not silent by its own choice.
-    if (!link.probed || link.stop != StopReason::kNone ||
-        transport_.input_waiting(*link.outbox)) {
+    if (!link.probed || link.stop != StopReason::kNone || transport_.input_waiting(*link.outbox)) {
         if (link.stop == StopReason::kNone) {
             link.probed = true;
             transport_.resume(*link.outbox);
@@ -61,7 +63,8 @@ void Core::session_timer(Session& session) {
     const uint64_t expiry = options_.persistent_client_expiration_s;
     if (!session.link && expiry != 0 && now_s() - session.away_since_s >= expiry) {
         ++stats_.sessions_expired;
-        log_.write(LogKind::kNotice, "Expiring client %s due to inactivity.",
+        log_.write(LogKind::kNotice,
+                   "Expiring client %s due to inactivity.",
                    Clean(session.id->text()).c_str());
         end_session(session);
         return;
@@ -74,7 +77,8 @@ void Core::session_timer(Session& session) {
 }
 
 void Core::arm_session_by(Session& session, Instant deadline) {
-    const auto tick = static_cast<uint32_t>((deadline + TimerWheel::kTickMs - 1) / TimerWheel::kTickMs);
+    const auto tick =
+        static_cast<uint32_t>((deadline + TimerWheel::kTickMs - 1) / TimerWheel::kTickMs);
     if (session.timer.armed && static_cast<int32_t>(tick - session.timer.deadline) >= 0) return;
     timers_->arm(session.timer, deadline);
 }
@@ -91,7 +95,8 @@ void Core::arm_session(Session& session) {
         for (uint32_t i = 0; i < awaiting->room(); ++i) {
             const AwaitingEntry& entry = awaiting->slot(i);
             if (entry.packet_id == 0) continue;
-            first = std::min(first, (Instant{entry.since_s} + options_.await_rel_timeout_s) * kSecond);
+            first =
+                std::min(first, (Instant{entry.since_s} + options_.await_rel_timeout_s) * kSecond);
         }
     }
     Outflow* outflow = session.outflow.get();
@@ -101,7 +106,8 @@ void Core::arm_session(Session& session) {
         const Duration age = static_cast<uint32_t>(now_ms() - slot.sent_ms);
         const auto after = [&](uint32_t seconds) {
             const Duration interval = seconds * kSecond;
-            if (seconds != 0) first = std::min(first, now_ + (age < interval ? interval - age : kSecond));
+            if (seconds != 0)
+                first = std::min(first, now_ + (age < interval ? interval - age : kSecond));
         };
         if (slot.state == FlowState::kHole || !slot.sent) continue;
         after(options_.unack_retry_interval_s);

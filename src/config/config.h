@@ -86,15 +86,15 @@ struct Config {
     uint32_t packet_buffer_size_bytes = 4096;  // a hint: mqttd reads into one shared buffer
 
     // Windows and queues of one client.
-    uint32_t max_inflight_messages = 20;   // 1..65535 after finish_config (the file's 0 = 65535)
-    uint32_t max_queued_messages = 1000;   // 0 = no limit
-    uint64_t max_queued_bytes = 0;         // 0 = no limit
-    bool queue_qos0_messages = false;      // also for absent durable clients
-    uint32_t max_outbox_bytes = 262144;    // unsent bytes past which a connection is written at once
-    uint32_t unack_retry_interval_s = 0;   // 3.x only; 0 = resend at reconnect only
-    uint32_t await_rel_timeout_s = 300;    // a QoS 2 message waits so long for PUBREL, >= 1
-    uint32_t max_awaiting_rel = 100;       // QoS 2 messages waiting for PUBREL; 0 = no limit
-    bool allow_duplicate_messages = true;  // true: one copy per matching subscription
+    uint32_t max_inflight_messages = 20;  // 1..65535 after finish_config (the file's 0 = 65535)
+    uint32_t max_queued_messages = 1000;  // 0 = no limit
+    uint64_t max_queued_bytes = 0;        // 0 = no limit
+    bool queue_qos0_messages = false;     // also for absent durable clients
+    uint32_t max_outbox_bytes = 262144;   // unsent bytes past which a connection is written at once
+    uint32_t unack_retry_interval_s = 0;  // 3.x only; 0 = resend at reconnect only
+    uint32_t await_rel_timeout_s = 300;   // a QoS 2 message waits so long for PUBREL, >= 1
+    uint32_t max_awaiting_rel = 100;      // QoS 2 messages waiting for PUBREL; 0 = no limit
+    bool allow_duplicate_messages = true;         // true: one copy per matching subscription
     uint64_t persistent_client_expiration_s = 0;  // 0 = never
 
     // Retained messages.

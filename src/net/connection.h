@@ -12,8 +12,8 @@
 // `queue` puts it on at most one of two lists: ready (has input or room for output to look at) or
 // ended (waits for the end of the turn, to be told and freed). An idle connection is on neither.
 
-#include "mqttd/result.h"
 #include "mqttd/limits.h"
+#include "mqttd/result.h"
 #include "mqttd/stream.h"
 #include "mqttd/time.h"
 

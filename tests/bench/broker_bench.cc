@@ -1,10 +1,10 @@
 // What the core costs per message, without a kernel: one publisher to one and to a thousand
 // subscribers at QoS 0, and the whole exchange of QoS 1.
 
+#include "support/bare_loop.h"
+
 #include <benchmark/benchmark.h>
 #include <string>
-
-#include "support/bare_loop.h"
 
 namespace {
 
@@ -47,7 +47,8 @@ void qos0(benchmark::State& state, uint32_t subscribers, uint32_t run, bool one_
     meet(loop, subscribers, "bench/+", 0);
     std::string input;
     for (uint32_t i = 0; i < run; ++i) {
-        input += packet(0x30, text(one_topic || i % 2 == 0 ? "bench/a" : "bench/b") + std::string(64, 'x'));
+        input += packet(
+            0x30, text(one_topic || i % 2 == 0 ? "bench/a" : "bench/b") + std::string(64, 'x'));
     }
     for (auto _ : state) {
         loop.feed(0, input);
@@ -57,11 +58,25 @@ void qos0(benchmark::State& state, uint32_t subscribers, uint32_t run, bool one_
     state.SetItemsProcessed(static_cast<int64_t>(state.iterations()) * run * subscribers);
 }
 
-void qos0_one_to_one_run(benchmark::State& state) { qos0(state, 1, 800, true); }
-void qos0_one_to_one_alternating(benchmark::State& state) { qos0(state, 1, 800, false); }
-void qos0_one_to_one_single(benchmark::State& state) { qos0(state, 1, 1, true); }
-void qos0_one_to_thousand(benchmark::State& state) { qos0(state, 1'000, 1, true); }
-void qos0_one_to_thousand_run(benchmark::State& state) { qos0(state, 1'000, 50, true); }
+void qos0_one_to_one_run(benchmark::State& state) {
+    qos0(state, 1, 800, true);
+}
+
+void qos0_one_to_one_alternating(benchmark::State& state) {
+    qos0(state, 1, 800, false);
+}
+
+void qos0_one_to_one_single(benchmark::State& state) {
+    qos0(state, 1, 1, true);
+}
+
+void qos0_one_to_thousand(benchmark::State& state) {
+    qos0(state, 1'000, 1, true);
+}
+
+void qos0_one_to_thousand_run(benchmark::State& state) {
+    qos0(state, 1'000, 50, true);
+}
 
 BENCHMARK(qos0_one_to_one_run);
 BENCHMARK(qos0_one_to_one_alternating);
@@ -99,9 +114,11 @@ void qos1_one_to_one(benchmark::State& state) {
         loop.feed(1, acks);
         loop.turn();
     }
-    if (!loop.complete() || loop.stats().inflight_out != 0) state.SkipWithError("flows were left over");
+    if (!loop.complete() || loop.stats().inflight_out != 0)
+        state.SkipWithError("flows were left over");
     state.SetItemsProcessed(static_cast<int64_t>(state.iterations()) * kWindow);
 }
+
 BENCHMARK(qos1_one_to_one);
 
 }  // namespace

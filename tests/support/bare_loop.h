@@ -10,15 +10,16 @@
 //     loop.feed(0, bytes);   // one read of link 0
 //     loop.turn();           // jobs, then every write
 
-#include <cstring>
-#include <string_view>
-#include <vector>
+#include "mqttd/broker.h"
 
 #include "base/log.h"
 #include "base/outbox.h"
 #include "base/segment.h"
-#include "mqttd/broker.h"
 #include "support/arena_memory.h"
+
+#include <cstring>
+#include <string_view>
+#include <vector>
 
 namespace mqttd {
 
@@ -63,7 +64,8 @@ class BareLoop final : public Transport, public Host {
 
     void turn() {
         broker_.tick();
-        while (Outbox* outbox = dirty_.take()) write(*outbox);
+        while (Outbox* outbox = dirty_.take())
+            write(*outbox);
         if (inbound_->refs == 1) inbound_->used = 0;
         now_ += 1;
         broker_.begin_turn(now_, 0);
@@ -79,13 +81,18 @@ class BareLoop final : public Transport, public Host {
     const Stats& stats() const { return broker_.stats(); }
 
     void resume(Outbox&) override {}
+
     bool input_waiting(const Outbox&) const override { return false; }
+
     void close(Outbox&, Error) override { complete_ = false; }
+
     uint32_t flush(Outbox& outbox) override {
         write(outbox);
         return 1;
     }
+
     Peer peer(const Outbox&) const override { return {}; }
+
     void sample(HostStats&) override {}
 
   private:
@@ -101,7 +108,8 @@ class BareLoop final : public Transport, public Host {
         while (!outbox.empty()) {
             const uint32_t count = outbox.gather(pieces);
             uint64_t bytes = 0;
-            for (uint32_t i = 0; i < count; ++i) bytes += pieces[i].size;
+            for (uint32_t i = 0; i < count; ++i)
+                bytes += pieces[i].size;
             outbox.drain(arena_.arena, bytes);
             written_ += bytes;
         }

@@ -4,7 +4,9 @@ namespace mqttd::packets {
 
 namespace {
 
-std::string ack(uint8_t first, uint16_t packet_id) { return raw(first, number(packet_id)); }
+std::string ack(uint8_t first, uint16_t packet_id) {
+    return raw(first, number(packet_id));
+}
 
 uint16_t number_at(std::string_view bytes, size_t at) {
     return static_cast<uint16_t>(static_cast<uint8_t>(bytes[at]) << 8 |
@@ -103,8 +105,7 @@ std::string raw(uint8_t first, std::string_view body) {
 std::string connect(const Connect& fields) {
     const bool will = !fields.will_topic.empty();
     const int flags = (fields.clean ? 2 : 0) | (will ? 4 | fields.will_qos << 3 : 0) |
-                      (will && fields.will_retain ? 32 : 0) |
-                      (fields.user_name.empty() ? 0 : 128);
+                      (will && fields.will_retain ? 32 : 0) | (fields.user_name.empty() ? 0 : 128);
     std::string body = text((fields.level & 127) == 3 ? "MQIsdp" : "MQTT");
     body += static_cast<char>(fields.level);
     body += static_cast<char>(flags);
@@ -130,31 +131,47 @@ std::string publish(const Publish& fields) {
     return raw(static_cast<uint8_t>(0x30 | flags), body);
 }
 
-std::string puback(uint16_t packet_id) { return ack(0x40, packet_id); }
+std::string puback(uint16_t packet_id) {
+    return ack(0x40, packet_id);
+}
 
-std::string pubrec(uint16_t packet_id) { return ack(0x50, packet_id); }
+std::string pubrec(uint16_t packet_id) {
+    return ack(0x50, packet_id);
+}
 
-std::string pubrel(uint16_t packet_id) { return ack(0x62, packet_id); }
+std::string pubrel(uint16_t packet_id) {
+    return ack(0x62, packet_id);
+}
 
-std::string pubcomp(uint16_t packet_id) { return ack(0x70, packet_id); }
+std::string pubcomp(uint16_t packet_id) {
+    return ack(0x70, packet_id);
+}
 
 std::string subscribe(uint16_t packet_id, const Filters& filters) {
     std::string body = number(packet_id);
-    for (const auto& [filter, qos] : filters) body += text(filter) + static_cast<char>(qos);
+    for (const auto& [filter, qos] : filters)
+        body += text(filter) + static_cast<char>(qos);
     return raw(0x82, body);
 }
 
 std::string unsubscribe(uint16_t packet_id, const std::vector<std::string>& filters) {
     std::string body = number(packet_id);
-    for (const std::string& filter : filters) body += text(filter);
+    for (const std::string& filter : filters)
+        body += text(filter);
     return raw(0xa2, body);
 }
 
-std::string pingreq() { return raw(0xc0, ""); }
+std::string pingreq() {
+    return raw(0xc0, "");
+}
 
-std::string disconnect() { return raw(0xe0, ""); }
+std::string disconnect() {
+    return raw(0xe0, "");
+}
 
-size_t packet_size(std::string_view bytes) { return header_of(bytes).size; }
+size_t packet_size(std::string_view bytes) {
+    return header_of(bytes).size;
+}
 
 std::string describe(std::string_view bytes) {
     std::string words;

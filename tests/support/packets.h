@@ -53,8 +53,8 @@ std::string unsubscribe(uint16_t packet_id, const std::vector<std::string>& filt
 std::string pingreq();
 std::string disconnect();
 
-// All packets in `bytes`, separated by blanks; payloads over 40 bytes as their length.  What is left
-// of an unfinished packet is shown as "+N".
+// All packets in `bytes`, separated by blanks; payloads over 40 bytes as their length.  What is
+// left of an unfinished packet is shown as "+N".
 std::string describe(std::string_view bytes);
 
 // The size of the first packet in `bytes`, 0 if it is not whole.

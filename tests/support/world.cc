@@ -1,8 +1,8 @@
 #include "support/world.h"
 
-#include <catch2/catch.hpp>
-
 #include "base/segment.h"
+
+#include <catch2/catch.hpp>
 
 namespace mqttd {
 
@@ -17,7 +17,9 @@ std::string FakeConnection::take_output() {
     return bytes;
 }
 
-std::string FakeConnection::received() { return packets::describe(take_output()); }
+std::string FakeConnection::received() {
+    return packets::describe(take_output());
+}
 
 void FakeConnection::hang_up(Error why) {
     gone_ = true;
@@ -36,9 +38,12 @@ BrokerOptions World::test_options() {
 
 World::World(const BrokerOptions& options, size_t memory_bytes)
     : arena_(memory_bytes),
-      log_([](void* context, LogKind, std::string_view line) {
-          static_cast<World*>(context)->log_text_.append(line).append("\n");
-      }, this, ~0u),
+      log_(
+          [](void* context, LogKind, std::string_view line) {
+              static_cast<World*>(context)->log_text_.append(line).append("\n");
+          },
+          this,
+          ~0u),
       broker_(std::make_unique<Broker>(arena_.arena, *this, *this, dirty_, log_, options, now_)) {
     broker_->begin_turn(now_, 0);
     broker_->publish_sys();
@@ -46,13 +51,15 @@ World::World(const BrokerOptions& options, size_t memory_bytes)
 
 World::~World() {
     end();
-    for (FakeConnection* connection : connections_) connection_memory_.arena.destroy(connection);
+    for (FakeConnection* connection : connections_)
+        connection_memory_.arena.destroy(connection);
 }
 
 uint64_t World::end() {
     if (broker_ == nullptr) return arena_.arena.live();
     arena_.arena.refuse_nth(0);
-    for (FakeConnection* connection : connections_) connection->gone_ = true;
+    for (FakeConnection* connection : connections_)
+        connection->gone_ = true;
     settle();
     broker_ = nullptr;
     return arena_.arena.live();
@@ -151,7 +158,8 @@ bool World::read(FakeConnection& connection) {
     // until something can be taken.
     for (;;) {
         Segment* segment =
-            copy_to_segment(arena_.arena, as_bytes({connection.input_.data(), size}),
+            copy_to_segment(arena_.arena,
+                            as_bytes({connection.input_.data(), size}),
                             Arena::Use::kReserve);  // net has its inbound segment from the start
         if (segment == nullptr) {
             close(connection, Error::kNoMemory);
@@ -216,7 +224,9 @@ bool World::reap() {
     return any;
 }
 
-void World::resume(Outbox& outbox) { static_cast<FakeConnection&>(outbox).ready_ = true; }
+void World::resume(Outbox& outbox) {
+    static_cast<FakeConnection&>(outbox).ready_ = true;
+}
 
 bool World::input_waiting(const Outbox& outbox) const {
     const auto& connection = static_cast<const FakeConnection&>(outbox);
@@ -248,6 +258,8 @@ Peer World::peer(const Outbox& outbox) const {
     return peer;
 }
 
-void World::sample(HostStats& out) { out.turns = turns_; }
+void World::sample(HostStats& out) {
+    out.turns = turns_;
+}
 
 }  // namespace mqttd

@@ -12,17 +12,18 @@
 //     a.send(packets::subscribe(1, {{"t", 1}}));
 //     REQUIRE(a.received() == "SUBACK(1,1)");
 
-#include <deque>
-#include <memory>
-#include <string>
-#include <string_view>
+#include "mqttd/broker.h"
 
 #include "base/arena.h"
 #include "base/log.h"
 #include "base/outbox.h"
-#include "mqttd/broker.h"
 #include "support/arena_memory.h"
 #include "support/packets.h"
+
+#include <deque>
+#include <memory>
+#include <string>
+#include <string_view>
 
 namespace mqttd {
 
@@ -69,10 +70,10 @@ class alignas(16) FakeConnection : public Outbox {
     std::string output_;
     uint64_t room_ = ~uint64_t{0};
     StopReason stop_ = StopReason::kNone;
-    bool ready_ = false;    // resumed, or to be read once more
+    bool ready_ = false;       // resumed, or to be read once more
     bool unfinished_ = false;  // its input is the beginning of one packet
-    bool closing_ = false;  // Transport::close was called
-    bool gone_ = false;     // the peer hung up
+    bool closing_ = false;     // Transport::close was called
+    bool gone_ = false;        // the peer hung up
     Error why_ = Error::kNone;
 };
 

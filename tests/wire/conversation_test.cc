@@ -1,15 +1,19 @@
-#include <catch2/catch.hpp>
-
 #include "support/world.h"
+
+#include <catch2/catch.hpp>
 
 using namespace mqttd;
 using namespace mqttd::packets;
 
-// The smallest whole conversation: what is published arrives, and nothing is left when all are gone.
+// The smallest whole conversation: what is published arrives, and nothing is left when all are
+// gone.
 TEST_CASE("a subscriber gets what is published, at every QoS", "[wire]") {
     World world;
     auto& subscriber = world.client("sub");
-    subscriber.send(subscribe(1, {{"t/+", 2}}));
+    subscriber.send(subscribe(1,
+                              {
+                                  {"t/+", 2}
+    }));
     REQUIRE(subscriber.received() == "SUBACK(1,2)");
     auto& publisher = world.client("pub");
     publisher.send(publish({.topic = "t/0", .payload = "zero"}));
@@ -32,7 +36,10 @@ TEST_CASE("a subscriber gets what is published, at every QoS", "[wire]") {
 TEST_CASE("unacknowledged messages are repeated at reconnect", "[wire][MQTT-4.4.0-1]") {
     World world;
     auto& first = world.client("sub", false);
-    first.send(subscribe(1, {{"t", 1}}));
+    first.send(subscribe(1,
+                         {
+                             {"t", 1}
+    }));
     auto& publisher = world.client("pub");
     publisher.send(publish({.topic = "t", .payload = "a", .qos = 1, .packet_id = 1}));
     REQUIRE(first.received() == "SUBACK(1,1) PUBLISH(t,a,q1,id1)");
@@ -56,7 +63,10 @@ TEST_CASE("retained messages and wills reach those who subscribe", "[wire]") {
     dying.send(publish({.topic = "state/x", .payload = "1", .retain = true}));
     dying.hang_up();
     auto& subscriber = world.client("sub");
-    subscriber.send(subscribe(1, {{"#", 0}}));
+    subscriber.send(subscribe(1,
+                              {
+                                  {"#", 0}
+    }));
     REQUIRE(subscriber.received() ==
             "SUBACK(1,0) PUBLISH(state/x,1,q0,retain) PUBLISH(will,gone,q0,retain)");
     REQUIRE(world.end() == 0);

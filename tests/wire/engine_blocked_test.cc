@@ -1,6 +1,6 @@
-#include <catch2/catch.hpp>
-
 #include "support/world.h"
+
+#include <catch2/catch.hpp>
 
 using namespace mqttd;
 using namespace mqttd::packets;
@@ -40,14 +40,20 @@ std::string acknowledge(std::string_view bytes, std::vector<int>& numbers) {
 
 }  // namespace
 
-// Who does not read loses QoS 0 by name and in exact numbers, from the first message after the write
-// that came short; nobody else notices.
+// Who does not read loses QoS 0 by name and in exact numbers, from the first message after the
+// write that came short; nobody else notices.
 TEST_CASE("a blocked receiver loses QoS 0 by name and count", "[wire][engine]") {
     World world;
     auto& stuck = world.client("stuck");
     auto& fine = world.client("fine");
-    stuck.send(subscribe(1, {{"t", 0}}));
-    fine.send(subscribe(1, {{"t", 0}}));
+    stuck.send(subscribe(1,
+                         {
+                             {"t", 0}
+    }));
+    fine.send(subscribe(1,
+                        {
+                            {"t", 0}
+    }));
     stuck.take_output();
     fine.take_output();
     auto& publisher = world.client("publisher");
@@ -77,12 +83,16 @@ TEST_CASE("a blocked receiver loses QoS 0 by name and count", "[wire][engine]") 
 TEST_CASE("a blocked receiver loses whole runs, counted by messages", "[wire][engine]") {
     World world;
     auto& stuck = world.client("stuck");
-    stuck.send(subscribe(1, {{"t", 0}}));
+    stuck.send(subscribe(1,
+                         {
+                             {"t", 0}
+    }));
     stuck.take_output();
     stuck.set_room(10);
     auto& publisher = world.client("publisher");
     std::string run;
-    for (int i = 0; i < 7; ++i) run += sized("t", i, 50);
+    for (int i = 0; i < 7; ++i)
+        run += sized("t", i, 50);
     publisher.send(run);
     publisher.send(run + sized("u", 0, 5) + run);
     REQUIRE(drops(world, Drop::kBlocked) == 14);
@@ -104,8 +114,14 @@ TEST_CASE("a blocked receiver gets its QoS 1 messages later, in order, once", "[
         World world(options);
         auto& stuck = world.client("stuck");
         auto& fine = world.client("fine");
-        stuck.send(subscribe(1, {{"t", 1}}));
-        fine.send(subscribe(1, {{"t", 0}}));
+        stuck.send(subscribe(1,
+                             {
+                                 {"t", 1}
+        }));
+        fine.send(subscribe(1,
+                            {
+                                {"t", 0}
+        }));
         stuck.take_output();
         fine.take_output();
         stuck.set_room(7);
@@ -130,7 +146,8 @@ TEST_CASE("a blocked receiver gets its QoS 1 messages later, in order, once", "[
         }
         world.settle();
         std::vector<int> expected;
-        for (int i = 0; i <= static_cast<int>(kept); ++i) expected.push_back(i);
+        for (int i = 0; i <= static_cast<int>(kept); ++i)
+            expected.push_back(i);
         REQUIRE(numbers == expected);
         REQUIRE(world.stats().queued == 0);
         REQUIRE(world.stats().queued_bytes == 0);
@@ -146,11 +163,15 @@ TEST_CASE("a receiver that reads a few bytes at a time misses nothing of QoS 1",
         CAPTURE(step);
         World world;
         auto& slow = world.client("slow");
-        slow.send(subscribe(1, {{"t", 1}}));
+        slow.send(subscribe(1,
+                            {
+                                {"t", 1}
+        }));
         slow.take_output();
         slow.set_room(0);
         auto& publisher = world.client("publisher");
-        for (int i = 0; i < 30; ++i) publisher.push(sized("t", i, 40, 1));
+        for (int i = 0; i < 30; ++i)
+            publisher.push(sized("t", i, 40, 1));
         world.settle();
         std::vector<int> numbers;
         std::string bytes;
@@ -177,15 +198,20 @@ TEST_CASE("a receiver that reads a few bytes at a time misses nothing of QoS 1",
 TEST_CASE("memory behind a blocked link is bounded", "[wire][engine]") {
     World world;
     auto& stuck = world.client("stuck");
-    stuck.send(subscribe(1, {{"t", 0}}));
+    stuck.send(subscribe(1,
+                         {
+                             {"t", 0}
+    }));
     auto& publisher = world.client("publisher");
     std::string input;
-    for (int i = 0; i < 100; ++i) input += sized("t", i, 2'000);
+    for (int i = 0; i < 100; ++i)
+        input += sized("t", i, 2'000);
     stuck.set_room(0);
     publisher.send(input);
     const uint64_t bytes = world.arena().bytes_used();
     const uint64_t live = world.arena().live();
-    for (int i = 0; i < 50; ++i) publisher.send(input);
+    for (int i = 0; i < 50; ++i)
+        publisher.send(input);
     REQUIRE(world.arena().bytes_used() == bytes);
     REQUIRE(world.arena().live() == live);
     REQUIRE(stuck.pending() <= input.size());
@@ -194,14 +220,17 @@ TEST_CASE("memory behind a blocked link is bounded", "[wire][engine]") {
     REQUIRE(world.end() == 0);
 }
 
-// Small runs read into one shared segment: after the turn a blocked link owns copies, so the bytes it
-// holds stay near what it has pending.
+// Small runs read into one shared segment: after the turn a blocked link owns copies, so the bytes
+// it holds stay near what it has pending.
 TEST_CASE("a blocked link does not pin shared segments", "[wire][engine]") {
     World world;
     std::deque<FakeConnection*> stuck;
     for (int i = 0; i < 20; ++i) {
         stuck.push_back(&world.client("s" + std::to_string(i)));
-        stuck.back()->send(subscribe(1, {{"t" + std::to_string(i), 0}}));
+        stuck.back()->send(subscribe(1,
+                                     {
+                                         {"t" + std::to_string(i), 0}
+        }));
         stuck.back()->take_output();
         stuck.back()->set_room(0);
     }
@@ -209,7 +238,8 @@ TEST_CASE("a blocked link does not pin shared segments", "[wire][engine]") {
     const uint64_t before = world.arena().bytes_used();
     // One read of 15 KB (shared, see World::read) of which each gets one message.
     std::string input;
-    for (int i = 0; i < 20; ++i) input += sized("t" + std::to_string(i), i, 700);
+    for (int i = 0; i < 20; ++i)
+        input += sized("t" + std::to_string(i), i, 700);
     publisher.send(input);
     uint64_t pending = 0;
     for (auto* each : stuck) {
@@ -230,7 +260,8 @@ TEST_CASE("unread answers stop the link that asked, and only it", "[wire][engine
     rude.set_room(0);
     const uint64_t used = world.arena().bytes_used();
     std::string pings;
-    for (int i = 0; i < 100'000; ++i) pings += pingreq();
+    for (int i = 0; i < 100'000; ++i)
+        pings += pingreq();
     rude.send(pings);
     REQUIRE(rude.stopped() == StopReason::kDraining);
     REQUIRE(rude.unread() > 100'000);
@@ -256,13 +287,17 @@ TEST_CASE("unread answers stop the link that asked, and only it", "[wire][engine
 TEST_CASE("PUBACK is taken from a blocked link", "[wire][engine]") {
     World world;
     auto& subscriber = world.client("s");
-    subscriber.send(subscribe(1, {{"t", 1}}));
+    subscriber.send(subscribe(1,
+                              {
+                                  {"t", 1}
+    }));
     auto& publisher = world.client("p");
     publisher.send(sized("t", 0, 10, 1));
     REQUIRE(world.stats().inflight_out == 1);
     subscriber.set_room(0);
     std::string pings;
-    for (int i = 0; i < 50'000; ++i) pings += pingreq();
+    for (int i = 0; i < 50'000; ++i)
+        pings += pingreq();
     subscriber.send(puback(1) + pings);
     REQUIRE(subscriber.stopped() == StopReason::kDraining);
     REQUIRE(world.stats().inflight_out == 0);
@@ -274,13 +309,17 @@ TEST_CASE("PUBACK is taken from a blocked link", "[wire][engine]") {
 TEST_CASE("a blocked durable session keeps its messages over a reconnect", "[wire][engine]") {
     World world;
     auto& stuck = world.client("d", false);
-    stuck.send(subscribe(1, {{"t", 1}}));
+    stuck.send(subscribe(1,
+                         {
+                             {"t", 1}
+    }));
     stuck.take_output();
     auto& publisher = world.client("p");
     stuck.set_room(sized("t", 0, 20, 1).size() + 1);
     publisher.push(sized("t", 0, 20, 1) + sized("t", 1, 20, 1) + sized("t", 2, 20, 1));
     world.settle();
-    for (int i = 3; i < 6; ++i) publisher.send(sized("t", i, 20, 1));
+    for (int i = 3; i < 6; ++i)
+        publisher.send(sized("t", i, 20, 1));
     stuck.hang_up();
     auto& again = world.connection();
     again.send(connect("d", false));
@@ -289,7 +328,8 @@ TEST_CASE("a blocked durable session keeps its messages over a reconnect", "[wir
     for (int i = 0; i < 6; ++i) {
         std::string payload = std::to_string(i);
         payload.resize(20, '.');
-        expected += " PUBLISH(t," + payload + ",q1,id" + std::to_string(i + 1) + (i < 2 ? ",dup)" : ")");
+        expected +=
+            " PUBLISH(t," + payload + ",q1,id" + std::to_string(i + 1) + (i < 2 ? ",dup)" : ")");
     }
     REQUIRE(got == expected);
     REQUIRE(world.end() == 0);

@@ -1,8 +1,7 @@
-#include <catch2/catch.hpp>
-
-#include <map>
-
 #include "support/world.h"
+
+#include <catch2/catch.hpp>
+#include <map>
 
 using namespace mqttd;
 using namespace mqttd::packets;
@@ -17,7 +16,9 @@ Outputs conversation(const BrokerOptions& options) {
     World world(options);
     Outputs outputs;
     std::map<std::string, FakeConnection*> clients;
-    const auto note = [&](const std::string& name) { outputs[name] += clients[name]->take_output(); };
+    const auto note = [&](const std::string& name) {
+        outputs[name] += clients[name]->take_output();
+    };
     for (int i = 0; i < 12; ++i) {
         const std::string name = "c" + std::to_string(i);
         clients[name] = &world.connection();
@@ -31,10 +32,17 @@ Outputs conversation(const BrokerOptions& options) {
             fields.will_retain = true;
         }
         clients[name]->push(connect(fields));
-        clients[name]->push(subscribe(1, {{"a/" + std::to_string(i % 5), i % 3}, {"b/#", 1}}));
+        clients[name]->push(subscribe(1,
+                                      {
+                                          {"a/" + std::to_string(i % 5), i % 3},
+                                          {"b/#",                        1    }
+        }));
     }
     clients["all"] = &world.connection();
-    clients["all"]->push(connect("all") + subscribe(1, {{"#", 2}}));
+    clients["all"]->push(connect("all") + subscribe(1,
+                                                    {
+                                                        {"#", 2}
+    }));
     world.settle();
     for (int step = 0; step < 30; ++step) {
         const std::string name = "c" + std::to_string(step % 12);
@@ -42,13 +50,25 @@ Outputs conversation(const BrokerOptions& options) {
         const auto n = static_cast<uint16_t>(step + 1);
         std::string input;
         for (int k = 0; k < 5; ++k) {
-            input += publish({.topic = "a/" + std::to_string(step % 5), .payload = std::to_string(k)});
+            input +=
+                publish({.topic = "a/" + std::to_string(step % 5), .payload = std::to_string(k)});
         }
-        input += publish({.topic = "b/x/" + std::to_string(step), .payload = "one", .qos = 1, .packet_id = n,
+        input += publish({.topic = "b/x/" + std::to_string(step),
+                          .payload = "one",
+                          .qos = 1,
+                          .packet_id = n,
                           .retain = step % 2 == 0});
-        input += publish({.topic = "b/y", .payload = "two", .qos = 2, .packet_id = static_cast<uint16_t>(n + 100)});
+        input += publish({.topic = "b/y",
+                          .payload = "two",
+                          .qos = 2,
+                          .packet_id = static_cast<uint16_t>(n + 100)});
         input += pubrel(static_cast<uint16_t>(n + 100)) + pingreq();
-        if (step % 7 == 3) input += subscribe(n, {{"b/x/+", 1}, {"d/+", 0}});
+        if (step % 7 == 3)
+            input += subscribe(n,
+                               {
+                                   {"b/x/+", 1},
+                                   {"d/+",   0}
+            });
         if (step % 7 == 5) input += unsubscribe(n, {"b/#", "none"});
         client.send(input);
         if (step == 20) {
@@ -65,7 +85,8 @@ Outputs conversation(const BrokerOptions& options) {
             outputs[who] += bytes;
             std::string acks;
             for (size_t at = 0; at < bytes.size();) {
-                const std::string_view packet = std::string_view(bytes).substr(at, packet_size(bytes.substr(at)));
+                const std::string_view packet =
+                    std::string_view(bytes).substr(at, packet_size(bytes.substr(at)));
                 const int qos = static_cast<uint8_t>(packet[0]) >> 1 & 3;
                 const int type = static_cast<uint8_t>(packet[0]) >> 4;
                 if (type == 3 && qos > 0) {
@@ -79,7 +100,8 @@ Outputs conversation(const BrokerOptions& options) {
             connection->push(acks);
         }
         world.settle();
-        for (const auto& [who, connection] : clients) note(who);
+        for (const auto& [who, connection] : clients)
+            note(who);
     }
     for (const auto& [who, connection] : clients) {
         REQUIRE(connection->open());
@@ -97,7 +119,8 @@ std::string by_topic(const std::string& output) {
         const std::string packet = output.substr(at, packet_size(output.substr(at)));
         std::string words = describe(packet);
         const int qos = static_cast<uint8_t>(packet[0]) >> 1 & 3;
-        std::string key = words.substr(0, words.find(packet[0] >> 4 == 3 ? ',' : '(')) + std::to_string(qos);
+        std::string key =
+            words.substr(0, words.find(packet[0] >> 4 == 3 ? ',' : '(')) + std::to_string(qos);
         // Identifiers are given in the order of sending, which may differ between topics.
         if (const size_t id = words.find(",id"); id != std::string::npos) {
             words.erase(id, words.find_first_of(",)", id + 1) - id);
@@ -107,7 +130,8 @@ std::string by_topic(const std::string& output) {
         at += packet.size();
     }
     std::string all;
-    for (const auto& [key, words] : sorted) all += words + "\n";
+    for (const auto& [key, words] : sorted)
+        all += words + "\n";
     return all;
 }
 
@@ -136,8 +160,8 @@ TEST_CASE("a budget of one unit a turn gives the same outputs", "[wire][engine]"
     }
 }
 
-// Input alone may use up every turn's units: jobs have a share of their own, else a fan-out, and with
-// it its publisher, would wait as long as others are busy.
+// Input alone may use up every turn's units: jobs have a share of their own, else a fan-out, and
+// with it its publisher, would wait as long as others are busy.
 TEST_CASE("jobs go on while input uses up every turn", "[wire][engine]") {
     BrokerOptions options = World::test_options();
     options.turn_units = 20;
@@ -148,12 +172,16 @@ TEST_CASE("jobs go on while input uses up every turn", "[wire][engine]") {
     std::deque<FakeConnection*> all;
     for (int i = 0; i < 30; ++i) {
         all.push_back(&world.client("s" + std::to_string(i)));
-        all.back()->send(subscribe(1, {{"t", 1}}));
+        all.back()->send(subscribe(1,
+                                   {
+                                       {"t", 1}
+        }));
         all.back()->take_output();
     }
     auto& busy = world.client("busy");
     std::string stream;
-    for (int i = 0; i < 100; ++i) stream += publish({.topic = "nobody/" + std::to_string(i % 2)});
+    for (int i = 0; i < 100; ++i)
+        stream += publish({.topic = "nobody/" + std::to_string(i % 2)});
     publisher.push(publish({.topic = "t", .payload = "m", .qos = 1, .packet_id = 1}) + pingreq());
     uint32_t turns = 0;
     std::string got;
@@ -164,7 +192,8 @@ TEST_CASE("jobs go on while input uses up every turn", "[wire][engine]") {
         ++turns;
     }
     REQUIRE(turns < 200);
-    for (auto* each : all) REQUIRE(each->received() == "PUBLISH(t,m,q1,id1)");
+    for (auto* each : all)
+        REQUIRE(each->received() == "PUBLISH(t,m,q1,id1)");
     world.settle();
     REQUIRE(world.end() == 0);
 }
@@ -179,7 +208,10 @@ TEST_CASE("a backlog of writes stops PUBLISH but not PINGREQ", "[wire][engine]")
     std::deque<FakeConnection*> all;
     for (int i = 0; i < 10; ++i) {
         all.push_back(&world.client("s" + std::to_string(i)));
-        all.back()->send(subscribe(1, {{"t", 0}}));
+        all.back()->send(subscribe(1,
+                                   {
+                                       {"t", 0}
+        }));
         all.back()->take_output();
     }
     auto& publisher = world.client("publisher");
@@ -208,13 +240,14 @@ TEST_CASE("a backlog of writes stops PUBLISH but not PINGREQ", "[wire][engine]")
     REQUIRE(publisher.unread() > 0);
     REQUIRE(ping.received() == "PINGRESP");
     world.settle();
-    for (auto* each : all) REQUIRE(each->received() == "PUBLISH(t,4,q0) PUBLISH(t,5,q0)");
+    for (auto* each : all)
+        REQUIRE(each->received() == "PUBLISH(t,4,q0) PUBLISH(t,5,q0)");
     REQUIRE(counted.received() == "PUBACK(1)");
     REQUIRE(world.end() == 0);
 }
 
-// A stop that has passed is forgotten: a client that was stopped for budget or backlog once and then
-// falls silent is still judged by its keep-alive.
+// A stop that has passed is forgotten: a client that was stopped for budget or backlog once and
+// then falls silent is still judged by its keep-alive.
 TEST_CASE("a client stopped for a moment is still subject to its keep-alive", "[wire][engine]") {
     BrokerOptions options = World::test_options();
     options.turn_units = 3;
@@ -225,7 +258,8 @@ TEST_CASE("a client stopped for a moment is still subject to its keep-alive", "[
     fields.keep_alive_s = 10;
     auto& silent = world.client(fields);
     Filters filters;
-    for (int i = 0; i < 1'500; ++i) filters.emplace_back("f/" + std::to_string(i), 0);
+    for (int i = 0; i < 1'500; ++i)
+        filters.emplace_back("f/" + std::to_string(i), 0);
     silent.send(subscribe(1, filters));
     REQUIRE(silent.take_output().size() > 1'500);
     world.advance(14'000);

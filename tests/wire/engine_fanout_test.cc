@@ -1,6 +1,6 @@
-#include <catch2/catch.hpp>
-
 #include "support/world.h"
+
+#include <catch2/catch.hpp>
 
 using namespace mqttd;
 using namespace mqttd::packets;
@@ -14,12 +14,15 @@ BrokerOptions small_slices(uint32_t slice = 3) {
 }
 
 // `count` connected clients named by a prefix and a number, all subscribed to `filter`.
-std::deque<FakeConnection*> crowd(World& world, const std::string& prefix, uint32_t count,
-                                  const std::string& filter, int qos) {
+std::deque<FakeConnection*> crowd(
+    World& world, const std::string& prefix, uint32_t count, const std::string& filter, int qos) {
     std::deque<FakeConnection*> all;
     for (uint32_t i = 0; i < count; ++i) {
         all.push_back(&world.connection());
-        all.back()->push(connect(prefix + std::to_string(i)) + subscribe(1, {{filter, qos}}));
+        all.back()->push(connect(prefix + std::to_string(i)) + subscribe(1,
+                                                                         {
+                                                                             {filter, qos}
+        }));
     }
     world.settle();
     for (auto* each : all) {
@@ -34,8 +37,8 @@ uint64_t fanout_stops(const World& world) {
 
 }  // namespace
 
-// More receivers than a slice: the publisher is stopped, a job hands out, the publisher goes on, and
-// everybody gets everything once and in order.
+// More receivers than a slice: the publisher is stopped, a job hands out, the publisher goes on,
+// and everybody gets everything once and in order.
 TEST_CASE("a fan-out beyond a slice stops its publisher and keeps order", "[wire][engine]") {
     for (const uint32_t count : {4u, 10u, 64u, 65u, 300u, 1'000u}) {
         for (const int qos : {0, 1, 2}) {
@@ -48,7 +51,10 @@ TEST_CASE("a fan-out beyond a slice stops its publisher and keeps order", "[wire
             std::string answers;
             for (int i = 1; i <= 4; ++i) {
                 const std::string n = std::to_string(i);
-                input += publish({.topic = "t", .payload = n, .qos = qos, .packet_id = static_cast<uint16_t>(i)});
+                input += publish({.topic = "t",
+                                  .payload = n,
+                                  .qos = qos,
+                                  .packet_id = static_cast<uint16_t>(i)});
                 if (qos == 2) input += pubrel(static_cast<uint16_t>(i));
                 if (qos == 1) answers += "PUBACK(" + n + ") ";
                 if (qos == 2) answers += "PUBREC(" + n + ") PUBCOMP(" + n + ") ";
@@ -62,7 +68,8 @@ TEST_CASE("a fan-out beyond a slice stops its publisher and keeps order", "[wire
             REQUIRE(publisher.stopped() == StopReason::kNone);
             REQUIRE(publisher.unread() == 0);
             REQUIRE(publisher.received() + (qos > 0 ? " " : "") == answers);
-            for (auto* each : all) REQUIRE(each->received() == expected);
+            for (auto* each : all)
+                REQUIRE(each->received() == expected);
             CHECK(world.stats().publish_sent == 4 * count);
             CHECK(world.stats().fanout_jobs == (qos == 0 ? 1 : 4));
             CHECK(fanout_stops(world) == (qos == 0 ? 1 : 4));
@@ -125,14 +132,22 @@ TEST_CASE("subscribers come and go in the middle of a fan-out job", "[wire][engi
             auto all = crowd(world, "s", 70, "t", qos);
             auto& publisher = world.client("p");
             publisher.push(publish({.topic = "t", .payload = "m", .qos = qos, .packet_id = 1}));
-            for (uint32_t i = 0; i <= when; ++i) world.turn();
+            for (uint32_t i = 0; i <= when; ++i)
+                world.turn();
             const uint32_t out = when * 3 % 70;  // near where the cursor is
             all[out]->push(unsubscribe(2, {"t"}));
             all[(out + 1) % 70]->push(disconnect());
             const uint32_t away = (out + 2) % 70;
-            all[(out + 3) % 70]->push(unsubscribe(2, {"t"}) + subscribe(3, {{"t", qos}}));
+            all[(out + 3) % 70]->push(unsubscribe(2,
+                                                  {
+                                                      "t"
+            }) +
+                                      subscribe(3, {{"t", qos}}));
             auto& fresh = world.connection();
-            fresh.push(connect("fresh") + subscribe(1, {{"t", qos}}));
+            fresh.push(connect("fresh") + subscribe(1,
+                                                    {
+                                                        {"t", qos}
+            }));
             world.turn();
             // `away` breaks off and comes back as a new session.
             all[away]->hang_up();
@@ -144,7 +159,8 @@ TEST_CASE("subscribers come and go in the middle of a fan-out job", "[wire][engi
             for (auto* each : all) {
                 const std::string got = each->received();
                 size_t count = 0;
-                for (size_t at = 0; (at = got.find("PUBLISH", at)) != std::string::npos; ++at) ++count;
+                for (size_t at = 0; (at = got.find("PUBLISH", at)) != std::string::npos; ++at)
+                    ++count;
                 CAPTURE(i, got);
                 if ((i + 70 - out) % 70 < 4) {
                     REQUIRE(count <= 1);
@@ -161,8 +177,8 @@ TEST_CASE("subscribers come and go in the middle of a fan-out job", "[wire][engi
     }
 }
 
-// Over several filters the rule is the same: who joins a later filter in the middle of the job is too
-// late, and who moves from an early filter to a late one does not get the message twice.
+// Over several filters the rule is the same: who joins a later filter in the middle of the job is
+// too late, and who moves from an early filter to a late one does not get the message twice.
 TEST_CASE("who joins a later filter in the middle of a job is too late", "[wire][engine]") {
     for (const bool duplicates : {true, false}) {
         for (const bool retain : {false, true}) {
@@ -178,21 +194,27 @@ TEST_CASE("who joins a later filter in the middle of a job is too late", "[wire]
             world.turn();
             REQUIRE(publisher.stopped() == StopReason::kFanout);
             auto& late = world.connection();
-            late.push(connect("late") + subscribe(1, {{"a/+", 0}, {"a/b", 0}}));
+            late.push(connect("late") + subscribe(1,
+                                                  {
+                                                      {"a/+", 0},
+                                                      {"a/b", 0}
+            }));
             world.settle();
             // Retained: once or twice with the flag (two subscriptions), never live.
             const std::string got = late.received();
             REQUIRE(got.find("PUBLISH(a/b,m,q0)") == std::string::npos);
             REQUIRE((got.find("PUBLISH(a/b,m,q0,retain)") != std::string::npos) == retain);
-            for (auto* each : exact) REQUIRE(each->received() == "PUBLISH(a/b,m,q0)");
-            for (auto* each : plus) REQUIRE(each->received() == "PUBLISH(a/b,m,q0)");
+            for (auto* each : exact)
+                REQUIRE(each->received() == "PUBLISH(a/b,m,q0)");
+            for (auto* each : plus)
+                REQUIRE(each->received() == "PUBLISH(a/b,m,q0)");
             REQUIRE(world.end() == 0);
         }
     }
 }
 
-// Overlapping filters: one copy each at the highest QoS, in a job as well as at once, and nobody who
-// subscribes to one more of them in the middle is left out.
+// Overlapping filters: one copy each at the highest QoS, in a job as well as at once, and nobody
+// who subscribes to one more of them in the middle is left out.
 TEST_CASE("overlapping subscriptions give one copy when duplicates are off", "[wire][engine]") {
     for (const uint32_t slice : {3u, 4'096u}) {
         for (const int qos : {0, 1}) {
@@ -202,23 +224,40 @@ TEST_CASE("overlapping subscriptions give one copy when duplicates are off", "[w
             World world(options);
             auto all = crowd(world, "s", 40, "a/b", 0);
             for (uint32_t i = 0; i < 40; ++i) {
-                if (i % 2 == 0) all[i]->push(subscribe(2, {{"a/+", 1}}));
-                if (i % 3 == 0) all[i]->push(subscribe(3, {{"#", 2}}));
+                if (i % 2 == 0)
+                    all[i]->push(subscribe(2,
+                                           {
+                                               {"a/+", 1}
+                    }));
+                if (i % 3 == 0)
+                    all[i]->push(subscribe(3,
+                                           {
+                                               {"#", 2}
+                    }));
             }
             world.settle();
-            for (auto* each : all) each->take_output();
+            for (auto* each : all)
+                each->take_output();
             auto& publisher = world.client("publisher");
             publisher.push(publish({.topic = "a/b", .payload = "m", .qos = qos, .packet_id = 1}));
-            for (int i = 0; i < 3; ++i) world.turn();
+            for (int i = 0; i < 3; ++i)
+                world.turn();
             for (uint32_t i = 0; i < 40; ++i) {
-                if (i % 5 == 0) all[i]->push(subscribe(4, {{"+/b", 1}, {"a/+", 1}, {"a/b", 0}}));
+                if (i % 5 == 0)
+                    all[i]->push(subscribe(4,
+                                           {
+                                               {"+/b", 1},
+                                               {"a/+", 1},
+                                               {"a/b", 0}
+                    }));
             }
             world.settle();
             for (uint32_t i = 0; i < 40; ++i) {
                 const std::string got = all[i]->received();
                 CAPTURE(i, got);
                 size_t count = 0;
-                for (size_t at = 0; (at = got.find("PUBLISH", at)) != std::string::npos; ++at) ++count;
+                for (size_t at = 0; (at = got.find("PUBLISH", at)) != std::string::npos; ++at)
+                    ++count;
                 REQUIRE(count == 1);
                 const bool counted = qos == 1 && (i % 2 == 0 || i % 3 == 0);
                 // Who subscribes again in mid-job may be served at the new QoS.
@@ -264,7 +303,8 @@ TEST_CASE("a publisher that goes leaves its fan-out job running", "[wire][engine
             }
             const std::string message = qos == 0 ? "PUBLISH(t,m,q0)" : "PUBLISH(t,m,q1,id1)";
             if (way != 1) {
-                for (auto* each : all) REQUIRE(each->received() == message);
+                for (auto* each : all)
+                    REQUIRE(each->received() == message);
             }
             REQUIRE(world.end() == 0);
         }

@@ -1,6 +1,6 @@
-#include <catch2/catch.hpp>
-
 #include "support/world.h"
+
+#include <catch2/catch.hpp>
 
 using namespace mqttd;
 using namespace mqttd::packets;
@@ -21,19 +21,30 @@ std::string padded(const std::string& packet) {
 
 }  // namespace
 
-// Bytes that every receiver would see as they came are handed on as they came: one run, no copy of a
-// message, each delivery a range.
+// Bytes that every receiver would see as they came are handed on as they came: one run, no copy of
+// a message, each delivery a range.
 TEST_CASE("a run of QoS 0 to plain receivers copies nothing", "[wire][engine]") {
-    for (const size_t size : {size_t{0}, size_t{1}, size_t{64}, size_t{121}, size_t{1'500}, size_t{3'000}}) {
+    for (const size_t size :
+         {size_t{0}, size_t{1}, size_t{64}, size_t{121}, size_t{1'500}, size_t{3'000}}) {
         CAPTURE(size);
         World world;
         auto& one = world.client("one");
         auto& two = world.client("two");
         auto& three = world.client("three");
-        one.send(subscribe(1, {{"a/b", 0}}));
-        two.send(subscribe(1, {{"a/+", 1}}));
-        three.send(subscribe(1, {{"#", 2}}));
-        for (auto* each : {&one, &two, &three}) each->take_output();
+        one.send(subscribe(1,
+                           {
+                               {"a/b", 0}
+        }));
+        two.send(subscribe(1,
+                           {
+                               {"a/+", 1}
+        }));
+        three.send(subscribe(1,
+                             {
+                                 {"#", 2}
+        }));
+        for (auto* each : {&one, &two, &three})
+            each->take_output();
         auto& publisher = world.client("publisher");
         std::string input;
         for (int i = 0; i < 50; ++i) {
@@ -68,19 +79,27 @@ TEST_CASE("payloads of every size class arrive unchanged and in order", "[wire][
     options.max_packet_size = 8'000'000;
     World world(options);
     auto& plain = world.client("plain");
-    plain.send(subscribe(1, {{"t", 0}}));
+    plain.send(subscribe(1,
+                         {
+                             {"t", 0}
+    }));
     auto& counted = world.client("counted");
-    counted.send(subscribe(1, {{"t", 1}}));
+    counted.send(subscribe(1,
+                           {
+                               {"t", 1}
+    }));
     auto& publisher = world.client("publisher");
     plain.take_output();
     counted.take_output();
     uint16_t id = 0;
     for (const uint32_t size :
-         {0u, 1u, 124u, 125u, 126u, 127u, 128u, 1'008u, 1'023u, 1'024u, 2'047u, 2'048u, 2'049u, 16'377u,
-          16'384u, 32'767u, 32'768u, 40'000u, 262'143u, 262'144u, 300'000u, 2'097'152u}) {
+         {0u,      1u,      124u,     125u,     126u,     127u,      128u,    1'008u,
+          1'023u,  1'024u,  2'047u,   2'048u,   2'049u,   16'377u,   16'384u, 32'767u,
+          32'768u, 40'000u, 262'143u, 262'144u, 300'000u, 2'097'152u}) {
         CAPTURE(size);
         std::string payload(size, 'p');
-        for (uint32_t i = 0; i < size; i += 97) payload[i] = static_cast<char>('a' + i % 26);
+        for (uint32_t i = 0; i < size; i += 97)
+            payload[i] = static_cast<char>('a' + i % 26);
         const std::string small = publish({.topic = "t", .payload = "s"});
         const std::string large = publish({.topic = "t", .payload = payload});
         publisher.send(small + large + small);
@@ -104,12 +123,15 @@ TEST_CASE("payloads of every size class arrive unchanged and in order", "[wire][
 TEST_CASE("a padded length encoding is not forwarded as it came", "[wire][engine]") {
     World world;
     auto& subscriber = world.client("subscriber");
-    subscriber.send(subscribe(1, {{"t", 0}}));
+    subscriber.send(subscribe(1,
+                              {
+                                  {"t", 0}
+    }));
     subscriber.take_output();
     auto& publisher = world.client("publisher");
     const auto packet = [](int i) { return publish({.topic = "t", .payload = std::to_string(i)}); };
-    publisher.send(packet(1) + padded(packet(2)) + packet(3) + padded(packet(4)) + padded(packet(5)) +
-                   packet(6) + packet(7));
+    publisher.send(packet(1) + padded(packet(2)) + packet(3) + padded(packet(4)) +
+                   padded(packet(5)) + packet(6) + packet(7));
     REQUIRE(subscriber.take_output() ==
             packet(1) + packet(2) + packet(3) + packet(4) + packet(5) + packet(6) + packet(7));
     REQUIRE(world.stats().publish_sent == 7);
@@ -123,9 +145,15 @@ TEST_CASE("a padded length encoding is not forwarded as it came", "[wire][engine
 TEST_CASE("interleaved topics make several runs and keep their order", "[wire][engine]") {
     World world;
     auto& all = world.client("all");
-    all.send(subscribe(1, {{"+", 0}}));
+    all.send(subscribe(1,
+                       {
+                           {"+", 0}
+    }));
     auto& only = world.client("only");
-    only.send(subscribe(1, {{"b", 0}}));
+    only.send(subscribe(1,
+                        {
+                            {"b", 0}
+    }));
     all.take_output();
     only.take_output();
     auto& publisher = world.client("publisher");
@@ -154,13 +182,17 @@ TEST_CASE("interleaved topics make several runs and keep their order", "[wire][e
 TEST_CASE("runs come out the same however the input is cut", "[wire][engine]") {
     std::string input;
     for (int i = 0; i < 12; ++i) {
-        input += publish({.topic = i % 4 == 3 ? "u" : "t", .payload = std::string(i * 13 % 40, 'x')});
+        input +=
+            publish({.topic = i % 4 == 3 ? "u" : "t", .payload = std::string(i * 13 % 40, 'x')});
     }
     for (uint32_t cut = 1; cut <= input.size(); cut += cut < 60 ? 1 : 17) {
         CAPTURE(cut);
         World world;
         auto& subscriber = world.client("s");
-        subscriber.send(subscribe(1, {{"#", 0}}));
+        subscriber.send(subscribe(1,
+                                  {
+                                      {"#", 0}
+        }));
         subscriber.take_output();
         auto& publisher = world.client("p");
         world.set_cut(cut);
@@ -171,28 +203,38 @@ TEST_CASE("runs come out the same however the input is cut", "[wire][engine]") {
     }
 }
 
-// RETAIN ends a run: live receivers get the message without the flag, in its place in the order, and
-// the store keeps it.
-TEST_CASE("a retained publish in the middle of a run keeps its place", "[wire][engine][MQTT-3.3.1-9]") {
+// RETAIN ends a run: live receivers get the message without the flag, in its place in the order,
+// and the store keeps it.
+TEST_CASE("a retained publish in the middle of a run keeps its place",
+          "[wire][engine][MQTT-3.3.1-9]") {
     World world;
     auto& subscriber = world.client("s");
-    subscriber.send(subscribe(1, {{"t", 0}}));
+    subscriber.send(subscribe(1,
+                              {
+                                  {"t", 0}
+    }));
     subscriber.take_output();
     auto& publisher = world.client("p");
     publisher.send(publish({.topic = "t", .payload = "1"}) +
                    publish({.topic = "t", .payload = "2", .retain = true}) +
-                   publish({.topic = "t", .payload = "3"}) + publish({.topic = "t", .payload = "4"}));
-    REQUIRE(subscriber.received() == "PUBLISH(t,1,q0) PUBLISH(t,2,q0) PUBLISH(t,3,q0) PUBLISH(t,4,q0)");
+                   publish({.topic = "t", .payload = "3"}) +
+                   publish({.topic = "t", .payload = "4"}));
+    REQUIRE(subscriber.received() ==
+            "PUBLISH(t,1,q0) PUBLISH(t,2,q0) PUBLISH(t,3,q0) PUBLISH(t,4,q0)");
     CHECK(world.stats().runs == 2);
     CHECK(world.stats().copies == 1);
     CHECK(world.stats().publish_sent == 4);
     auto& late = world.client("late");
-    late.send(subscribe(1, {{"t", 0}}));
+    late.send(subscribe(1,
+                        {
+                            {"t", 0}
+    }));
     REQUIRE(late.received() == "SUBACK(1,0) PUBLISH(t,2,q0,retain)");
     REQUIRE(world.end() == 0);
 }
 
-// A packet over the limit is dropped by name and takes nothing else with it, wherever in a run it is.
+// A packet over the limit is dropped by name and takes nothing else with it, wherever in a run it
+// is.
 TEST_CASE("a payload over message_size_limit is dropped alone", "[wire][engine]") {
     BrokerOptions options = World::test_options();
     options.message_size_limit = 10;
@@ -200,7 +242,10 @@ TEST_CASE("a payload over message_size_limit is dropped alone", "[wire][engine]"
         CAPTURE(place);
         World world(options);
         auto& subscriber = world.client("s");
-        subscriber.send(subscribe(1, {{"t", 0}}));
+        subscriber.send(subscribe(1,
+                                  {
+                                      {"t", 0}
+        }));
         subscriber.take_output();
         auto& publisher = world.client("p");
         std::string input;
@@ -226,7 +271,10 @@ TEST_CASE("a payload over message_size_limit is dropped alone", "[wire][engine]"
 TEST_CASE("a bad packet inside a run closes its sender there", "[wire][engine]") {
     World world;
     auto& subscriber = world.client("s");
-    subscriber.send(subscribe(1, {{"#", 0}}));
+    subscriber.send(subscribe(1,
+                              {
+                                  {"#", 0}
+    }));
     subscriber.take_output();
     const std::string good = publish({.topic = "t", .payload = "ok"});
     const std::string bad[] = {

@@ -1,8 +1,7 @@
-#include <catch2/catch.hpp>
-
-#include <map>
-
 #include "support/world.h"
+
+#include <catch2/catch.hpp>
+#include <map>
 
 using namespace mqttd;
 using namespace mqttd::packets;
@@ -11,7 +10,9 @@ namespace {
 
 constexpr uint64_t kEndless = ~uint64_t{0};
 
-std::string topic(uint32_t i) { return "r/" + std::to_string(i % 100) + "/" + std::to_string(i); }
+std::string topic(uint32_t i) {
+    return "r/" + std::to_string(i % 100) + "/" + std::to_string(i);
+}
 
 // `count` retained topics, in the order of their numbers.
 void retain_all(World& world, uint32_t count, size_t size, int qos = 0) {
@@ -28,7 +29,10 @@ void retain_all(World& world, uint32_t count, size_t size, int qos = 0) {
 }
 
 // Splits off what was received; counts PUBLISH packets by topic and acknowledges QoS 1.
-void take(FakeConnection& client, std::string& rest, std::map<std::string, uint32_t>& seen, bool ack) {
+void take(FakeConnection& client,
+          std::string& rest,
+          std::map<std::string, uint32_t>& seen,
+          bool ack) {
     rest += client.take_output();
     std::string acks;
     size_t at = 0;
@@ -47,20 +51,24 @@ void take(FakeConnection& client, std::string& rest, std::map<std::string, uint3
 
 }  // namespace
 
-// A session with very many subscriptions goes: dead at once, its name free at once, its memory freed
-// over many turns in which everybody else is served.
+// A session with very many subscriptions goes: dead at once, its name free at once, its memory
+// freed over many turns in which everybody else is served.
 TEST_CASE("teardown of 20 000 subscriptions is spread over turns", "[wire][engine]") {
     BrokerOptions options = World::test_options();
     options.turn_units = 400;
     World world(options);
     auto& other = world.client("other");
-    other.send(subscribe(1, {{"f/7", 0}}));
+    other.send(subscribe(1,
+                         {
+                             {"f/7", 0}
+    }));
     other.take_output();
     const uint64_t before = world.arena().live();
     auto& large = world.client("large");
     for (uint32_t part = 0; part < 20; ++part) {
         Filters filters;
-        for (uint32_t i = 0; i < 1'000; ++i) filters.emplace_back("f/" + std::to_string(part * 1'000 + i), 0);
+        for (uint32_t i = 0; i < 1'000; ++i)
+            filters.emplace_back("f/" + std::to_string(part * 1'000 + i), 0);
         large.send(subscribe(1, filters));
     }
     REQUIRE(large.take_output().size() == 20 * (1 + 2 + 2 + 1'000));
@@ -70,7 +78,12 @@ TEST_CASE("teardown of 20 000 subscriptions is spread over turns", "[wire][engin
     REQUIRE(world.stats().sessions == 1);
     REQUIRE(world.arena().live() > before + 20'000);
     auto& same = world.connection();
-    same.push(connect("large", false) + subscribe(1, {{"f/7", 1}}) + publish({.topic = "f/7", .payload = "m"}));
+    same.push(connect("large", false) +
+              subscribe(1,
+                        {
+                            {"f/7", 1}
+    }) +
+              publish({.topic = "f/7", .payload = "m"}));
     world.turn();
     world.turn();
     REQUIRE(same.received() == "CONNACK(0) SUBACK(1,1) PUBLISH(f/7,m,q0)");
@@ -102,7 +115,10 @@ TEST_CASE("a replay of 10 000 topics needs little memory and survives changes", 
         auto& reader = world.client("reader");
         const uint64_t used = world.arena().bytes_used();
         reader.set_room(0);
-        reader.push(subscribe(1, {{"#", qos}}));
+        reader.push(subscribe(1,
+                              {
+                                  {"#", qos}
+        }));
         world.settle();
         std::map<std::string, uint32_t> seen;
         std::string rest;
@@ -111,8 +127,11 @@ TEST_CASE("a replay of 10 000 topics needs little memory and survives changes", 
             reader.set_room(3'000);
             // Odd ones below 2000 are cleared, even ones replaced, new ones come.
             const uint32_t i = round * 13 % 2'000;
-            publisher.push(publish({.topic = topic(i), .payload = i % 2 == 0 ? "new" : "", .qos = 0, .retain = true}));
-            if (round < 50) publisher.push(publish({.topic = topic(10'000 + round), .payload = "n", .retain = true}));
+            publisher.push(publish(
+                {.topic = topic(i), .payload = i % 2 == 0 ? "new" : "", .qos = 0, .retain = true}));
+            if (round < 50)
+                publisher.push(
+                    publish({.topic = topic(10'000 + round), .payload = "n", .retain = true}));
             world.turn();
             take(reader, rest, seen, true);
             world.turn();
@@ -121,7 +140,8 @@ TEST_CASE("a replay of 10 000 topics needs little memory and survives changes", 
         REQUIRE(seen.size() < 9'000);
         reader.set_room(kEndless);
         for (uint32_t round = 0; round < 1'000; ++round) {
-            for (int i = 0; i < 3; ++i) world.turn();
+            for (int i = 0; i < 3; ++i)
+                world.turn();
             take(reader, rest, seen, true);
         }
         world.settle();
@@ -129,7 +149,8 @@ TEST_CASE("a replay of 10 000 topics needs little memory and survives changes", 
         uint32_t missing = 0;
         for (uint32_t i = 2'000; i < 10'000; ++i) {
             missing += !seen.contains(topic(i));
-            if (seen[topic(i)] != 1) FAIL("topic " << topic(i) << " came " << seen[topic(i)] << " times");
+            if (seen[topic(i)] != 1)
+                FAIL("topic " << topic(i) << " came " << seen[topic(i)] << " times");
         }
         REQUIRE(missing == 0);
         REQUIRE(world.stats().inflight_out == 0);
@@ -137,15 +158,19 @@ TEST_CASE("a replay of 10 000 topics needs little memory and survives changes", 
     }
 }
 
-// Subscribing again starts the one replay again; it does not add another, so repeating SUBSCRIBE does
-// not multiply what is sent or kept.
+// Subscribing again starts the one replay again; it does not add another, so repeating SUBSCRIBE
+// does not multiply what is sent or kept.
 TEST_CASE("a repeated SUBSCRIBE restarts its retained replay", "[wire][engine]") {
     World world;
     retain_all(world, 3'000, 500);
     auto& reader = world.client("reader");
     reader.set_room(0);
     const uint64_t used = world.arena().bytes_used();
-    for (int i = 0; i < 200; ++i) reader.push(subscribe(1, {{"#", 0}}));
+    for (int i = 0; i < 200; ++i)
+        reader.push(subscribe(1,
+                              {
+                                  {"#", 0}
+        }));
     world.settle();
     REQUIRE(world.arena().bytes_used() - used < 500'000);
     reader.set_room(kEndless);
@@ -154,10 +179,14 @@ TEST_CASE("a repeated SUBSCRIBE restarts its retained replay", "[wire][engine]")
     std::string rest;
     take(reader, rest, seen, false);
     uint64_t sum = 0;
-    for (const auto& [name, count] : seen) sum += count;
+    for (const auto& [name, count] : seen)
+        sum += count;
     REQUIRE(seen.size() == 3'000);
     REQUIRE(sum < 2 * 3'000);
-    reader.send(subscribe(2, {{"#", 0}}));
+    reader.send(subscribe(2,
+                          {
+                              {"#", 0}
+    }));
     seen.clear();
     take(reader, rest, seen, false);
     REQUIRE(seen.size() == 3'000);
@@ -177,12 +206,14 @@ TEST_CASE("more than 64 replays wait their turn", "[wire][engine]") {
             retain_all(world, 400, 300, qos);
             auto& reader = world.client("reader");
             Filters filters;
-            for (uint32_t i = 0; i < 100; ++i) filters.emplace_back("r/" + std::to_string(i) + "/+", qos);
+            for (uint32_t i = 0; i < 100; ++i)
+                filters.emplace_back("r/" + std::to_string(i) + "/+", qos);
             reader.set_room(0);
             if (together) {
                 reader.push(subscribe(1, filters));
             } else {
-                for (const auto& filter : filters) reader.push(subscribe(1, {filter}));
+                for (const auto& filter : filters)
+                    reader.push(subscribe(1, {filter}));
             }
             world.settle();
             REQUIRE(reader.stopped() == StopReason::kNone);
@@ -197,7 +228,8 @@ TEST_CASE("more than 64 replays wait their turn", "[wire][engine]") {
             CHECK(reader.stopped() == StopReason::kNone);
             CHECK(reader.unread() == 0);
             REQUIRE(seen.size() == 400);
-            for (const auto& [name, count] : seen) REQUIRE(count == 1);
+            for (const auto& [name, count] : seen)
+                REQUIRE(count == 1);
             REQUIRE(world.end() == 0);
         }
     }
@@ -210,7 +242,8 @@ TEST_CASE("a SUBSCRIBE with 5 000 filters is done in slices with one SUBACK", "[
     auto& other = world.client("other");
     Filters filters;
     for (uint32_t i = 0; i < 5'000; ++i) {
-        filters.emplace_back("f/" + std::to_string(i) + (i % 3 == 0 ? "/+" : ""), static_cast<int>(i % 3));
+        filters.emplace_back("f/" + std::to_string(i) + (i % 3 == 0 ? "/+" : ""),
+                             static_cast<int>(i % 3));
     }
     large.push(subscribe(77, filters));
     world.turn();
@@ -227,10 +260,12 @@ TEST_CASE("a SUBSCRIBE with 5 000 filters is done in slices with one SUBACK", "[
         if (suback[5 + i] != static_cast<char>(i % 3)) FAIL("code of filter " << i);
     }
     REQUIRE(world.stats().packets_received[8] == 1);
-    other.send(publish({.topic = "f/4999", .payload = "x"}) + publish({.topic = "f/3/y", .payload = "x"}));
+    other.send(publish({.topic = "f/4999", .payload = "x"}) +
+               publish({.topic = "f/3/y", .payload = "x"}));
     REQUIRE(large.received() == "PUBLISH(f/4999,x,q0) PUBLISH(f/3/y,x,q0)");
     std::vector<std::string> names;
-    for (const auto& filter : filters) names.push_back(filter.first);
+    for (const auto& filter : filters)
+        names.push_back(filter.first);
     large.push(unsubscribe(78, names));
     world.turn();
     REQUIRE(large.take_output().empty());

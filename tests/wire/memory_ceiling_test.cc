@@ -1,6 +1,6 @@
-#include <catch2/catch.hpp>
-
 #include "support/world.h"
+
+#include <catch2/catch.hpp>
 
 using namespace mqttd;
 using namespace mqttd::packets;
@@ -18,7 +18,9 @@ uint64_t drops(const World& world, Drop reason) {
 uint32_t fill(World& world, FakeConnection& filler, Arena::Pressure level, uint32_t from) {
     uint32_t i = from;
     for (; world.arena().pressure() < level && i < from + 100'000; ++i) {
-        filler.push(publish({.topic = "fill/" + std::to_string(i), .payload = std::string(900, 'f'), .retain = true}));
+        filler.push(publish({.topic = "fill/" + std::to_string(i),
+                             .payload = std::string(900, 'f'),
+                             .retain = true}));
         world.turn();
     }
     REQUIRE(world.arena().pressure() >= level);
@@ -34,9 +36,10 @@ void clear(World& world, FakeConnection& filler, uint32_t until) {
 
 }  // namespace
 
-// Near the ceiling load is shed in one order: who is not here yet, what may be lost anyway, who does
-// not read.  Those who behave are served through all of it.
-TEST_CASE("new connections go first, then QoS 0 copies, then the slowest reader", "[wire][memory]") {
+// Near the ceiling load is shed in one order: who is not here yet, what may be lost anyway, who
+// does not read.  Those who behave are served through all of it.
+TEST_CASE("new connections go first, then QoS 0 copies, then the slowest reader",
+          "[wire][memory]") {
     for (const size_t size : {3 * kMiB, 4 * kMiB, 16 * kMiB}) {
         CAPTURE(size);
         BrokerOptions options = World::test_options();
@@ -45,13 +48,23 @@ TEST_CASE("new connections go first, then QoS 0 copies, then the slowest reader"
         World world(options, size);
         auto& filler = world.client("filler");
         auto& good = world.client("good");
-        good.send(subscribe(1, {{"t", 0}}));
+        good.send(subscribe(1,
+                            {
+                                {"t", 0}
+        }));
         auto& slow = world.client("slow");
-        slow.send(subscribe(1, {{"t", 0}}));
+        slow.send(subscribe(1,
+                            {
+                                {"t", 0}
+        }));
         auto& away = world.client("away", false);
-        away.send(subscribe(1, {{"t", 1}}));
+        away.send(subscribe(1,
+                            {
+                                {"t", 1}
+        }));
         away.hang_up();
-        for (auto* each : {&good, &slow}) each->take_output();
+        for (auto* each : {&good, &slow})
+            each->take_output();
         slow.set_room(0);
         const std::string message = publish({.topic = "t", .payload = "m"});
         filler.send(message);
@@ -106,19 +119,26 @@ TEST_CASE("new connections go first, then QoS 0 copies, then the slowest reader"
 }
 
 // The queue of one who is away may eat all memory: the others go on at QoS 0 and get answers, who
-// publishes to it at QoS 1 waits unacknowledged, and when its owner comes (it is let in just because
-// it brings memory back) everything that was acknowledged arrives, once and in order.
+// publishes to it at QoS 1 waits unacknowledged, and when its owner comes (it is let in just
+// because it brings memory back) everything that was acknowledged arrives, once and in order.
 TEST_CASE("memory full of queued messages loses nothing that was acknowledged", "[wire][memory]") {
-    for (const size_t size : {size_t{10}, size_t{300}, size_t{900}, size_t{5'000}, size_t{20'000}}) {
+    for (const size_t size :
+         {size_t{10}, size_t{300}, size_t{900}, size_t{5'000}, size_t{20'000}}) {
         CAPTURE(size);
         BrokerOptions options = World::test_options();
         options.max_queued_messages = 0;
         World world(options, 3 * kMiB);
         auto& owner = world.client("owner", false);
-        owner.send(subscribe(1, {{"q", 1}}));
+        owner.send(subscribe(1,
+                             {
+                                 {"q", 1}
+        }));
         owner.hang_up();
         auto& good = world.client("good");
-        good.send(subscribe(1, {{"t", 0}}));
+        good.send(subscribe(1,
+                            {
+                                {"t", 0}
+        }));
         good.take_output();
         std::deque<FakeConnection*> publishers{&world.client("p0"), &world.client("p1")};
         uint32_t acknowledged[2] = {0, 0};
@@ -126,13 +146,19 @@ TEST_CASE("memory full of queued messages loses nothing that was acknowledged", 
         const auto publish_one = [&](uint32_t p) {
             std::string payload = std::to_string(p) + ":" + std::to_string(++sent[p]) + ";";
             payload.resize(size, '.');
-            publishers[p]->push(publish({.topic = "q", .payload = payload, .qos = 1,
-                                         .packet_id = static_cast<uint16_t>(sent[p] % 60'000 + 1)}));
+            publishers[p]->push(
+                publish({.topic = "q",
+                         .payload = payload,
+                         .qos = 1,
+                         .packet_id = static_cast<uint16_t>(sent[p] % 60'000 + 1)}));
         };
         const auto count_acks = [&] {
-            for (uint32_t p = 0; p < 2; ++p) acknowledged[p] += static_cast<uint32_t>(publishers[p]->take_output().size() / 4);
+            for (uint32_t p = 0; p < 2; ++p)
+                acknowledged[p] += static_cast<uint32_t>(publishers[p]->take_output().size() / 4);
         };
-        const auto stopped = [&](uint32_t p) { return publishers[p]->stopped() == StopReason::kMemory; };
+        const auto stopped = [&](uint32_t p) {
+            return publishers[p]->stopped() == StopReason::kMemory;
+        };
         for (uint32_t i = 0; i < 200'000 && !(stopped(0) && stopped(1)); ++i) {
             for (uint32_t p = 0; p < 2; ++p) {
                 if (!stopped(p)) publish_one(p);
@@ -166,10 +192,12 @@ TEST_CASE("memory full of queued messages loses nothing that was acknowledged", 
             std::string acks;
             size_t at = 0;
             while (const size_t packet = packet_size(std::string_view(rest).substr(at))) {
-                const std::string_view body = std::string_view(rest).substr(at + packet - size - 5, size + 5);
+                const std::string_view body =
+                    std::string_view(rest).substr(at + packet - size - 5, size + 5);
                 REQUIRE((rest[at] & 8) == 0);
                 const auto p = static_cast<uint32_t>(body[5] - '0');
-                const auto number = static_cast<uint32_t>(std::stoul(std::string(body.substr(7, 8))));
+                const auto number =
+                    static_cast<uint32_t>(std::stoul(std::string(body.substr(7, 8))));
                 REQUIRE(number == ++last[p]);
                 acks += raw(0x40, body.substr(3, 2));
                 at += packet;
@@ -191,21 +219,26 @@ TEST_CASE("memory full of queued messages loses nothing that was acknowledged", 
     }
 }
 
-// A reader that is blocked when memory ends keeps what was queued for it or is closed as slow: never a
-// gap in a stream that goes on.
+// A reader that is blocked when memory ends keeps what was queued for it or is closed as slow:
+// never a gap in a stream that goes on.
 TEST_CASE("a blocked QoS 1 reader is shed, not robbed", "[wire][memory]") {
     BrokerOptions options = World::test_options();
     options.max_queued_messages = 0;
     World world(options, 3 * kMiB);
     auto& slow = world.client("slow", false);
-    slow.send(subscribe(1, {{"q", 1}}));
+    slow.send(subscribe(1,
+                        {
+                            {"q", 1}
+    }));
     slow.take_output();
     slow.set_room(0);
     auto& publisher = world.client("p");
     uint32_t sent = 0;
     while (world.stats().slow_closed == 0 && sent < 50'000) {
         ++sent;
-        publisher.push(publish({.topic = "q", .payload = std::to_string(sent) + std::string(600, '.'), .qos = 1,
+        publisher.push(publish({.topic = "q",
+                                .payload = std::to_string(sent) + std::string(600, '.'),
+                                .qos = 1,
                                 .packet_id = static_cast<uint16_t>(sent % 60'000 + 1)}));
         world.turn();
     }

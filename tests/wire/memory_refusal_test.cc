@@ -1,8 +1,7 @@
-#include <catch2/catch.hpp>
-
-#include <map>
-
 #include "support/world.h"
+
+#include <catch2/catch.hpp>
+#include <map>
 
 using namespace mqttd;
 using namespace mqttd::packets;
@@ -41,34 +40,75 @@ struct SmallWorld {
     void run() {
         for (const std::string name : {"a", "b", "c"}) {
             open(name, name != "c", true);
-            send(name, subscribe(1, {{"t/" + name, 2}, {"t/+", 1}, {"all", 2}, {"x/" + name + "/#", 0}}));
+            send(name,
+                 subscribe(1,
+                           {
+                               {"t/" + name,        2},
+                               {"t/+",              1},
+                               {"all",              2},
+                               {"x/" + name + "/#", 0}
+            }));
         }
         open("durable", false);
-        send("durable", subscribe(1, {{"all", 1}, {"q/#", 2}}));
+        send("durable",
+             subscribe(1,
+                       {
+                           {"all", 1},
+                           {"q/#", 2}
+        }));
         open("p", true);
         for (uint16_t i = 1; i <= 2; ++i) {
-            send("p", publish({.topic = "all", .payload = "0"}) + publish({.topic = "all", .payload = "00"}));
+            send("p",
+                 publish({.topic = "all", .payload = "0"}) +
+                     publish({.topic = "all", .payload = "00"}));
             send("p", publish({.topic = "all", .payload = "1", .qos = 1, .packet_id = i}));
-            send("p", publish({.topic = "all", .payload = "2", .qos = 2, .packet_id = i}) + pubrel(i));
-            send("p", publish({.topic = "all", .payload = std::string(3'000, 'l'), .qos = 1, .packet_id = i}));
+            send("p",
+                 publish({.topic = "all", .payload = "2", .qos = 2, .packet_id = i}) + pubrel(i));
+            send("p",
+                 publish({.topic = "all",
+                          .payload = std::string(3'000, 'l'),
+                          .qos = 1,
+                          .packet_id = i}));
             send("p", publish({.topic = "all", .payload = std::string(40'000, 'm')}));
-            send("p", publish({.topic = "all", .payload = std::string(40'000, 'n'), .qos = 2, .packet_id = i}) + pubrel(i));
+            send("p",
+                 publish({.topic = "all",
+                          .payload = std::string(40'000, 'n'),
+                          .qos = 2,
+                          .packet_id = i}) +
+                     pubrel(i));
             for (const std::string name : {"a", "b", "c", "durable"}) {
-                send(name, puback(1) + pubrec(2) + pubcomp(2) + puback(2) + puback(3) + pubrec(3) + pubcomp(3));
+                send(name,
+                     puback(1) + pubrec(2) + pubcomp(2) + puback(2) + puback(3) + pubrec(3) +
+                         pubcomp(3));
             }
             send("p", publish({.topic = "r/1", .payload = "set", .retain = true}));
-            send("p", publish({.topic = "r/1", .payload = "replaced", .qos = 1, .packet_id = 9, .retain = true}));
-            send("p", publish({.topic = "r/2/3", .payload = std::string(5'000, 'r'), .retain = true}));
-            send("a", subscribe(2, {{"r/#", 1}}));
-            send("b", subscribe(2, {{"r/1", 2}}));
+            send("p",
+                 publish({.topic = "r/1",
+                          .payload = "replaced",
+                          .qos = 1,
+                          .packet_id = 9,
+                          .retain = true}));
+            send("p",
+                 publish({.topic = "r/2/3", .payload = std::string(5'000, 'r'), .retain = true}));
+            send("a",
+                 subscribe(2,
+                           {
+                               {"r/#", 1}
+            }));
+            send("b",
+                 subscribe(2,
+                           {
+                               {"r/1", 2}
+            }));
             all["durable"]->hang_up(Error::kReset);
             for (int k = 0; k < 10; ++k) {
                 send("p", publish({.topic = "q/x", .payload = "queued", .qos = 1, .packet_id = 5}));
             }
             open("c", false);  // takes over; the will is published
             all["a"]->set_room(3);
-            send("p", publish({.topic = "all", .payload = std::string(700, 'b')}) +
-                          publish({.topic = "all", .payload = "1", .qos = 1, .packet_id = i}));
+            send("p",
+                 publish({.topic = "all", .payload = std::string(700, 'b')}) +
+                     publish({.topic = "all", .payload = "1", .qos = 1, .packet_id = i}));
             world.advance(1'500);  // $SYS
             all["a"]->set_room(~uint64_t{0});
             open("durable", false);
@@ -95,8 +135,8 @@ BrokerOptions with_sys() {
 
 }  // namespace
 
-// Every allocation can be refused.  Whichever one it is: the broker goes on, a counter tells, nothing
-// leaks, and a bystander who asked for nothing in that moment is served as ever.
+// Every allocation can be refused.  Whichever one it is: the broker goes on, a counter tells,
+// nothing leaks, and a bystander who asked for nothing in that moment is served as ever.
 TEST_CASE("any one allocation of a small world may be refused", "[wire][memory]") {
     for (const uint32_t slice : {4'096u, 2u}) {
         BrokerOptions options = with_sys();
@@ -105,7 +145,10 @@ TEST_CASE("any one allocation of a small world may be refused", "[wire][memory]"
         {
             SmallWorld small(options);
             auto& bystander = small.world.client("bystander");
-            bystander.send(subscribe(1, {{"nobody/but/me", 0}}));
+            bystander.send(subscribe(1,
+                                     {
+                                         {"nobody/but/me", 0}
+            }));
             const uint64_t before = small.world.arena().allocations();
             small.run();
             count = small.world.arena().allocations() - before;
@@ -117,11 +160,15 @@ TEST_CASE("any one allocation of a small world may be refused", "[wire][memory]"
             CAPTURE(slice, n, count);
             SmallWorld small(options);
             auto& bystander = small.world.client("bystander");
-            bystander.send(subscribe(1, {{"nobody/but/me", 0}}));
+            bystander.send(subscribe(1,
+                                     {
+                                         {"nobody/but/me", 0}
+            }));
             bystander.take_output();
             small.world.arena().refuse_nth(n);
             small.run();
-            if (small.world.arena().refused() != 1) continue;  // took another way before it came to n
+            if (small.world.arena().refused() != 1)
+                continue;  // took another way before it came to n
             small.world.arena().refuse_nth(0);
             REQUIRE(signs(small.world) >= 1);
             REQUIRE(bystander.open());
@@ -129,7 +176,10 @@ TEST_CASE("any one allocation of a small world may be refused", "[wire][memory]"
             REQUIRE(bystander.received() == "PINGRESP PUBLISH(nobody/but/me,still,q0)");
             // The publisher's own request may have been the refused one; a fresh client gets in.
             auto& fresh = small.world.client("fresh");
-            fresh.send(subscribe(1, {{"all", 1}}));
+            fresh.send(subscribe(1,
+                                 {
+                                     {"all", 1}
+            }));
             REQUIRE(fresh.received() == "SUBACK(1,1)");
             fresh.send(publish({.topic = "all", .payload = "end", .qos = 1, .packet_id = 1}));
             const std::string got = fresh.received();
@@ -151,7 +201,10 @@ TEST_CASE("a refused allocation disturbs only whose request it was", "[wire][mem
         std::deque<FakeConnection*> receivers;
         for (int i = 0; i < 3; ++i) {
             receivers.push_back(&world.client("s" + std::to_string(i)));
-            receivers.back()->send(subscribe(1, {{"t", 1}}));
+            receivers.back()->send(subscribe(1,
+                                             {
+                                                 {"t", 1}
+            }));
             receivers.back()->take_output();
         }
         auto& publisher = world.client("p");
@@ -170,7 +223,8 @@ TEST_CASE("a refused allocation disturbs only whose request it was", "[wire][mem
         uint64_t open = 0;
         for (auto* each : receivers) {
             const std::string words = each->received();
-            for (size_t at = 0; (at = words.find("PUBLISH", at)) != std::string::npos; ++at) ++got;
+            for (size_t at = 0; (at = words.find("PUBLISH", at)) != std::string::npos; ++at)
+                ++got;
             open += each->open();
         }
         if (open == 3 && publisher.open()) {

@@ -1,10 +1,11 @@
-#include <catch2/catch.hpp>
-
 #include "mqttd/limits.h"
+
 #include "support/alloc_guard.h"
 #include "support/bare_loop.h"
 #include "support/packets.h"
 #include "support/world.h"
+
+#include <catch2/catch.hpp>
 
 using namespace mqttd;
 using namespace mqttd::packets;
@@ -21,11 +22,13 @@ struct Cost {
 // Warms up, then runs `step` under guard.
 template <class Step>
 Cost steady(BareLoop& loop, uint32_t warm, uint32_t steps, Step step) {
-    for (uint32_t i = 0; i < warm; ++i) step(i);
+    for (uint32_t i = 0; i < warm; ++i)
+        step(i);
     const uint64_t pages = loop.arena().pages_high();
     const uint64_t live = loop.arena().live();
     const AllocGuard guard;
-    for (uint32_t i = 0; i < steps; ++i) step(warm + i);
+    for (uint32_t i = 0; i < steps; ++i)
+        step(warm + i);
     return {guard.allocations(), loop.arena().pages_high() - pages, loop.arena().live() - live};
 }
 
@@ -34,12 +37,19 @@ void meet(BareLoop& loop, uint32_t subscribers, int qos) {
     for (uint32_t i = 0; i <= subscribers; ++i) {
         loop.open(i);
         loop.feed(i, connect("client" + std::to_string(i)));
-        if (i > 0) loop.feed(i, subscribe(1, {{"t", qos}}));
+        if (i > 0)
+            loop.feed(i,
+                      subscribe(1,
+                                {
+                                    {"t", qos}
+            }));
         loop.turn();
     }
 }
 
-uint16_t id_of(uint32_t n) { return static_cast<uint16_t>(n % 65'535 + 1); }
+uint16_t id_of(uint32_t n) {
+    return static_cast<uint16_t>(n % 65'535 + 1);
+}
 
 void put_id(std::string& packet, size_t at, uint16_t id) {
     packet[at] = static_cast<char>(id >> 8);
@@ -56,7 +66,8 @@ TEST_CASE("steady QoS 0 traffic allocates nothing", "[wire][memory]") {
         BareLoop loop(World::test_options(), size_t{64} << 20, 5);
         meet(loop, 4, 0);
         std::string run;
-        for (int i = 0; i < 4; ++i) run += publish({.topic = "t", .payload = std::string(size, 'p')});
+        for (int i = 0; i < 4; ++i)
+            run += publish({.topic = "t", .payload = std::string(size, 'p')});
         const uint64_t written = loop.written();
         const Cost cost = steady(loop, 100, 2'000, [&](uint32_t) {
             loop.feed(0, run);
@@ -76,7 +87,8 @@ TEST_CASE("steady QoS 1 traffic allocates nothing", "[wire][memory]") {
         CAPTURE(size);
         BareLoop loop(World::test_options(), size_t{64} << 20, 4);
         meet(loop, 3, 1);
-        std::string packet = publish({.topic = "t", .payload = std::string(size, 'p'), .qos = 1, .packet_id = 1});
+        std::string packet =
+            publish({.topic = "t", .payload = std::string(size, 'p'), .qos = 1, .packet_id = 1});
         std::string ack = puback(1);
         const size_t at = packet.size() - size - 2;
         const Cost cost = steady(loop, 1'000, 70'000, [&](uint32_t n) {
@@ -84,7 +96,8 @@ TEST_CASE("steady QoS 1 traffic allocates nothing", "[wire][memory]") {
             put_id(ack, 2, id_of(n));
             loop.feed(0, packet);
             loop.turn();
-            for (uint32_t i = 1; i <= 3; ++i) loop.feed(i, ack);
+            for (uint32_t i = 1; i <= 3; ++i)
+                loop.feed(i, ack);
             loop.turn();
         });
         REQUIRE(loop.complete());
@@ -99,19 +112,23 @@ TEST_CASE("steady QoS 1 traffic allocates nothing", "[wire][memory]") {
 TEST_CASE("steady QoS 2 traffic allocates nothing", "[wire][memory]") {
     BareLoop loop(World::test_options(), size_t{64} << 20, 3);
     meet(loop, 2, 2);
-    std::string packet = publish({.topic = "t", .payload = std::string(64, 'p'), .qos = 2, .packet_id = 1});
+    std::string packet =
+        publish({.topic = "t", .payload = std::string(64, 'p'), .qos = 2, .packet_id = 1});
     std::string rel = pubrel(1);
     std::string rec = pubrec(1);
     std::string comp = pubcomp(1);
     const Cost cost = steady(loop, 1'000, 70'000, [&](uint32_t n) {
         put_id(packet, packet.size() - 66, id_of(n));
-        for (std::string* each : {&rel, &rec, &comp}) put_id(*each, 2, id_of(n));
+        for (std::string* each : {&rel, &rec, &comp})
+            put_id(*each, 2, id_of(n));
         loop.feed(0, packet);
         loop.feed(0, rel);
         loop.turn();
-        for (uint32_t i = 1; i <= 2; ++i) loop.feed(i, rec);
+        for (uint32_t i = 1; i <= 2; ++i)
+            loop.feed(i, rec);
         loop.turn();
-        for (uint32_t i = 1; i <= 2; ++i) loop.feed(i, comp);
+        for (uint32_t i = 1; i <= 2; ++i)
+            loop.feed(i, comp);
         loop.turn();
     });
     REQUIRE(loop.complete());
@@ -128,7 +145,8 @@ TEST_CASE("fresh topics and changing retained ones leave nothing behind", "[wire
     BareLoop loop(World::test_options(), size_t{64} << 20, 2);
     meet(loop, 1, 0);
     std::string fresh = publish({.topic = "fresh/00000000", .payload = "x"});
-    std::string kept = publish({.topic = "kept/0", .payload = std::string(200, 'k'), .retain = true});
+    std::string kept =
+        publish({.topic = "kept/0", .payload = std::string(200, 'k'), .retain = true});
     const Cost cost = steady(loop, 200, 20'000, [&](uint32_t n) {
         for (uint32_t digit = 0, rest = n; digit < 8; ++digit, rest /= 10) {
             fresh[10 + digit] = static_cast<char>('0' + rest % 10);
@@ -158,7 +176,11 @@ TEST_CASE("an idle client costs what limits.h says", "[wire][memory]") {
         std::string n = std::to_string(100'000 + i);
         loop.open(i);
         loop.feed(i, connect("client-with-a-long-id-" + n));
-        loop.feed(i, subscribe(1, {{"state/of/n" + n, 1}}));
+        loop.feed(i,
+                  subscribe(1,
+                            {
+                                {"state/of/n" + n, 1}
+        }));
         loop.turn();
         if ((i + 1) % 1'000 != 0) continue;
         const uint64_t count = i + 1;
@@ -166,7 +188,8 @@ TEST_CASE("an idle client costs what limits.h says", "[wire][memory]") {
         REQUIRE((loop.arena().bytes_used() - bytes) / count + kOthers <= limits::kIdleClientBytes);
         // In pages, where nothing can hide: the last pages of each size class are half full.
         const uint64_t page_bytes = (loop.arena().pages_used() - pages) * Arena::kPageBytes;
-        REQUIRE((page_bytes - std::min<uint64_t>(page_bytes, 8 * Arena::kPageBytes)) / count + kOthers <=
+        REQUIRE((page_bytes - std::min<uint64_t>(page_bytes, 8 * Arena::kPageBytes)) / count +
+                    kOthers <=
                 limits::kIdleClientBytes);
     }
     REQUIRE(loop.complete());
