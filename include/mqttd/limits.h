@@ -29,14 +29,15 @@ static_assert(kIdleClientBytes <= 512);
 
 // --- bounds of the core ------------------------------------------------------------------------
 
-constexpr uint32_t kMatchedFilters = 1'024;      // filters one topic matches without extra memory
-constexpr uint32_t kReplaysPerSession = 64;      // retained replays that run at a time
-constexpr uint32_t kFiltersPerSlice = 512;       // of one SUBSCRIBE or UNSUBSCRIBE per visit
-constexpr uint32_t kAnswersPending = 64 * 1024;  // unsent bytes above which a blocked link stops
-constexpr uint32_t kPumpBytes = 128 * 1024;      // outbox fill up to which a queue is emptied
-constexpr uint32_t kPumpSlice = 256;             // messages from a queue per visit
-constexpr uint32_t kReplayLowMark = 32;          // queue length below which a replay goes on
-constexpr uint32_t kTailCopyBytes = 2 * 1024;    // shorter tails are copied behind their head
+constexpr uint32_t kMatchedFilters = 1'024;        // filters one topic matches without extra memory
+constexpr uint32_t kReplaysPerSession = 64;        // retained replays that run at a time
+constexpr uint32_t kUnknownLinksWhenScarce = 256;  // links without CONNECT while memory is short
+constexpr uint32_t kFiltersPerSlice = 512;         // of one SUBSCRIBE or UNSUBSCRIBE per visit
+constexpr uint32_t kAnswersPending = 64 * 1024;    // unsent bytes above which a blocked link stops
+constexpr uint32_t kPumpBytes = 128 * 1024;        // outbox fill up to which a queue is emptied
+constexpr uint32_t kPumpSlice = 256;               // messages from a queue per visit
+constexpr uint32_t kReplayLowMark = 32;            // queue length below which a replay goes on
+constexpr uint32_t kTailCopyBytes = 2 * 1024;      // shorter tails are copied behind their head
 constexpr uint32_t kScratchBytes = 256 * 1024 - 16;  // the turn's own encodings
 
 // --- what a step costs of the turn's budget, in units of about 0.1 µs ---------------------------

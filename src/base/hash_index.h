@@ -64,7 +64,7 @@ class HashIndex {
         (element.*Hook).next = first;
         first = &element;
         ++size_;
-        if (size_ > mask_ && old_ == nullptr) grow();
+        if (size_ > mask_ && size_ >= grow_again_ && old_ == nullptr) grow();
         move_some();
         return true;
     }
@@ -126,7 +126,10 @@ class HashIndex {
     void grow() {
         if (mask_ >= (uint32_t{1} << 30)) return;
         Ptr32<T>* larger = array(arena_, (mask_ + 1) * 2);
-        if (larger == nullptr) return;
+        if (larger == nullptr) {
+            grow_again_ = size_ + size_ / 8;  // looking for a run of pages is not free
+            return;
+        }
         old_ = buckets_;
         old_mask_ = mask_;
         buckets_ = larger;
@@ -159,6 +162,7 @@ class HashIndex {
     uint32_t old_mask_ = 0;
     uint32_t moved_ = 0;  // buckets of old_ that have been moved
     uint64_t size_ = 0;
+    uint64_t grow_again_ = 0;  // after a refusal: the size at which to try again
 };
 
 }  // namespace mqttd

@@ -231,12 +231,12 @@ class Core {
     void starve(Session& session);
 
     // --- replay.cc: retained messages to a new subscription
-    bool start_replay(Session& session, Bytes filter, uint8_t qos);
+    bool start_replay(Session& session, Subscription& subscription);
     void run_replay(Replay& replay);
-    void stop_replays(Session& session);
     void run_more_replays(Session& session, Replay& replay);
     void end_replay(Replay& replay);
-    void end_replay_of(Session& session, Bytes filter);
+    Subscription* served_by(const Replay& replay) const;
+    void end_running_replay(Session& session, const Subscription& subscription);
     void send_retained(Session& session, Message& message, uint8_t qos);
     bool replay_may_go_on(Session& session) const;
 

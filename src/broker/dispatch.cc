@@ -195,7 +195,12 @@ void Core::resume(Link& link) {
 
 Link* Core::opened(Outbox& outbox, const Arrival& arrival) {
     // Near the ceiling its CONNECT decides: who comes for what waits for it brings memory back.
+    // A flood of them must not use up the reserve, though.
     const bool scarce = arena_.pressure() >= Arena::Pressure::kConnections;
+    if (scarce && stats_.links - stats_.clients_connected > limits::kUnknownLinksWhenScarce) {
+        ++stats_.refused_memory;
+        return nullptr;
+    }
     Link* link =
         arena_.make<Link>(arrival.refused || scarce ? Arena::Use::kReserve : Arena::Use::kNormal);
     if (link == nullptr) {

@@ -103,10 +103,9 @@ uint8_t Core::subscribe_one(Link& link, const FilterView& filter) {
                Clean(session.id->text()).c_str(),
                unsigned{filter.qos},
                Clean(filter.topic_filter).c_str());
-    if (added->existed && session.replays) end_replay_of(session, filter.topic_filter);
     // 3.1.1 sends retained messages for every SUBSCRIBE, also for one it already had.
     // [MQTT-3.8.4-3]
-    if (!start_replay(session, filter.topic_filter, filter.qos)) {
+    if (!start_replay(session, *added->subscription)) {
         ++stats_.refused_memory;
         if (!added->existed) subscriptions_.remove(*added->subscription);
         return kSubackFailure;
@@ -117,7 +116,6 @@ uint8_t Core::subscribe_one(Link& link, const FilterView& filter) {
 void Core::unsubscribe_one(Link& link, const FilterView& filter) {
     Session& session = *link.session;
     if (!subscriptions_.unsubscribe(session, filter.topic_filter)) return;
-    if (session.replays) end_replay_of(session, filter.topic_filter);
     log_.write(LogKind::kUnsubscribe,
                "%s %s",
                Clean(session.id->text()).c_str(),

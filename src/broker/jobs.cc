@@ -42,10 +42,11 @@ void Core::run_jobs() {
     for (uint32_t kind = 0; kind < kKinds; ++kind) {
         switch ((job_turn_ + kind) % kKinds) {
             case 0:
-                for (uint32_t n = fanouts_.size(); n > 0 && units_ > 0; --n) {
-                    FanoutJob& job = *fanouts_.pop_front();
-                    fanouts_.push_back(job);
-                    run_fanout_job(job);
+                // One after the other: a later message must not overtake an earlier one.
+                while (!fanouts_.empty() && units_ > 0) {
+                    FanoutJob* first = fanouts_.front();
+                    run_fanout_job(*first);
+                    if (fanouts_.front() == first) break;  // a slice a turn
                 }
                 break;
             case 1:

@@ -2,7 +2,8 @@
 //
 // A replay goes on only while its session can take more: its link is there and not blocked, its
 // queue is below the low mark. So a subscription to everything costs neither memory nor anybody
-// else's time, and its messages are not counted against the queue's limits.
+// else's time, and its messages are not counted against the queue's limits. A durable session goes
+// on with its replays at the next connection.
 
 #include "mqttd/topic.h"
 
@@ -10,13 +11,19 @@
 
 namespace mqttd {
 
-// Puts a replay behind the session's others; the first few run, the rest wait.  False if the arena
+// Puts a replay behind the session's others; the first few run, the rest wait and pin nothing.  One
+// that is pending already is as good as a new one, one that runs starts over.  False if the arena
 // refused.
-bool Core::start_replay(Session& session, Bytes filter, uint8_t qos) {
+bool Core::start_replay(Session& session, Subscription& subscription) {
     if (retained_.messages() == 0) return true;
+    const Bytes filter = subscription.filter->filter();
     if (!has_wildcard(filter)) {
         const RetainedNode* node = retained_.find(filter);
         if (node == nullptr || !node->message) return true;
+    }
+    if (subscription.replaying) {
+        end_running_replay(session, subscription);
+        if (subscription.replaying) return true;
     }
     Replay* replay = arena_.make<Replay>(Arena::Use::kNormal);
     if (replay == nullptr) return false;
@@ -24,7 +31,10 @@ bool Core::start_replay(Session& session, Bytes filter, uint8_t qos) {
         arena_.destroy(replay);
         return false;
     }
-    replay->qos = qos;
+    replay->text = replay->cursor.filter;
+    replay->text->hold();
+    subscription.replaying = true;
+    replay->joined = subscription.joined;
     replay->session = &session;
     replay->prev = session.last_replay;
     if (session.last_replay) {
@@ -44,13 +54,19 @@ void Core::run_more_replays(Session& session, Replay& replay) {
     replays_.push_back(replay);
 }
 
-// Ends the replay of `filter`, if there is one: it is unsubscribed, or starts over.
-void Core::end_replay_of(Session& session, Bytes filter) {
-    for (Replay* replay = session.replays.get(); replay != nullptr; replay = replay->next.get()) {
-        if (!same_bytes(replay->filter(), filter)) continue;
-        end_replay(*replay);
-        return;
-    }
+// The subscription a replay serves; nullptr if it has gone (or come again: that has its own).
+Subscription* Core::served_by(const Replay& replay) const {
+    Subscription* subscription = subscriptions_.find(*replay.session, replay.filter());
+    const bool same = subscription != nullptr && subscription->joined == replay.joined;
+    return same ? subscription : nullptr;
+}
+
+// Ends the replay of this subscription if it runs: it starts over.  O(replays that run).
+void Core::end_running_replay(Session& session, const Subscription& subscription) {
+    Replay* replay = session.replays.get();
+    while (replay != nullptr && replay->running && replay->joined != subscription.joined)
+        replay = replay->next.get();
+    if (replay != nullptr && replay->running) end_replay(*replay);
 }
 
 bool Core::replay_may_go_on(Session& session) const {
@@ -65,6 +81,12 @@ bool Core::replay_may_go_on(Session& session) const {
 // A slice.  A replay that cannot go on leaves the list; `pump` puts it back.
 void Core::run_replay(Replay& replay) {
     Session& session = *replay.session;
+    const Subscription* subscription = served_by(replay);
+    if (subscription == nullptr) {
+        end_replay(replay);
+        return;
+    }
+    const uint8_t wanted = subscription->options & suboption::kQosMask;
     uint32_t steps = limits::kPumpSlice;
     while (replay_may_go_on(session)) {
         if (steps == 0 || session.outbox->pending() >= limits::kPumpBytes) {
@@ -81,7 +103,7 @@ void Core::run_replay(Replay& replay) {
         }
         if (retained_too_old(*node)) continue;
         auto& message = static_cast<Message&>(*node->message);
-        send_retained(session, message, std::min(message.qos, replay.qos));
+        send_retained(session, message, std::min(message.qos, wanted));
     }
 }
 
@@ -107,7 +129,9 @@ void Core::end_replay(Replay& replay) {
     Replay* after = replay.next.get();
     (before != nullptr ? before->next : session.replays) = after;
     (after != nullptr ? after->prev : session.last_replay) = before;
+    if (Subscription* subscription = served_by(replay)) subscription->replaying = false;
     retained_.stop(replay.cursor);
+    replay.text->drop(arena_);
     if (replay.hook.in_list) replays_.remove(replay);
     const bool was_running = replay.running;
     arena_.destroy(&replay);
@@ -118,20 +142,6 @@ void Core::end_replay(Replay& replay) {
     while (waiting != nullptr && waiting->running)
         waiting = waiting->next.get();
     if (waiting != nullptr) run_more_replays(session, *waiting);
-}
-
-// At the end of a connection: what a durable session wants at QoS 1 or 2 goes on at its next one.
-void Core::stop_replays(Session& session) {
-    const bool keep = !session.clean && !session.dead;
-    for (Replay* replay = session.replays.get(); replay != nullptr;) {
-        Replay* next = replay->next.get();
-        if (!keep || replay->qos == 0) {
-            end_replay(*replay);
-        } else if (replay->hook.in_list) {
-            replays_.remove(*replay);
-        }
-        replay = next;
-    }
 }
 
 }  // namespace mqttd

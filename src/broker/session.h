@@ -81,10 +81,11 @@ struct alignas(16) Replay {
     Ptr32<Replay> next;  // of the session
     Ptr32<Replay> prev;
     ListHook<Replay> hook;
-    uint8_t qos = 0;
+    Ptr32<Segment> text;  // the filter; the cursor lets go of it when it is through
+    uint64_t joined = 0;  // of the subscription it belongs to, which may have gone meanwhile
     bool running = false;
 
-    Bytes filter() const { return {cursor.filter->data(), cursor.filter->used}; }
+    Bytes filter() const { return {text->data(), text->used}; }
 };
 
 }  // namespace mqttd

@@ -78,7 +78,6 @@ void Core::detach(Link& link, bool send_will) {
     session->direct = false;
     session->away_since_s = now_s();
     --stats_.clients_connected;
-    stop_replays(*session);
     if (link.slow_hook.in_list) slow_.remove(link);
     Message* will = session->will.get();
     session->will = nullptr;
@@ -100,7 +99,6 @@ void Core::end_session(Session& session) {
     --stats_.sessions;
     if (!session.clean) --stats_.sessions_persistent;
     timers_->disarm(session.timer);
-    stop_replays(session);
     if (session.job_hook.in_list) (session.starved ? starved_ : pumping_).remove(session);
     session.starved = false;
     teardown_.push_back(session);
@@ -108,6 +106,11 @@ void Core::end_session(Session& session) {
 
 // Takes a dead session apart within the turn's units.  True when it is gone.
 bool Core::tear_down(Session& session) {
+    while (Replay* replay = session.replays.get()) {
+        if (units_ <= 0) return false;
+        end_replay(*replay);
+        spend(limits::kTeardownUnits);
+    }
     while (Subscription* subscription = session.first_subscription.get()) {
         if (units_ <= 0) return false;
         subscriptions_.remove(*subscription);

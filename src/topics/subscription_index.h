@@ -93,7 +93,7 @@ struct alignas(16) Subscription {
     Ptr32<SubscriberChunk> chunk;  // null: the slot inside the filter node (`only`)
     uint8_t slot = 0;
     uint8_t options = 0;
-    uint16_t spare = 0;
+    bool replaying = false;   // the owner's: a retained replay is pending or running
     uint32_t identifier = 0;  // 5.0, 0 = none
     uint64_t joined = 0;      // index of this subscription among all ever made, see joins()
 };
