@@ -16,6 +16,44 @@ uint32_t tail_block_bytes(uint32_t need, uint32_t pending) {
     return std::max(need, wanted);
 }
 
+constexpr uint32_t kOwnBlock = Arena::kSmallMax - sizeof(Segment);
+
+// The block that ends `list` and can take more bytes, or nullptr.
+Segment* open_block(const Range* list, uint32_t count) {
+    if (count == 0) return nullptr;
+    const Range& last = list[count - 1];
+    Segment* tail = last.segment;
+    const bool open =
+        tail->refs == 1 && !tail->shared && tail->room() > 0 && tail->used == last.end;
+    return open ? tail : nullptr;
+}
+
+// Puts `range` behind list[count]: as it is if its segment is not shared, else as a copy in blocks.
+// False if the arena refused.
+bool own_range(Arena& arena, const Range& range, Range* list, uint32_t& count) {
+    if (!range.segment->shared) {
+        list[count++] = range;
+        range.segment->hold();
+        return true;
+    }
+    for (uint32_t from = range.begin; from < range.end;) {
+        const uint32_t left = range.end - from;
+        Segment* tail = open_block(list, count);
+        if (tail == nullptr) {
+            const uint32_t capacity = std::min(std::max(left, 1008u), kOwnBlock);
+            tail = Segment::make(arena, capacity, Arena::Use::kReserve);
+            if (tail == nullptr) return false;
+            list[count++] = Range{tail, 0, 0};
+        }
+        const uint32_t size = std::min(left, tail->room());
+        std::memcpy(tail->end(), range.segment->data() + from, size);
+        tail->used += size;
+        list[count - 1].end += size;
+        from += size;
+    }
+    return true;
+}
+
 uint32_t power_of_two_above(uint32_t n) {
     uint32_t room = 4;
     while (room < n)
@@ -100,62 +138,34 @@ void Outbox::commit(uint32_t size) {
     MQTTD_DCHECK(last.segment->used <= last.segment->capacity && last.end == last.segment->used);
 }
 
+// Copies first and lets go after, so that a refusal half way leaves the old ranges as they were.
 bool Outbox::own(Arena& arena) {
-    if (pending_ == 0) return true;
-    constexpr uint32_t kBlock = Arena::kSmallMax - sizeof(Segment);
     uint32_t room = 0;
-    uint32_t shared_bytes = 0;
-    for (uint32_t i = 0; i <= more_count_; ++i) {
-        const Range& range = i == 0 ? first_ : more_[(more_head_ + i - 1u) & (more_room_ - 1u)];
-        if (!range.segment->shared) {
-            ++room;
-        } else {
-            room += 1 + (range.size() + kBlock - 1) / kBlock;
-            shared_bytes += range.size();
-        }
+    bool any_shared = false;
+    for (uint32_t i = 0; i < ranges(); ++i) {
+        const Range& range = at(i);
+        any_shared = any_shared || range.segment->shared;
+        room += range.segment->shared ? 1 + (range.size() + kOwnBlock - 1) / kOwnBlock : 1;
     }
-    if (shared_bytes == 0) return true;
+    if (!any_shared) return true;
     room = power_of_two_above(room);
-    auto* ranges = static_cast<Range*>(arena.allocate(room * sizeof(Range), Arena::Use::kReserve));
-    if (ranges == nullptr) return false;
-    // Copy first, release after: a refusal half way leaves the old ranges as they were.
+    auto* list = static_cast<Range*>(arena.allocate(room * sizeof(Range), Arena::Use::kReserve));
+    if (list == nullptr) return false;
     uint32_t count = 0;
-    for (uint32_t i = 0; i <= more_count_; ++i) {
-        const Range& range = i == 0 ? first_ : more_[(more_head_ + i - 1u) & (more_room_ - 1u)];
-        if (!range.segment->shared) {
-            ranges[count++] = range;
-            range.segment->hold();
-            continue;
-        }
-        for (uint32_t at = range.begin; at < range.end;) {
-            const uint32_t left = range.end - at;
-            Segment* tail = count > 0 ? ranges[count - 1].segment : nullptr;
-            if (tail == nullptr || tail->refs != 1 || tail->shared || tail->room() == 0 ||
-                tail->used != ranges[count - 1].end) {
-                tail = Segment::make(
-                    arena, std::min(std::max(left, 1008u), kBlock), Arena::Use::kReserve);
-                if (tail == nullptr) {
-                    for (uint32_t j = 0; j < count; ++j)
-                        ranges[j].segment->drop(arena);
-                    arena.release(ranges);
-                    return false;
-                }
-                ranges[count++] = Range{tail, 0, 0};
-            }
-            const uint32_t size = std::min(left, tail->room());
-            std::memcpy(tail->end(), range.segment->data() + at, size);
-            tail->used += size;
-            ranges[count - 1].end += size;
-            at += size;
-        }
+    for (uint32_t i = 0; i < ranges(); ++i) {
+        if (own_range(arena, at(i), list, count)) continue;
+        for (uint32_t j = 0; j < count; ++j)
+            list[j].segment->drop(arena);
+        arena.release(list);
+        return false;
     }
     const uint64_t appended = appended_;
     const uint32_t pending = pending_;
     clear(arena);
     appended_ = appended;
     pending_ = pending;
-    first_ = ranges[0];
-    more_ = ranges;
+    first_ = list[0];
+    more_ = list;
     more_head_ = 1;
     more_count_ = static_cast<uint16_t>(count - 1);
     more_room_ = static_cast<uint16_t>(room);
@@ -166,7 +176,7 @@ uint32_t Outbox::gather(std::span<Piece> pieces) const {
     if (pending_ == 0) return 0;
     const auto count = static_cast<uint32_t>(std::min<size_t>(pieces.size(), 1u + more_count_));
     for (uint32_t i = 0; i < count; ++i) {
-        const Range& range = i == 0 ? first_ : more_[(more_head_ + i - 1u) & (more_room_ - 1u)];
+        const Range& range = at(i);
         pieces[i] = Piece{range.segment->data() + range.begin, range.size()};
     }
     return count;

@@ -105,6 +105,10 @@ class alignas(16) Outbox {
                                 : more_[(more_head_ + more_count_ - 1u) & (more_room_ - 1u)];
     }
 
+    const Range& at(uint32_t i) const {
+        return i == 0 ? first_ : more_[(more_head_ + i - 1u) & (more_room_ - 1u)];
+    }
+
     void count_bytes(uint32_t bytes) {
         appended_ += bytes;
         pending_ += bytes;

@@ -135,9 +135,12 @@ class Core {
 
     // --- handle_connect.cc
     Taken handle_connect(Link& link, const Input& input);
-    Error admit(const Link& link, const ConnectView& connect) const;
+    Error admit(const ConnectView& connect) const;
+    Error let_in(Link& link, const ConnectView& connect, const Input& input);
+    Session* claim_session(Bytes client_id, bool clean_start);
+    void refuse_connect(Link& link, Error why);
     void log_refusal(const Link& link, Error why);
-    void refuse_connect(Link& link, Version version, uint8_t code, Error why);
+    void log_welcome(const Link& link, Bytes client_id, const ConnectView& connect) const;
     bool take_will(const ConnectView& connect, const Input& input, Message*& will);
     Bytes assign_client_id(uint8_t* room);
 

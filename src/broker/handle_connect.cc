@@ -20,56 +20,41 @@ constexpr uint32_t kAssignedIdMax = 96;
 Core::Taken Core::handle_connect(Link& link, const Input& input) {
     spend(limits::kConnectUnits);
     const Result<ConnectView> decoded = decode_connect(input.body(), input.frame.flags());
-    if (link.state == LinkState::kRefused) {
-        const Version family = decoded ? decoded->version : Version::k311;
-        refuse_connect(link, family, connack_code(Error::kServerBusy, family), Error::kServerBusy);
-        return Taken::kYes;
-    }
     if (!decoded && decoded.error() != Error::kUnsupportedVersion) {
         fail(link, decoded.error());
         return Taken::kYes;
     }
-    if (!decoded || is_v5(decoded->version)) {
-        const Version family = decoded ? Version::k50 : Version::k311;
-        refuse_connect(link,
-                       family,
-                       connack_code(Error::kUnsupportedVersion, family),
-                       Error::kUnsupportedVersion);
-        return Taken::kYes;
+    link.version = decoded ? decoded->version : Version::k311;
+    Error error = Error::kNone;
+    if (link.state == LinkState::kRefused) {
+        error = Error::kServerBusy;
+    } else if (!decoded || is_v5(decoded->version)) {  // 5.0 is not spoken yet
+        error = Error::kUnsupportedVersion;
+    } else {
+        error = admit(*decoded);
     }
-    const ConnectView& connect = *decoded;
-    link.version = connect.version;
-    if (const Error error = admit(link, connect); error != Error::kNone) {
-        refuse_connect(link, connect.version, connack_code(error, connect.version), error);
-        return Taken::kYes;
+    if (error == Error::kNone) {
+        error = let_in(link, *decoded, input);
+        if (error != Error::kNone) ++stats_.refused_memory;
     }
+    if (error != Error::kNone) refuse_connect(link, error);
+    return Taken::kYes;
+}
+
+// The CONNECT is welcome: an older connection of the same client ends, its session is taken up or
+// thrown away.  Error: kServerBusy if the arena refused.
+Error Core::let_in(Link& link, const ConnectView& connect, const Input& input) {
     uint8_t assigned[kAssignedIdMax];
     Bytes client_id = connect.client_id;
     if (client_id.empty()) client_id = assign_client_id(assigned);
-
-    Session* session = find_session(client_id);
-    if (session != nullptr && session->link) {
-        ++stats_.sessions_taken_over;
-        end_link(*session->link, Error::kSessionTakenOver, true);
-        session = find_session(client_id);  // a clean one ended with its link
-    }
-    if (session != nullptr && connect.clean_start) {
-        ++stats_.sessions_discarded;
-        end_session(*session);
-        session = nullptr;
-    }
+    Session* session = claim_session(client_id, connect.clean_start);
     const bool present = session != nullptr;
     Message* will = nullptr;
-    const bool room = take_will(connect, input, will);
-    if (room && session == nullptr) session = make_session(client_id, connect.clean_start);
-    if (!room || session == nullptr) {
+    if (!take_will(connect, input, will)) return Error::kServerBusy;
+    if (!present) session = make_session(client_id, connect.clean_start);
+    if (session == nullptr) {
         if (will != nullptr) messages_.drop(*will);
-        ++stats_.refused_memory;
-        refuse_connect(link,
-                       connect.version,
-                       connack_code(Error::kServerBusy, connect.version),
-                       Error::kServerBusy);
-        return Taken::kYes;
+        return Error::kServerBusy;
     }
     MQTTD_ASSERT(!session->will);
     session->will = will;
@@ -77,30 +62,49 @@ Core::Taken Core::handle_connect(Link& link, const Input& input) {
     link.bridge = connect.bridge;
     attach(link, *session);
     if (present) ++stats_.sessions_resumed;
-    if (options_.connection_messages) {
-        const bool named = connect.has_user_name;
-        log_.write(LogKind::kNotice,
-                   "New client connected from %s as %s (p%u, c%u, k%u%s%s%s).",
-                   PeerText(transport_.peer(*link.outbox)).c_str(),
-                   Clean(client_id).c_str(),
-                   static_cast<unsigned>(connect.version),
-                   connect.clean_start ? 1u : 0u,
-                   unsigned{connect.keep_alive_s},
-                   named ? ", u'" : "",
-                   named ? Clean(connect.user_name).c_str() : "",
-                   named ? "'" : "");
-    }
+    log_welcome(link, client_id, connect);
     uint8_t connack[8];
     const bool told = present && connect.version != Version::k31;  // 3.1: a reserved byte
     const uint32_t size = encode_connack(connack, connect.version, told, 0);
     if (answer_bytes(link, {connack, size}, PacketType::kConnack)) pump(*session);
-    return Taken::kYes;
+    return Error::kNone;
+}
+
+// The client's session, freed from the link it may still have, or nullptr if there is none to go on
+// with.   [MQTT-3.1.4-2], [MQTT-3.1.2-6]
+Session* Core::claim_session(Bytes client_id, bool clean_start) {
+    Session* session = find_session(client_id);
+    if (session != nullptr && session->link) {
+        ++stats_.sessions_taken_over;
+        end_link(*session->link, Error::kSessionTakenOver, true);
+        session = find_session(client_id);  // a clean one ended with its link
+    }
+    if (session != nullptr && clean_start) {
+        ++stats_.sessions_discarded;
+        end_session(*session);
+        session = nullptr;
+    }
+    return session;
+}
+
+void Core::log_welcome(const Link& link, Bytes client_id, const ConnectView& connect) const {
+    if (!options_.connection_messages) return;
+    const bool named = connect.has_user_name;
+    log_.write(LogKind::kNotice,
+               "New client connected from %s as %s (p%u, c%u, k%u%s%s%s).",
+               PeerText(transport_.peer(*link.outbox)).c_str(),
+               Clean(client_id).c_str(),
+               static_cast<unsigned>(connect.version),
+               connect.clean_start ? 1u : 0u,
+               unsigned{connect.keep_alive_s},
+               named ? ", u'" : "",
+               named ? Clean(connect.user_name).c_str() : "",
+               named ? "'" : "");
 }
 
 // Whether this CONNECT may become a client.  The gate's place: until it is built, a client that
 // gives no user name needs allow_anonymous, and one that does cannot be verified without it.
-Error Core::admit(const Link& link, const ConnectView& connect) const {
-    (void)link;
+Error Core::admit(const ConnectView& connect) const {
     if (shutting_down_) return Error::kShuttingDown;
     if (arena_.pressure() >= Arena::Pressure::kConnections &&
         (connect.clean_start || find_session(connect.client_id) == nullptr)) {
@@ -154,11 +158,12 @@ void Core::log_refusal(const Link& link, Error why) {
                error_text(why));
 }
 
-void Core::refuse_connect(Link& link, Version version, uint8_t code, Error why) {
+void Core::refuse_connect(Link& link, Error why) {
     ++stats_.connects_refused;
     log_refusal(link, why);
     uint8_t connack[8];
-    const uint32_t size = encode_connack(connack, version, false, code);
+    const uint8_t code = connack_code(why, link.version);
+    const uint32_t size = encode_connack(connack, link.version, false, code);
     if (answer_bytes(link, {connack, size}, PacketType::kConnack)) end_link(link, why, false);
 }
 
