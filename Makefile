@@ -108,7 +108,7 @@ run: all ## install what is missing, build, serve in the foreground on port 1883
 	$Q$(if $(SANITIZE),$B/mqttd,./mqttd) -c conf/mqttd.conf
 
 # ---- Tests -------------------------------------------------------------------------------------
-.PHONY: test unit e2e check bench
+.PHONY: test unit e2e check bench measure fuzz
 RUN_TESTS = MQTTD_BIN='$(abspath $(if $(SANITIZE),$B/mqttd,mqttd))' $(PYTHON) scripts/run_tests
 
 test: all $(if $(UNIT_SOURCES),$B/unit_tests) ## install what is missing, build, run every test
@@ -137,6 +137,18 @@ $B/bench/%: $B/tests/bench/%.o $(filter-out $B/$(MAIN:.cc=.o),$(PRODUCT_OBJECTS)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$Q$(CXX) -o $@ $^ $(TEST_LINK) -lbenchmark -lbenchmark_main -lpthread
+
+measure: all ## the figures the engine must show, in a network namespace of its own (FIGURES='a c')
+	$QMQTTD_BIN='$(abspath mqttd)' $(PYTHON) scripts/measure/run $(FIGURES)
+
+# libFuzzer, with clang; what is new goes to build/fuzz/decode.
+fuzz: ## fuzz the decoders for SECONDS (60), starting from tests/fuzz/corpus
+	$Qmkdir -p $(BUILD)/fuzz/decode
+	$Qclang++ -std=c++20 -g -O1 -fsanitize=fuzzer,address,undefined -Iinclude -Isrc -Itests \
+	    tests/fuzz/decode_fuzz.cc $(wildcard src/mqtt/*.cc) src/base/assert.cc src/base/utf8.cc \
+	    -o $(BUILD)/fuzz/decode_fuzz
+	$Q$(BUILD)/fuzz/decode_fuzz -max_len=512 -max_total_time=$(or $(SECONDS),60) \
+	    $(BUILD)/fuzz/decode tests/fuzz/corpus/decode
 
 # ---- Care --------------------------------------------------------------------------------------
 .PHONY: format lint warnings compile_commands install clean help

@@ -6,7 +6,7 @@
 //     handle_*.cc          one per packet
 //     publish.cc           a publication: checks, retained, who gets it
 //     fanout.cc, deliver.cc  to all receivers; to one
-//     pump.cc, replay.cc, teardown.cc, jobs.cc   work in slices
+//     pump.cc, replay.cc, jobs.cc   work in slices
 //     timers.cc, sessions.cc, sys_topics.cc
 //
 // Ownership: links belong to their connection, sessions to the core, messages to their holders.
