@@ -181,7 +181,7 @@ TEST_CASE("interleaved topics make several runs and keep their order", "[wire][e
 // Whatever way the bytes are cut into reads, the same packets come out.
 TEST_CASE("runs come out the same however the input is cut", "[wire][engine]") {
     std::string input;
-    for (int i = 0; i < 12; ++i) {
+    for (uint32_t i = 0; i < 12; ++i) {
         input +=
             publish({.topic = i % 4 == 3 ? "u" : "t", .payload = std::string(i * 13 % 40, 'x')});
     }
