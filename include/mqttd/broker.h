@@ -91,8 +91,9 @@ class Broker final : public StreamHandler {
     Broker(const Broker&) = delete;
     Broker& operator=(const Broker&) = delete;
 
-    // A turn begins.  `now` never goes back; `wall_s` is only printed.
-    void begin_turn(Instant now, int64_t wall_s);
+    // A turn begins.  `now` never goes back; `wall_s` is only printed.  `ready_links` have input:
+    // the more there are, the shorter is each one's visit.
+    void begin_turn(Instant now, int64_t wall_s, uint32_t ready_links = 1);
 
     // Timers and jobs, within what is left of the turn's units.
     void tick();

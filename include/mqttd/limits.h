@@ -45,11 +45,14 @@ constexpr uint32_t kScratchBytes = 256 * 1024 - 16;  // the turn's own encodings
 
 constexpr uint32_t kConnectUnits = 32;
 constexpr uint32_t kCloseUnits = 16;
-constexpr uint32_t kSubscribeUnits = 8;   // one filter; also UNSUBSCRIBE
-constexpr uint32_t kTeardownUnits = 8;    // one subscription or message of a dead session
-constexpr uint32_t kCountedUnits = 3;     // one delivery at QoS 1 or 2, or from a queue
-constexpr uint32_t kWriteUnits = 32;      // a write in mid-turn, per 8 KiB
+constexpr uint32_t kSubscribeUnits = 8;  // one filter; also UNSUBSCRIBE
+constexpr uint32_t kTeardownUnits = 8;   // one subscription or message of a dead session
+constexpr uint32_t kCountedUnits = 3;    // one delivery at QoS 1 or 2, or from a queue
+constexpr uint32_t kWriteUnits = 32;     // a write in mid-turn, per 8 KiB
+constexpr uint32_t kWriteBytes = 8 * 1024;
 constexpr uint32_t kFanoutStep = 64;      // receivers of a job between looks at the budget
+constexpr uint32_t kVisitUnitsMin = 64;   // of one link's visit when very many are ready
+constexpr uint32_t kTimersMin = 64;       // timers looked at per turn even when units are used up
 constexpr uint32_t kJobShareDivisor = 4;  // jobs get at least this part of a turn's units
 
 }  // namespace mqttd::limits

@@ -40,6 +40,7 @@ Core::Core(Arena& arena,
     MQTTD_ASSERT(timers_ != nullptr && matched_ != nullptr && scratch_ != nullptr);
     scratch_->shared = true;
     units_ = options.turn_units;
+    visit_units_ = options.visit_units;
     if (options.sys_interval_s != 0) {
         sys_ = arena.make<SysTopics>(Arena::Use::kReserve, *this, now);
         MQTTD_ASSERT(sys_ != nullptr);
@@ -77,11 +78,14 @@ Core::~Core() {
     arena_.destroy(timers_);
 }
 
-void Core::begin_turn(Instant now, int64_t wall_s) {
+void Core::begin_turn(Instant now, int64_t wall_s, uint32_t ready_links) {
     MQTTD_ASSERT(now >= now_);
     now_ = now;
     wall_s_ = wall_s;
     units_ = options_.turn_units;
+    const uint32_t share = options_.turn_units / std::max(ready_links, 1u);
+    const uint32_t least = std::min(limits::kVisitUnitsMin, options_.visit_units);
+    visit_units_ = std::clamp(share, least, options_.visit_units);
     if (scratch_->refs == 1) scratch_->used = 0;
 }
 
@@ -188,8 +192,8 @@ Broker::~Broker() {
     arena_.destroy(core_);
 }
 
-void Broker::begin_turn(Instant now, int64_t wall_s) {
-    core_->begin_turn(now, wall_s);
+void Broker::begin_turn(Instant now, int64_t wall_s, uint32_t ready_links) {
+    core_->begin_turn(now, wall_s, ready_links);
 }
 
 void Broker::tick() {

@@ -89,7 +89,7 @@ class Core {
     Core& operator=(const Core&) = delete;
 
     // broker.cc: what Broker forwards.
-    void begin_turn(Instant now, int64_t wall_s);
+    void begin_turn(Instant now, int64_t wall_s, uint32_t ready_links);
     void tick();
     bool idle() const;
     Instant next_deadline() const;
@@ -238,8 +238,6 @@ class Core {
     void run_replay(Replay& replay);
     void run_more_replays(Session& session, Replay& replay);
     void end_replay(Replay& replay);
-    Subscription* served_by(const Replay& replay) const;
-    void end_running_replay(Session& session, const Subscription& subscription);
     void send_retained(Session& session, Message& message, uint8_t qos);
     bool replay_may_go_on(Session& session) const;
 
@@ -296,7 +294,8 @@ class Core {
     Instant now_;
     Instant started_;
     int64_t wall_s_ = 0;
-    int64_t units_ = 0;  // left of this turn's budget; may end a little below zero
+    uint32_t visit_units_ = 0;  // of one link's visit, this turn
+    int64_t units_ = 0;         // left of this turn's budget; may end a little below zero
     uint32_t epoch_ = 0;
     uint32_t next_session_number_ = 0;
     uint64_t next_retained_sequence_ = 1;

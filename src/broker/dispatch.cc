@@ -25,7 +25,7 @@ Consumed Core::receive(Link& link, const Range& input) {
     if (link.stop == StopReason::kBudget || link.stop == StopReason::kBacklog) {
         link.stop = StopReason::kNone;
     }
-    const int64_t visit_end = units_ - options_.visit_units;
+    const int64_t visit_end = units_ - visit_units_;
     Range rest = input;
     const auto stopped = [&](StopReason reason) {
         ++stats_.stops[static_cast<uint32_t>(reason)];

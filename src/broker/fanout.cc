@@ -17,7 +17,10 @@ void Core::fan_out(Publication& publication, Link* publisher, std::span<FilterNo
     for (const FilterNode* filter : filters)
         receivers += filter->count;
     const bool merge = filters.size() > 1 && !options_.allow_duplicate_messages;
-    if (receivers > options_.fanout_slice &&
+    // Large payloads are written in mid-turn: their bytes count, too.
+    const uint64_t each = 1 + std::max<uint64_t>(publication.wire.size(), publication.tail.size()) /
+                                  limits::kWriteBytes;
+    if (receivers * each > options_.fanout_slice && receivers > 1 &&
         start_fanout_job(publication, publisher, filters, merge)) {
         return;
     }
@@ -92,7 +95,6 @@ bool Core::start_fanout_job(Publication& publication,
     Segment* wire = nullptr;
     if (publication.wire.size() != 0 && !options_.queue_qos0_messages) {
         wire = copy_to_segment(arena_, bytes_of(publication.wire));
-        if (wire != nullptr) wire->shared = true;
     }
     FanoutJob* job = nullptr;
     if (wire != nullptr || (publication.count == 1 && ensure_message(publication))) {
@@ -145,9 +147,14 @@ void Core::run_fanout_job(FanoutJob& job) {
     }
     publication.system = job.system;
     publication.begun = true;  // it was acknowledged
+    // Few receivers at a time when each is dear, so that the budget is looked at in time.
+    const uint64_t bytes = publication.wire.size() + publication.tail.size();
+    uint32_t step = limits::kFanoutStep / static_cast<uint32_t>(1 + bytes / limits::kWriteBytes);
+    if (job.merge) step = std::min(step, limits::kFanoutStep / job.filter_count);
+    step = std::max(step, 1u);
     int64_t slice = std::min<int64_t>(options_.fanout_slice, std::max<int64_t>(units_, 1));
     while (slice > 0 && units_ > 0 && job.filter < job.filter_count) {
-        const auto limit = static_cast<uint32_t>(std::min<int64_t>(slice, limits::kFanoutStep));
+        const auto limit = static_cast<uint32_t>(std::min<int64_t>(slice, step));
         const uint32_t handed =
             SubscriptionIndex::visit(*job.filters[job.filter],
                                      job.cursors[job.filter],
@@ -172,6 +179,7 @@ void Core::run_fanout_job(FanoutJob& job) {
 void Core::hand_first_of(Publication& publication, const SubscriberSlot& slot, FanoutJob& job) {
     auto& session = static_cast<Session&>(*slot.subscriber);
     uint8_t wanted = 0;
+    spend(job.filter_count);
     for (uint32_t i = 0; i < job.filter_count; ++i) {
         const Subscription* other = subscriptions_.find(session, job.filters[i]->filter());
         const bool counts =

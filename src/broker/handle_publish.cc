@@ -77,7 +77,7 @@ uint32_t Core::handle_run(Link& link, const Range& input, const Frame& first, Ta
     uint32_t size = first.size;
     const bool mergeable = first.length_minimal && !too_large && !options_.queue_qos0_messages;
     while (mergeable && size < bytes.size() && bytes[size] == bytes[0] &&
-           run.count < options_.visit_units) {
+           run.count < visit_units_) {
         const Result<Frame> next = find_frame(bytes.subspan(size));
         if (!next || !next->header_complete() || !next->length_minimal) break;
         const uint32_t body = next->size - next->header;

@@ -115,7 +115,10 @@ uint8_t Core::subscribe_one(Link& link, const FilterView& filter) {
 
 void Core::unsubscribe_one(Link& link, const FilterView& filter) {
     Session& session = *link.session;
-    if (!subscriptions_.unsubscribe(session, filter.topic_filter)) return;
+    Subscription* subscription = subscriptions_.find(session, filter.topic_filter);
+    if (subscription == nullptr) return;
+    if (subscription->replay) end_replay(*subscription->replay);
+    subscriptions_.remove(*subscription);
     log_.write(LogKind::kUnsubscribe,
                "%s %s",
                Clean(session.id->text()).c_str(),

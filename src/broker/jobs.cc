@@ -20,7 +20,9 @@ constexpr Duration kSweepPeriod = 60 * kSecond;  // retained messages that are t
 void Core::tick() {
     timers_->advance(now_);
     uint32_t looks = kTimerLooks;
-    while (Timer* timer = timers_->take(looks)) {
+    while (units_ > 0 || looks > kTimerLooks - limits::kTimersMin) {
+        Timer* timer = timers_->take(looks);
+        if (timer == nullptr) break;
         spend(1);
         if (timer->kind == kLinkTimer) {
             link_timer(*reinterpret_cast<Link*>(timer));

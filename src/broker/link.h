@@ -45,8 +45,9 @@ struct alignas(16) Link {
     bool broken : 1 = false;   // memory ran out in the middle of a packet: it is being closed
     bool waiting : 1 = false;  // on the list of those that wait for memory
     uint32_t packets_in = 0;
-    ListHook<Link> slow_hook;  // its last write came short and messages waited or were dropped
-    ListHook<Link> list_hook;  // all links, or the list of those that wait for memory
+    uint32_t written_at_probe = 0;  // low bits of outbox.written() when a draining link was judged
+    ListHook<Link> slow_hook;       // its last write came short and messages waited or were dropped
+    ListHook<Link> list_hook;       // all links, or the list of those that wait for memory
 };
 
 static_assert(sizeof(Link) <= limits::kLinkBytes);

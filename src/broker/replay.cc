@@ -21,9 +21,9 @@ bool Core::start_replay(Session& session, Subscription& subscription) {
         const RetainedNode* node = retained_.find(filter);
         if (node == nullptr || !node->message) return true;
     }
-    if (subscription.replaying) {
-        end_running_replay(session, subscription);
-        if (subscription.replaying) return true;
+    if (subscription.replay) {
+        if (!subscription.replay->running) return true;
+        end_replay(*subscription.replay);
     }
     Replay* replay = arena_.make<Replay>(Arena::Use::kNormal);
     if (replay == nullptr) return false;
@@ -31,10 +31,8 @@ bool Core::start_replay(Session& session, Subscription& subscription) {
         arena_.destroy(replay);
         return false;
     }
-    replay->text = replay->cursor.filter;
-    replay->text->hold();
-    subscription.replaying = true;
-    replay->joined = subscription.joined;
+    subscription.replay = replay;
+    replay->subscription = &subscription;
     replay->session = &session;
     replay->prev = session.last_replay;
     if (session.last_replay) {
@@ -54,21 +52,6 @@ void Core::run_more_replays(Session& session, Replay& replay) {
     replays_.push_back(replay);
 }
 
-// The subscription a replay serves; nullptr if it has gone (or come again: that has its own).
-Subscription* Core::served_by(const Replay& replay) const {
-    Subscription* subscription = subscriptions_.find(*replay.session, replay.filter());
-    const bool same = subscription != nullptr && subscription->joined == replay.joined;
-    return same ? subscription : nullptr;
-}
-
-// Ends the replay of this subscription if it runs: it starts over.  O(replays that run).
-void Core::end_running_replay(Session& session, const Subscription& subscription) {
-    Replay* replay = session.replays.get();
-    while (replay != nullptr && replay->running && replay->joined != subscription.joined)
-        replay = replay->next.get();
-    if (replay != nullptr && replay->running) end_replay(*replay);
-}
-
 bool Core::replay_may_go_on(Session& session) const {
     const Link* link = session.link.get();
     if (link == nullptr || link->broken || link->state != LinkState::kConnected) return false;
@@ -81,12 +64,7 @@ bool Core::replay_may_go_on(Session& session) const {
 // A slice.  A replay that cannot go on leaves the list; `pump` puts it back.
 void Core::run_replay(Replay& replay) {
     Session& session = *replay.session;
-    const Subscription* subscription = served_by(replay);
-    if (subscription == nullptr) {
-        end_replay(replay);
-        return;
-    }
-    const uint8_t wanted = subscription->options & suboption::kQosMask;
+    const uint8_t wanted = replay.subscription->options & suboption::kQosMask;
     uint32_t steps = limits::kPumpSlice;
     while (replay_may_go_on(session)) {
         if (steps == 0 || session.outbox->pending() >= limits::kPumpBytes) {
@@ -129,9 +107,8 @@ void Core::end_replay(Replay& replay) {
     Replay* after = replay.next.get();
     (before != nullptr ? before->next : session.replays) = after;
     (after != nullptr ? after->prev : session.last_replay) = before;
-    if (Subscription* subscription = served_by(replay)) subscription->replaying = false;
+    replay.subscription->replay = nullptr;
     retained_.stop(replay.cursor);
-    replay.text->drop(arena_);
     if (replay.hook.in_list) replays_.remove(replay);
     const bool was_running = replay.running;
     arena_.destroy(&replay);

@@ -81,11 +81,8 @@ struct alignas(16) Replay {
     Ptr32<Replay> next;  // of the session
     Ptr32<Replay> prev;
     ListHook<Replay> hook;
-    Ptr32<Segment> text;  // the filter; the cursor lets go of it when it is through
-    uint64_t joined = 0;  // of the subscription it belongs to, which may have gone meanwhile
+    Ptr32<Subscription> subscription;  // ends it before it goes
     bool running = false;
-
-    Bytes filter() const { return {text->data(), text->used}; }
 };
 
 }  // namespace mqttd

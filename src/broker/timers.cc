@@ -46,12 +46,21 @@ void Core::link_timer(Link& link) {
         timers_->arm(link.timer, now_ + limit - silent);
         return;
     }
-    // A link that we stopped ourselves is not silent by its own choice.
-    if (!link.probed || link.stop != StopReason::kNone || transport_.input_waiting(*link.outbox)) {
-        if (link.stop == StopReason::kNone) {
+    if (link.stop == StopReason::kDraining) {
+        // It does not read its answers: some of them must have left since it was looked at.
+        const auto written = static_cast<uint32_t>(link.outbox->written());
+        if (!link.probed || written != link.written_at_probe) {
             link.probed = true;
-            transport_.resume(*link.outbox);
+            link.written_at_probe = written;
+            timers_->arm(link.timer, now_ + limit);
+            return;
         }
+    } else if (link.stop != StopReason::kNone) {
+        timers_->arm(link.timer, now_ + kProbeTime);  // stopped by us: not silent by its own choice
+        return;
+    } else if (!link.probed || transport_.input_waiting(*link.outbox)) {
+        link.probed = true;
+        transport_.resume(*link.outbox);
         timers_->arm(link.timer, now_ + kProbeTime);
         return;
     }

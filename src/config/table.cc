@@ -168,7 +168,7 @@ constexpr ConfigKey kKeys[] = {
     flag<&Config::queue_qos0_messages>(kQueues, "queue_qos0_messages", "false",
         "QoS 0 messages wait for absent clients too."),
     alias(kQueues, "queue_qos0", "queue_qos0_messages"),
-    number<&Config::max_outbox_bytes>(kQueues, "outbox_bytes_max", 4096, int64_t{1} << 30,
+    number<&Config::max_outbox_bytes>(kQueues, "outbox_bytes_max", 4096, int64_t{1} << 26,
         "262144", "bytes",
         "Unsent bytes past which a connection is written at once, in mid-turn; if the kernel does "
         "not take them its further messages wait in the queue."),

@@ -48,7 +48,10 @@ void Net::end(Connection& c, Error why) {
 }
 
 void Net::reap() {
+    uint32_t told = 0;
     for (uint32_t left = std::min(ended_.size(), kReapMax); left > 0; --left) {
+        // Each may have a will for thousands.
+        if (++told > kReapMin && !handler_->budget_left()) break;
         Connection* c = ended_.pop_front();
         if (c == nullptr) break;
         c->unset(Connection::kOnEnded);

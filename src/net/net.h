@@ -70,6 +70,7 @@ class Net final : public Transport {
     static constexpr uint32_t kInboundRoom = 64 * 1024;  // least room a read finds
     static constexpr uint32_t kReadCost = 1024;
     static constexpr uint32_t kReapMax = 1024;  // connections freed per turn
+    static constexpr uint32_t kReapMin = 8;     // told even when the turn's units are used up
     static constexpr uint32_t kReplyUnits = 1024;
     static constexpr uint32_t kDeliveryUnits = 256;
     static constexpr uint32_t kUnitBytes = 8192;
@@ -116,6 +117,10 @@ class Net final : public Transport {
 
     // No list holds anything: it may sleep until `next_deadline`.
     bool idle() const;
+
+    // Connections whose turn it is, as of now.
+    uint32_t ready_links() const { return ready_.size(); }
+
     Instant next_deadline() const;
 
     // ---- Transport

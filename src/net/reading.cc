@@ -60,6 +60,7 @@ uint32_t Net::read_assembly(Connection& c, uint32_t left) {
     const uint32_t missing = pending_head(block).need - pending_size(block);
     const uint32_t room = std::min({left, missing, block.room()});
     const uint32_t got = receive_bytes(c, block.end(), room);
+    if (got == 0) return 0;  // the block may have gone with its connection
     block.used += got;
     stats_.pending_input_bytes += got;
     return got;
@@ -176,7 +177,10 @@ Error Net::keep(Connection& c, const Range& rest, const Consumed& taken) {
             capacity = static_cast<uint32_t>(std::min<uint64_t>(head.need, uint64_t{size} * 2));
         }
     }
-    Segment* block = Segment::make(arena_, capacity + static_cast<uint32_t>(sizeof(PendingHead)));
+    // One that waits for memory must not be closed for lack of it.
+    const Arena::Use use = stopped ? Arena::Use::kReserve : Arena::Use::kNormal;
+    Segment* block =
+        Segment::make(arena_, capacity + static_cast<uint32_t>(sizeof(PendingHead)), use);
     if (block == nullptr) return Error::kNoMemory;
     // Ranges of what a stopped link had left may not pin all of it; those of one packet may.
     block->shared = stopped;

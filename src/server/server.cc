@@ -24,7 +24,7 @@ void Server::turn() {
     now_ = boot_ms();
     const int64_t wall = wall_s();
     log_sink.set_time(wall);
-    broker.begin_turn(now_, wall);
+    broker.begin_turn(now_, wall, net.ready_links());
     net.begin_turn(now_);
     net.accept();
     take_signals();

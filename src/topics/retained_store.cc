@@ -208,8 +208,10 @@ RetainedNode* RetainedStore::next(RetainedCursor& cursor, uint32_t& steps) {
     RetainedNode* const stood = cursor.node;
     RetainedNode* node = stood != nullptr ? stood : root_;
     bool found = false;
+    // Going up looks for the level's begin: a filter of very long levels costs more a step.
+    const uint32_t cost = 1 + (cursor.filter != nullptr ? cursor.filter->used / 2'048 : 0);
     while (node != nullptr && !found && steps > 0) {
-        --steps;
+        steps -= std::min(steps, cost);
         node = advance(cursor, *node);
         found = node != nullptr && matches(cursor, *node);
     }
@@ -276,9 +278,15 @@ RetainedNode* RetainedStore::descend(RetainedCursor& cursor, RetainedNode& from)
     if (cursor.depth < cursor.hash_depth) {
         const Bytes filter = filter_of(cursor);
         if (at > filter.size()) return nullptr;
-        const Bytes level = level_at(filter, at);
-        if (!is_level(level, '+')) child = find_child(from, level, siphash(key_, level));
-        at += static_cast<uint32_t>(level.size()) + 1;
+        if (cursor.hashed_at != at) {
+            const Bytes level = level_at(filter, at);
+            cursor.hashed_at = at;
+            cursor.hashed_size = static_cast<uint32_t>(level.size());
+            cursor.hash = siphash(key_, level);
+        }
+        const Bytes level = filter.subspan(at, cursor.hashed_size);
+        if (!is_level(level, '+')) child = find_child(from, level, cursor.hash);
+        at += cursor.hashed_size + 1;
     }
     if (child == nullptr) return nullptr;
     cursor.at = at;

@@ -74,7 +74,10 @@ struct RetainedCursor {
     static constexpr uint32_t kNoHash = ~uint32_t{0};
     uint32_t at = 0;                // where the filter level for the children of `node` begins
     uint32_t hash_depth = kNoHash;  // depth from which the filter's `#` takes everything
-    bool dollar = false;            // wildcards of the first level see `$` too: a sweep
+    uint32_t hashed_at = kNoHash;   // the level whose hash is kept: where it begins, its size
+    uint32_t hashed_size = 0;
+    uint64_t hash = 0;
+    bool dollar = false;  // wildcards of the first level see `$` too: a sweep
 };
 
 class RetainedStore {

@@ -57,6 +57,7 @@ struct Subscription;
 struct FilterNode;
 struct TrieNode;
 struct SubscriberChunk;
+struct Replay;  // the broker's; not looked into here
 
 // The part of a session that the index knows; Session derives from it (it must come first).
 struct alignas(16) Subscriber {
@@ -93,8 +94,8 @@ struct alignas(16) Subscription {
     Ptr32<SubscriberChunk> chunk;  // null: the slot inside the filter node (`only`)
     uint8_t slot = 0;
     uint8_t options = 0;
-    bool replaying = false;   // the owner's: a retained replay is pending or running
     uint32_t identifier = 0;  // 5.0, 0 = none
+    Ptr32<Replay> replay;     // the owner's: retained messages on their way; null when all went
     uint64_t joined = 0;      // index of this subscription among all ever made, see joins()
 };
 

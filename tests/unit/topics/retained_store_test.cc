@@ -176,7 +176,7 @@ TEST_CASE("walks in slices survive every change", "[topics]") {
     const uint64_t seed = GENERATE(1u, 2u, 3u, 4u, 5u, 6u);
     INFO("seed " << seed);
 
-    struct Replay {
+    struct Walker {
         RetainedCursor cursor;
         std::string filter;
         uint64_t before = 0;
@@ -185,9 +185,9 @@ TEST_CASE("walks in slices survive every change", "[topics]") {
 
     StoreWorld world(seed);
     TopicMaker topics(seed);
-    std::vector<Replay> replays;
+    std::vector<Walker> replays;
     const auto changed = [&](const std::string& name) {
-        for (Replay& it : replays)
+        for (Walker& it : replays)
             it.expected.erase(name);
     };
     for (uint32_t round = 0; round < 20'000; ++round) {
@@ -206,7 +206,7 @@ TEST_CASE("walks in slices survive every change", "[topics]") {
                 world.clear(name);
             }
         } else if (action < 6 && replays.size() < 8) {
-            Replay replay;
+            Walker replay;
             replay.filter = topics.below(3) == 0 ? "#" : topics.filter();
             replay.before = world.sequence + 1;
             REQUIRE(world.store.start(replay.cursor, as_bytes(replay.filter), replay.before).ok());
@@ -215,7 +215,7 @@ TEST_CASE("walks in slices survive every change", "[topics]") {
             replays.push_back(replay);
         } else if (!replays.empty()) {
             const uint32_t index = topics.below(static_cast<uint32_t>(replays.size()));
-            Replay& it = replays[index];
+            Walker& it = replays[index];
             uint32_t steps = topics.below(6);
             while (RetainedNode* node = world.store.next(it.cursor, steps)) {
                 const std::string name = name_of(*node);
@@ -241,7 +241,7 @@ TEST_CASE("walks in slices survive every change", "[topics]") {
         }
         if (round % 1000 == 0) world.require_same();
     }
-    for (Replay& it : replays)
+    for (Walker& it : replays)
         world.store.stop(it.cursor);
     while (!world.model.empty())
         world.clear(std::string(world.model.begin()->first));
