@@ -20,6 +20,7 @@
 #include "mqttd/time.h"
 
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 namespace mqttd {
@@ -29,44 +30,96 @@ class Core;
 class Dirty;
 class Log;
 
-// The limits and switches of configuration.md that the core acts on; defaults as there.
+// What a listener decides about its clients.
+struct ListenerOptions {
+    std::string_view name;         // for `$SYS`: its port or path
+    std::string_view mount_point;  // in front of every topic name and filter; empty: none
+    std::string_view auto_id_prefix = "auto-";
+    uint32_t connect_timeout_s = 10;  // from accept to CONNECT; 0 = none
+    bool allow_anonymous = false;
+    bool allow_zero_length_clientid = true;
+    bool use_username_as_clientid = false;
+    uint8_t versions = 1u << 3 | 1u << 4 | 1u << 5;  // bit n: protocol level n is spoken
+    uint8_t max_qos = 2;                             // of PUBLISH and will: 0 … 2
+    uint16_t max_topic_alias = 10;                   // a client may define
+    uint16_t max_topic_alias_broker = 10;            // the broker may define towards a client
+};
+
+// What becomes of a message for a session whose queue is full.
+enum class QueueFull : uint8_t {
+    kDropNew,     // it is dropped
+    kDropOld,     // the oldest of the lowest priority makes room
+    kDisconnect,  // it is dropped and the receiver's connection ends
+    kRefuse,      // it is dropped; its 5.0 publisher is told 0x97 if nobody at all took it
+};
+
+// What becomes of messages for a receiver whose link is blocked.
+enum class SlowConsumer : uint8_t {
+    kDrop,        // QoS 0 is dropped, QoS 1 and 2 wait in the queue
+    kPause,       // a publisher whose every receiver is blocked is not read until one goes on
+    kDisconnect,  // the receiver is disconnected after slow_consumer_ms
+};
+
+// Which member of a shared group gets a message.
+enum class SharedStrategy : uint8_t { kRoundRobin, kSticky, kHash, kLeastQueued };
+
+// Messages whose topic matches wait in front of those of lower priority.
+struct TopicPriority {
+    std::string_view filter;
+    uint8_t priority = 0;  // 0 … 255, 0 = as if not named
+};
+
+// The limits and switches of configuration.md that the core acts on; defaults as there.  Texts,
+// listeners and priorities are borrowed: they outlive the broker or the next `reconfigure`.
 struct BrokerOptions {
     uint64_t hash_key[2] = {0, 0};  // random in the server, from the seed in tests
 
-    bool allow_anonymous = false;
-    bool allow_zero_length_clientid = true;
-    std::string_view auto_id_prefix = "auto-";  // outlives the broker
+    ListenerOptions listener;                    // of an Arrival whose listener is not in the list
+    std::span<const ListenerOptions> listeners;  // by Arrival::listener
+    std::string_view clientid_prefixes;          // only identifiers that begin so; empty: any
     uint32_t max_clientid_len = 1024;
 
     uint32_t max_packet_size = 2'000'000;  // whole packet, bytes
     uint32_t message_size_limit = 0;       // payload, bytes; 0 = none
     uint32_t max_topic_len = 65'535;
     uint32_t max_topic_levels = 200;
+    uint32_t max_subscriptions = 0;  // of one session; 0 = none
 
-    uint32_t max_inflight_messages = 20;     // 1 … 65535
-    uint32_t max_queued_messages = 1000;     // 0 = none
-    uint64_t max_queued_bytes = 0;           // 0 = none
-    uint32_t outbox_bytes_max = 256 * 1024;  // unsent bytes past which a link is written at once
+    uint32_t max_inflight_messages = 20;  // 1 … 65535; also the Receive Maximum we tell
+    uint64_t max_inflight_bytes = 0;      // payload under way to one client; 0 = none
+    uint32_t max_queued_messages = 1000;  // 0 = none
+    uint64_t max_queued_bytes = 0;        // 0 = none
+    QueueFull queue_full = QueueFull::kDropNew;
+    uint16_t queue_low_permille = 200;   // of max_queued_messages or _bytes: no alarm below …
+    uint16_t queue_high_permille = 600;  // … an alarm above
+    std::span<const TopicPriority> priorities;  // empty: a plain FIFO
+    uint32_t outbox_bytes_max = 256 * 1024;     // unsent bytes past which a link is written at once
     bool queue_qos0_messages = false;
     bool allow_duplicate_messages = true;
+    bool upgrade_outgoing_qos = false;
+    SlowConsumer slow_consumer = SlowConsumer::kDrop;
+    uint32_t slow_consumer_ms = 10'000;  // blocked so long: slow
+    SharedStrategy shared_strategy = SharedStrategy::kRoundRobin;
 
     uint32_t max_awaiting_rel = 100;              // 0 = none
     uint32_t await_rel_timeout_s = 300;           // 0 = never
-    uint32_t unack_retry_interval_s = 0;          // 0 = only at reconnect
+    uint32_t unack_retry_interval_s = 0;          // 3.x; 0 = only at reconnect
     uint64_t persistent_client_expiration_s = 0;  // 0 = never
 
     bool retain_available = true;
-    uint64_t retain_max_messages = 0;  // 0 = none
-    uint32_t retain_max_payload = 0;   // bytes; this long or longer is not kept; 0 = none
-    uint32_t retain_max_age_s = 0;     // 0 = for ever
+    bool wildcard_available = true;
+    bool shared_available = true;
+    bool subscription_ids_available = true;
+    uint64_t retain_max_messages = 0;     // 0 = none
+    uint32_t retain_max_payload = 0;      // bytes; this long or longer is not kept; 0 = none
+    uint32_t retain_max_age_s = 0;        // 0 = for ever
+    uint32_t retain_sweep_period_s = 60;  // how often what is too old is looked for
 
     uint32_t max_keepalive_s = 0;     // 0 = any
-    uint32_t connect_timeout_s = 10;  // listener default; Arrival::listener picks another
-    const uint32_t* listener_connect_timeout_s = nullptr;  // per listener index, or nullptr
-    uint32_t listener_count = 0;
     int64_t global_max_clients = -1;  // sessions, -1 = any number
 
     uint32_t sys_interval_s = 10;  // 0 = no $SYS
+    uint8_t sys_qos = 0;           // highest QoS at which $SYS is delivered: 0 … 2
     bool connection_messages = true;
 
     // The turn's work budget, in units (one packet or one delivery; never time).
@@ -97,6 +150,10 @@ class Broker final : public StreamHandler {
 
     // Timers and jobs, within what is left of the turn's units.
     void tick();
+
+    // New limits and switches; who is connected stays, and keeps what it was told in its CONNACK.
+    // hash_key and the number of listeners stay as they were; a listener's mount point, too.
+    void reconfigure(const BrokerOptions& options);
 
     // False while jobs or due timers wait: the loop must not sleep then.
     bool idle() const;

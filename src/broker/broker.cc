@@ -108,6 +108,15 @@ void Core::publish_sys() {
     if (sys_ != nullptr) sys_->publish_all();
 }
 
+void Core::reconfigure(const BrokerOptions& options) {
+    MQTTD_ASSERT(options.max_inflight_messages >= 1 &&
+                 options.max_inflight_messages <= InflightWindow::kIds);
+    const bool listeners_stay = options.listeners.size() == options_.listeners.size();
+    MQTTD_ASSERT(listeners_stay);
+    options_ = options;
+    options_.hash_key[0] = options_.hash_key[1] = 0;  // key_ has been taken from them
+}
+
 // Twice through all links: first every will goes out, to those who are still there, then the links
 // are closed.  In slices; true when all have been told.
 bool Core::shut_down() {
@@ -214,6 +223,10 @@ void Broker::publish_sys() {
 
 bool Broker::shut_down() {
     return core_->shut_down();
+}
+
+void Broker::reconfigure(const BrokerOptions& options) {
+    core_->reconfigure(options);
 }
 
 void Broker::dump(const Log& log) const {

@@ -95,6 +95,7 @@ class Core {
     Instant next_deadline() const;
     void publish_sys();
     bool shut_down();
+    void reconfigure(const BrokerOptions& options);
     void dump(const Log& log) const;
     Link* opened(Outbox& outbox, const Arrival& arrival);
     Consumed receive(Link& link, const Range& input);
@@ -135,14 +136,14 @@ class Core {
 
     // --- handle_connect.cc
     Taken handle_connect(Link& link, const Input& input);
-    Error admit(const ConnectView& connect) const;
+    Error admit(const ConnectView& connect, const ListenerOptions& listener) const;
     Error let_in(Link& link, const ConnectView& connect, const Input& input);
     Session* claim_session(Bytes client_id, bool clean_start);
     void refuse_connect(Link& link, Error why);
     void log_refusal(const Link& link, Error why);
     void log_welcome(const Link& link, Bytes client_id, const ConnectView& connect) const;
     bool take_will(const ConnectView& connect, const Input& input, Message*& will);
-    Bytes assign_client_id(uint8_t* room);
+    Bytes assign_client_id(uint8_t* room, std::string_view prefix);
 
     // --- handle_publish.cc
     Taken handle_publish(Link& link, const Input& input);
@@ -270,6 +271,11 @@ class Core {
 
     Segment* scratch(uint32_t bytes);
 
+    const ListenerOptions& listener_of(const Link& link) const {
+        return link.listener < options_.listeners.size() ? options_.listeners[link.listener]
+                                                         : options_.listener;
+    }
+
     void spend(uint32_t units) { units_ -= static_cast<int64_t>(units); }
 
     uint32_t now_s() const { return static_cast<uint32_t>(now_ / 1000); }
@@ -281,7 +287,7 @@ class Core {
     Host& host_;
     Dirty& dirty_;
     const Log& log_;
-    const BrokerOptions options_;
+    BrokerOptions options_;
     HashKey key_;
     Stats stats_;
     MessagePool messages_;

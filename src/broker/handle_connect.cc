@@ -31,7 +31,7 @@ Core::Taken Core::handle_connect(Link& link, const Input& input) {
     } else if (!decoded || is_v5(decoded->version)) {  // 5.0 is not spoken yet
         error = Error::kUnsupportedVersion;
     } else {
-        error = admit(*decoded);
+        error = admit(*decoded, listener_of(link));
     }
     if (error == Error::kNone) {
         error = let_in(link, *decoded, input);
@@ -46,7 +46,7 @@ Core::Taken Core::handle_connect(Link& link, const Input& input) {
 Error Core::let_in(Link& link, const ConnectView& connect, const Input& input) {
     uint8_t assigned[kAssignedIdMax];
     Bytes client_id = connect.client_id;
-    if (client_id.empty()) client_id = assign_client_id(assigned);
+    if (client_id.empty()) client_id = assign_client_id(assigned, listener_of(link).auto_id_prefix);
     Session* session = claim_session(client_id, connect.clean_start);
     const bool present = session != nullptr;
     Message* will = nullptr;
@@ -104,7 +104,7 @@ void Core::log_welcome(const Link& link, Bytes client_id, const ConnectView& con
 
 // Whether this CONNECT may become a client.  The gate's place: until it is built, a client that
 // gives no user name needs allow_anonymous, and one that does cannot be verified without it.
-Error Core::admit(const ConnectView& connect) const {
+Error Core::admit(const ConnectView& connect, const ListenerOptions& listener) const {
     if (shutting_down_) return Error::kShuttingDown;
     if (arena_.pressure() >= Arena::Pressure::kConnections &&
         (connect.clean_start || find_session(connect.client_id) == nullptr)) {
@@ -113,14 +113,14 @@ Error Core::admit(const ConnectView& connect) const {
     if (connect.client_id.size() > options_.max_clientid_len) return Error::kClientIdInvalid;
     if (connect.client_id.empty()) {
         const bool assignable = connect.version != Version::k31 && connect.clean_start &&
-                                options_.allow_zero_length_clientid;
+                                listener.allow_zero_length_clientid;
         if (!assignable) return Error::kClientIdInvalid;
     }
     if (options_.max_keepalive_s != 0 &&
         (connect.keep_alive_s == 0 || connect.keep_alive_s > options_.max_keepalive_s)) {
         return Error::kClientIdInvalid;  // as mosquitto answers it for 3.x
     }
-    if (!options_.allow_anonymous) {
+    if (!listener.allow_anonymous) {
         return connect.has_user_name ? Error::kBadCredentials : Error::kNotAuthorized;
     }
     if (connect.has_will) {
@@ -185,14 +185,14 @@ bool Core::take_will(const ConnectView& connect, const Input& input, Message*& w
 }
 
 // The prefix and 32 digits that nobody can foresee: a keyed hash of a counter.
-Bytes Core::assign_client_id(uint8_t* room) {
+Bytes Core::assign_client_id(uint8_t* room, std::string_view prefix) {
     const uint64_t a = siphash(key_, ++assigned_ids_, 1);
     const uint64_t b = siphash(key_, assigned_ids_, 2);
     const int size = std::snprintf(reinterpret_cast<char*>(room),
                                    kAssignedIdMax,
                                    "%.*s%016llX%016llX",
-                                   static_cast<int>(options_.auto_id_prefix.size()),
-                                   options_.auto_id_prefix.data(),
+                                   static_cast<int>(prefix.size()),
+                                   prefix.data(),
                                    static_cast<unsigned long long>(a),
                                    static_cast<unsigned long long>(b));
     return {room, static_cast<size_t>(size)};

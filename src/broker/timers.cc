@@ -21,10 +21,7 @@ Duration keep_alive_limit(uint16_t keep_alive_s) {
 }  // namespace
 
 void Core::arm_connect_timer(Link& link) {
-    uint32_t seconds = options_.connect_timeout_s;
-    if (options_.listener_connect_timeout_s != nullptr && link.listener < options_.listener_count) {
-        seconds = options_.listener_connect_timeout_s[link.listener];
-    }
+    const uint32_t seconds = listener_of(link).connect_timeout_s;
     if (seconds != 0) timers_->arm(link.timer, now_ + seconds * kSecond);
 }
 

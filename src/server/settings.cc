@@ -35,11 +35,18 @@ std::string limit_text(const char* key, uint64_t value, const std::string& conse
 
 }  // namespace
 
-BrokerOptions options_to_broker(const Config& config) {
-    BrokerOptions options;
+ListenerOptions listener_options(const Config& config, const ListenerConfig& listener) {
+    ListenerOptions options;
     options.allow_anonymous = config.allow_anonymous;
     options.allow_zero_length_clientid = config.allow_zero_length_clientid;
     options.auto_id_prefix = config.auto_id_prefix;
+    options.connect_timeout_s = listener.connect_timeout_s;
+    return options;
+}
+
+BrokerOptions options_to_broker(const Config& config) {
+    BrokerOptions options;
+    options.listener = listener_options(config, config.listener_defaults);
     options.max_clientid_len = config.max_clientid_len;
     options.max_packet_size = config.max_packet_size;
     options.message_size_limit = config.message_size_limit_bytes;
@@ -61,19 +68,18 @@ BrokerOptions options_to_broker(const Config& config) {
     options.retain_max_payload = config.retain_max_payload_bytes;
     options.retain_max_age_s = config.retain_max_age_s;
     options.max_keepalive_s = config.max_keepalive_s;
-    options.connect_timeout_s = config.listener_defaults.connect_timeout_s;
     options.global_max_clients = config.global_max_clients;
     options.sys_interval_s = config.sys_interval_s;
     options.connection_messages = config.connection_messages;
     return options;
 }
 
-std::vector<uint32_t> connect_timeouts_s(const Config& config) {
-    std::vector<uint32_t> timeouts;
+std::vector<ListenerOptions> listeners_of(const Config& config) {
+    std::vector<ListenerOptions> listeners;
     for (const ListenerConfig& listener : config.listeners) {
-        timeouts.push_back(listener.connect_timeout_s);
+        listeners.push_back(listener_options(config, listener));
     }
-    return timeouts;
+    return listeners;
 }
 
 NetOptions net_options(const Config& config, uint64_t files, uint64_t files_open) {

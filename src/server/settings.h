@@ -15,12 +15,13 @@
 
 namespace mqttd {
 
-// `config` outlives the broker: the options borrow its texts.  The hash key and the per-listener
-// timeouts are the caller's to add.
+// `config` outlives the broker: the options borrow its texts.  The hash key and the list of
+// listeners are the caller's to add.
 BrokerOptions options_to_broker(const Config& config);
 
-// Config::connect_timeout_s of each listener, by index.
-std::vector<uint32_t> connect_timeouts_s(const Config& config);
+// What one listener decides about its clients; and those of all of them, by index.
+ListenerOptions listener_options(const Config& config, const ListenerConfig& listener);
+std::vector<ListenerOptions> listeners_of(const Config& config);
 
 // `files`: RLIMIT_NOFILE; `files_open`: how many are open before net opens its own.
 NetOptions net_options(const Config& config, uint64_t files, uint64_t files_open);

@@ -70,9 +70,8 @@ int Startup::run() {
     MachineLimits machine;
     machine.files = raise_file_limit(std::min(kFilesMost, region_.bytes / kArenaBytesPerFile));
     BrokerOptions broker_options = options_to_broker(config_);
-    const std::vector<uint32_t> timeouts = connect_timeouts_s(config_);
-    broker_options.listener_connect_timeout_s = timeouts.data();
-    broker_options.listener_count = static_cast<uint32_t>(timeouts.size());
+    const std::vector<ListenerOptions> listeners = listeners_of(config_);
+    broker_options.listeners = listeners;
     if (!make_hash_key(broker_options)) return kNoStart;
 
     Arena arena(region_.base, region_.bytes);

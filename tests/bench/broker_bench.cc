@@ -13,7 +13,7 @@ using mqttd::BrokerOptions;
 
 BrokerOptions bench_options() {
     BrokerOptions options;
-    options.allow_anonymous = true;
+    options.listener.allow_anonymous = true;
     options.sys_interval_s = 0;
     options.hash_key[0] = 1;
     return options;

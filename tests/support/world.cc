@@ -29,7 +29,7 @@ void FakeConnection::hang_up(Error why) {
 
 BrokerOptions World::test_options() {
     BrokerOptions options;
-    options.allow_anonymous = true;
+    options.listener.allow_anonymous = true;
     options.sys_interval_s = 0;
     options.hash_key[0] = 1;
     options.hash_key[1] = 2;

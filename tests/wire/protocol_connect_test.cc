@@ -204,7 +204,7 @@ TEST_CASE("an empty client identifier is assigned only where it may be",
     require_refused(connect({.client_id = "", .clean = true, .level = 3}), 2);
     require_refused(connect({.client_id = "", .clean = false, .level = 3}), 2);
     BrokerOptions options = World::test_options();
-    options.allow_zero_length_clientid = false;
+    options.listener.allow_zero_length_clientid = false;
     require_refused(connect({.client_id = "", .clean = true}), 2, options);
     World world;
     auto& first = world.client("");
@@ -230,7 +230,7 @@ TEST_CASE("a client identifier may be max_clientid_len bytes long and no longer"
 // Without allow_anonymous nobody comes in as long as nobody can be verified.
 TEST_CASE("a client that may not come in is told why", "[wire][MQTT-3.2.2-4][MQTT-3.2.2-5]") {
     BrokerOptions options = World::test_options();
-    options.allow_anonymous = false;
+    options.listener.allow_anonymous = false;
     require_refused(connect("c"), 5, options);
     require_refused(connect({.client_id = "c", .user_name = "u"}), 4, options);
     require_accepted(connect({.client_id = "c", .user_name = "u"}));

@@ -17,9 +17,10 @@ TEST_CASE("a fresh Config gives the broker its documented defaults") {
     const Config config;
     const BrokerOptions from_config = options_to_broker(config);
     const BrokerOptions plain;
-    REQUIRE(from_config.allow_anonymous == plain.allow_anonymous);
-    REQUIRE(from_config.allow_zero_length_clientid == plain.allow_zero_length_clientid);
-    REQUIRE(from_config.auto_id_prefix == plain.auto_id_prefix);
+    REQUIRE(from_config.listener.allow_anonymous == plain.listener.allow_anonymous);
+    REQUIRE(from_config.listener.allow_zero_length_clientid ==
+            plain.listener.allow_zero_length_clientid);
+    REQUIRE(from_config.listener.auto_id_prefix == plain.listener.auto_id_prefix);
     REQUIRE(from_config.max_clientid_len == plain.max_clientid_len);
     REQUIRE(from_config.max_packet_size == plain.max_packet_size);
     REQUIRE(from_config.message_size_limit == plain.message_size_limit);
@@ -39,7 +40,7 @@ TEST_CASE("a fresh Config gives the broker its documented defaults") {
     REQUIRE(from_config.retain_max_payload == plain.retain_max_payload);
     REQUIRE(from_config.retain_max_age_s == plain.retain_max_age_s);
     REQUIRE(from_config.max_keepalive_s == plain.max_keepalive_s);
-    REQUIRE(from_config.connect_timeout_s == plain.connect_timeout_s);
+    REQUIRE(from_config.listener.connect_timeout_s == plain.listener.connect_timeout_s);
     REQUIRE(from_config.global_max_clients == plain.global_max_clients);
     REQUIRE(from_config.sys_interval_s == plain.sys_interval_s);
     REQUIRE(from_config.connection_messages == plain.connection_messages);
@@ -50,7 +51,11 @@ TEST_CASE("each listener keeps its own connect timeout") {
     Config config;
     config.listeners.resize(3);
     config.listeners[1].connect_timeout_s = 77;
-    REQUIRE(connect_timeouts_s(config) == std::vector<uint32_t>{10, 77, 10});
+    const std::vector<ListenerOptions> listeners = listeners_of(config);
+    REQUIRE(listeners.size() == 3);
+    REQUIRE(listeners[0].connect_timeout_s == 10);
+    REQUIRE(listeners[1].connect_timeout_s == 77);
+    REQUIRE(listeners[2].connect_timeout_s == 10);
 }
 
 TEST_CASE("the arena's size follows memory_limit within its bounds") {
