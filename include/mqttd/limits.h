@@ -36,6 +36,7 @@ constexpr uint32_t kFiltersPerSlice = 512;         // of one SUBSCRIBE or UNSUBS
 constexpr uint32_t kAnswersPending = 64 * 1024;    // unsent bytes above which a blocked link stops
 constexpr uint32_t kPumpBytes = 128 * 1024;        // outbox fill up to which a queue is emptied
 constexpr uint32_t kPumpSlice = 256;               // messages from a queue per visit
+constexpr uint32_t kFiltersWhenScarce = 1'000;     // subscriptions a session may still make
 constexpr uint32_t kReplayLowMark = 32;            // queue length below which a replay goes on
 constexpr uint32_t kTailCopyBytes = 2 * 1024;      // shorter tails are copied behind their head
 constexpr uint32_t kScratchBytes = 256 * 1024 - 16;  // the turn's own encodings

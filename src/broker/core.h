@@ -54,6 +54,8 @@ struct Publication {
     bool head0_whole = false;    // head0 holds the tail as well
     bool begun = false;          // some receiver was served, or its copy dropped by name
     bool refused = false;        // QoS 1, 2: no memory for the very first: nothing was done
+
+    uint32_t payload_size() const { return tail.size() - properties_size; }  // of the first packet
 };
 
 struct FanoutJob {

@@ -203,6 +203,9 @@ bool Core::enqueue(Session& session, Message& message, uint8_t qos, bool retain,
     Outflow* outflow = ensure_outflow(session);
     if (outflow == nullptr) return false;
     const uint32_t bytes = message.payload_size();
+    // Nobody knows when it comes; who reads too slowly is shed in time.
+    const bool scarce = !session.link && arena_.pressure() >= Arena::Pressure::kGrowth;
+    if (limited && scarce) return false;
     const bool full = (options_.max_queued_messages != 0 &&
                        outflow->queue.limited() >= options_.max_queued_messages) ||
                       (options_.max_queued_bytes != 0 &&

@@ -92,6 +92,11 @@ uint8_t Core::subscribe_one(Link& link, const FilterView& filter) {
     Session& session = *link.session;
     if (check_topic(filter.topic_filter) != Error::kNone) return kSubackFailure;
     if (as_text(filter.topic_filter).starts_with("$share/")) return kSubackFailure;  // to come
+    if (session.subscriptions >= limits::kFiltersWhenScarce &&
+        arena_.pressure() >= Arena::Pressure::kGrowth) {
+        ++stats_.refused_memory;
+        return kSubackFailure;
+    }
     const uint8_t options = filter.qos | suboption::kPlain;
     const auto added = subscriptions_.subscribe(session, filter.topic_filter, options);
     if (!added) {

@@ -26,7 +26,8 @@ bool Core::publish(Publication& publication, Link* publisher) {
         filters = {many, matched};
         subscriptions_.match(publication.topic, filters);
     }
-    const bool keep = publication.retain || (publication.qos > 0 && matched > 0);
+    const bool clears = publication.retain && publication.payload_size() == 0;
+    const bool keep = (publication.retain && !clears) || (publication.qos > 0 && matched > 0);
     bool done = true;
     publication.begun = publisher == nullptr;  // nobody who could wait
     if (keep && !ensure_message(publication)) {
@@ -47,12 +48,15 @@ bool Core::publish(Publication& publication, Link* publisher) {
 void Core::retain(Publication& publication) {
     RetainedNode* node = retained_.find(publication.topic);
     auto* old = node != nullptr ? static_cast<Message*>(node->message.get()) : nullptr;
-    Message& message = *publication.message;
     if (old != nullptr) old->hold();  // outlives its place in the store until the books are done
     bool replaced = false;
-    if (message.payload_size() == 0) {
+    if (publication.payload_size() == 0) {
         replaced = retained_.clear(publication.topic);
     } else {
+        Message& message = *publication.message;
+        // What stays must not fill the room that those who come and go need.
+        const bool scarce =
+            old == nullptr && !publication.system && arena_.pressure() >= Arena::Pressure::kGrowth;
         const bool too_large = options_.retain_max_payload != 0 && !publication.system &&
                                message.payload_size() >= options_.retain_max_payload;
         const bool too_many = options_.retain_max_messages != 0 && !publication.system &&
@@ -60,6 +64,8 @@ void Core::retain(Publication& publication) {
                               retained_by_clients() >= options_.retain_max_messages;
         if (too_large || too_many) {
             drop(publication.from, Drop::kRetainLimit, 1);
+        } else if (scarce) {
+            drop(publication.from, Drop::kMemory, 1);
         } else {
             message.hold();
             messages_.hold(message);
