@@ -20,8 +20,14 @@ void Core::fan_out(Publication& publication, Link* publisher, std::span<FilterNo
     // Large payloads are written in mid-turn: their bytes count, too.
     const uint64_t each = 1 + std::max<uint64_t>(publication.wire.size(), publication.tail.size()) /
                                   limits::kWriteBytes;
-    if (receivers * each > options_.fanout_slice && receivers > 1 &&
-        start_fanout_job(publication, publisher, filters, merge)) {
+    if (receivers * each > options_.fanout_slice && receivers > 1) {
+        if (start_fanout_job(publication, publisher, filters, merge)) return;
+        // Too many to be served at once, no memory to do it later.
+        if (publication.qos > 0 && publisher != nullptr) {
+            publication.refused = true;
+        } else {
+            drop(nullptr, Drop::kMemory, receivers * publication.count);
+        }
         return;
     }
     if (merge) {
@@ -83,7 +89,7 @@ void Core::hand_merged(Publication& publication, std::span<FilterNode*> filters)
     }
 }
 
-// False if the arena refused: the caller hands out at once instead.
+// False if the arena refused.
 bool Core::start_fanout_job(Publication& publication,
                             Link* publisher,
                             std::span<FilterNode*> filters,

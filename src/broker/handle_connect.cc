@@ -47,10 +47,10 @@ Error Core::let_in(Link& link, const ConnectView& connect, const Input& input) {
     uint8_t assigned[kAssignedIdMax];
     Bytes client_id = connect.client_id;
     if (client_id.empty()) client_id = assign_client_id(assigned, listener_of(link).auto_id_prefix);
-    Session* session = claim_session(client_id, connect.clean_start);
-    const bool present = session != nullptr;
     Message* will = nullptr;
     if (!take_will(connect, input, will)) return Error::kServerBusy;
+    Session* session = claim_session(client_id, connect.clean_start);
+    const bool present = session != nullptr;
     if (!present) session = make_session(client_id, connect.clean_start);
     if (session == nullptr) {
         if (will != nullptr) messages_.drop(*will);

@@ -81,6 +81,8 @@ bool Core::resend_some(Session& session, uint32_t& slice) {
             link.outbox->pending() >= limits::kPumpBytes) {
             return false;
         }
+        --slice;  // a hole, too, was looked at
+        spend(1);
         const uint32_t i = outflow.resend;
         InflightSlot& slot = outflow.window.at(i);
         const uint16_t packet_id = outflow.window.id_at(i);
@@ -97,8 +99,7 @@ bool Core::resend_some(Session& session, uint32_t& slice) {
                 return false;
             }
             slot.position = position;
-            --slice;
-            spend(limits::kCountedUnits);
+            spend(limits::kCountedUnits - 1);
         }
         slot.sent = true;
         slot.sent_ms = now_ms();
