@@ -55,7 +55,8 @@ struct Stats {
     uint64_t connect_timeouts = 0;
     uint64_t keep_alive_timeouts = 0;
     uint64_t malformed = 0;       // links closed for what they sent
-    uint64_t slow_closed = 0;     // links closed because memory ran short
+    uint64_t slow_closed = 0;     // links closed because memory ran short, or their queue
+    uint64_t pauses = 0;          // publishers stopped by slow_consumer pause
     uint64_t refused_memory = 0;  // requests answered with a refusal because the arena refused
 
     uint64_t sessions = 0;  // all
@@ -70,6 +71,7 @@ struct Stats {
     uint64_t messages_stored_bytes = 0;
     uint64_t queued = 0;
     uint64_t queued_bytes = 0;
+    uint64_t queue_alarms = 0;  // queues above their high watermark, now
     uint64_t inflight_out = 0;
     uint64_t inflight_in = 0;
     uint64_t retries = 0;

@@ -25,14 +25,15 @@ class Outbox;
 
 enum class StopReason : uint8_t {
     kNone,
-    kBudget,    // this turn's units are used up; goes on in the next turn
-    kBacklog,   // the writes of earlier turns come first; goes on in the next turn
-    kFanout,    // its last PUBLISH is still being handed to its receivers by a job
-    kDraining,  // the peer does not read its answers; goes on when they have left
-    kParked,    // waiting for a verdict about its CONNECT
-    kRate,      // above its rate
-    kMemory,    // waiting for memory
-    kJournal,   // waiting for room in the journal
+    kBudget,        // this turn's units are used up; goes on in the next turn
+    kBacklog,       // the writes of earlier turns come first; goes on in the next turn
+    kFanout,        // its last PUBLISH is still being handed to its receivers by a job
+    kDraining,      // the peer does not read its answers; goes on when they have left
+    kParked,        // waiting for a verdict about its CONNECT
+    kRate,          // above its rate
+    kMemory,        // waiting for memory
+    kJournal,       // waiting for room in the journal
+    kSlowConsumer,  // every receiver of its next message is blocked (slow_consumer pause)
     kCount,
 };
 

@@ -49,7 +49,7 @@ Core::Core(Arena& arena,
 
 // The server ends with its process; tests, which look at the books, take everything apart.
 Core::~Core() {
-    MQTTD_ASSERT(links_.empty() && memory_waiters_.empty());
+    MQTTD_ASSERT(links_.empty() && memory_waiters_.empty() && paused_.empty());
     units_ = int64_t{1} << 62;
     while (!fanouts_.empty())
         run_fanout_job(*fanouts_.front());
@@ -122,8 +122,8 @@ void Core::reconfigure(const BrokerOptions& options) {
 bool Core::shut_down() {
     constexpr uint32_t kPerCall = 1'024;
     shutting_down_ = true;
-    while (!memory_waiters_.empty()) {
-        Link& link = *memory_waiters_.pop_front();
+    while (!memory_waiters_.empty() || !paused_.empty()) {
+        Link& link = *(paused_.empty() ? memory_waiters_ : paused_).pop_front();
         link.waiting = false;
         links_.push_back(link);
     }

@@ -7,6 +7,7 @@
 //     topic_of.cc          topic aliases, mount points, which properties are passed on
 //     publish.cc           a publication: checks, retained, who gets it
 //     fanout.cc, deliver.cc, append.cc   to all receivers; to one; into its outbox
+//     queue.cc             what waits for a session
 //     pump.cc, replay.cc, jobs.cc   work in slices
 //     timers.cc, sessions.cc, sys_topics.cc
 //
@@ -56,6 +57,7 @@ struct Publication {
     Message* message = nullptr;          // counted copy, made when the first receiver needs one
     bool begun = false;                  // some receiver was served, or its copy dropped by name
     bool refused = false;                // QoS 1, 2: no memory for the very first: nothing was done
+    bool paused = false;                 // every receiver is blocked and nothing was done
     bool nobody = false;                 // no subscription matched
     bool taken = false;                  // some receiver got it, or will
     bool full = false;                   // some receiver's queue was full
@@ -157,6 +159,7 @@ class Core {
     Taken stop_behind(Link& link, StopReason reason);
     Taken wait_for_memory(Link& link);
     void resume(Link& link);
+    void leave_list(Link& link);
 
     // --- handle_connect.cc
     Taken handle_connect(Link& link, const Input& input);
@@ -202,11 +205,13 @@ class Core {
                       const Publication& publication,
                       uint8_t refusal);
     Taken pass_on(Link& link, Publication& publication);
+    Taken pause(Link& link);
 
     // --- handle_run.cc
     uint32_t handle_run(Link& link, const Range& input, const Frame& first, Taken& taken);
     void extend_run(const Link& link, const Range& input, const Frame& first, Publication& run);
-    void count_run(Link& link, uint32_t packets);
+    void count_run(uint32_t packets);
+    void count_received(const Publication& run);
 
     // --- topic_of.cc: which topic, which properties
     struct Text {  // bytes, and what keeps them if they had to be put together
@@ -251,6 +256,8 @@ class Core {
 
     // --- publish.cc
     bool publish(Publication& publication, Link* publisher);
+    bool all_blocked(std::span<FilterNode*> filters);
+    uint8_t priority_of(Bytes topic) const;
     void retain(Publication& publication);
     uint64_t retained_by_clients() const;
     bool ensure_message(Publication& publication);
@@ -314,10 +321,11 @@ class Core {
     enum class Queued : uint8_t { kYes, kFull, kNoMemory };
     Queued enqueue(Session& session, Message& message, const Delivery& delivery);
     void note_queued(Session& session, Publication& publication, Queued queued);
-    bool make_room(Session& session, uint32_t bytes);
-    void forget(const Waiting& waiting);
+    bool make_room(Session& session, const Message& message);
+    void watch_queue(Session& session);
+    void tell_queue_alarm(Session& session, bool high);
+    void forget(Session& session, const Waiting& waiting);
     uint32_t window_of(const Session& session) const;
-    void drop_front(Session& session, Drop reason);
     void drop(Session* session, Drop reason, uint64_t count);
     void delivered(Link& link, bool reply);
     Outflow* ensure_outflow(Session& session);
@@ -368,6 +376,8 @@ class Core {
     // --- jobs.cc
     void run_jobs();
     void resume_memory_waiters();
+    void resume_paused(uint32_t most);
+    void end_slow_consumers();
     void sweep_retained();
     bool retained_too_old(const RetainedNode& node) const;
     bool remove_retained(RetainedNode& node);
@@ -429,7 +439,8 @@ class Core {
 
     IntrusiveList<Link, &Link::list_hook> links_;
     IntrusiveList<Link, &Link::list_hook> memory_waiters_;
-    IntrusiveList<Link, &Link::slow_hook> slow_;
+    IntrusiveList<Link, &Link::list_hook> paused_;  // until somebody reads what they publish
+    IntrusiveList<Link, &Link::slow_hook> slow_;    // in the order in which they became so
     IntrusiveList<Session, &Session::job_hook> pumping_;
     IntrusiveList<Session, &Session::job_hook> starved_;  // pumped again when memory is tried again
     IntrusiveList<Session, &Session::job_hook> teardown_;

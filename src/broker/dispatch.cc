@@ -18,6 +18,8 @@ bool makes_output(PacketType type) {
            type != PacketType::kDisconnect;
 }
 
+constexpr uint32_t kPausedAtOnce = 64;  // publishers that try again when somebody reads
+
 }  // namespace
 
 Consumed Core::receive(Link& link, const Range& input) {
@@ -63,7 +65,6 @@ Consumed Core::receive(Link& link, const Range& input) {
             if (taken != Taken::kAgain) {
                 ++stats_.packets_received_all;
                 ++stats_.packets_received[frame.first >> 4];
-                ++link.packets_in;
                 spend(1);
             }
         }
@@ -188,9 +189,10 @@ Core::Taken Core::wait_for_memory(Link& link) {
 
 void Core::resume(Link& link) {
     if (link.stop == StopReason::kNone) return;
+    const bool paused = link.stop == StopReason::kSlowConsumer;
     link.stop = StopReason::kNone;
     if (link.waiting) {
-        memory_waiters_.remove(link);
+        (paused ? paused_ : memory_waiters_).remove(link);
         links_.push_back(link);
         link.waiting = false;
     }
@@ -224,6 +226,12 @@ Link* Core::opened(Outbox& outbox, const Arrival& arrival) {
     return link;
 }
 
+// All links are in one of three lists.
+void Core::leave_list(Link& link) {
+    const bool paused = link.stop == StopReason::kSlowConsumer;
+    (!link.waiting ? links_ : paused ? paused_ : memory_waiters_).remove(link);
+}
+
 // The outbox had blocked the link and has been written out.
 void Core::writable(Link& link) {
     if (link.slow_hook.in_list) slow_.remove(link);
@@ -232,6 +240,7 @@ void Core::writable(Link& link) {
         pump(*link.session);
     }
     if (link.stop == StopReason::kDraining) resume(link);
+    resume_paused(kPausedAtOnce);
 }
 
 void Core::closed(Link& link, Error why) {
@@ -246,7 +255,7 @@ void Core::closed(Link& link, Error why) {
     drop_partial(link);
     drop_extras(link);
     if (link.slow_hook.in_list) slow_.remove(link);
-    (link.waiting ? memory_waiters_ : links_).remove(link);
+    leave_list(link);
     --stats_.links;
     arena_.destroy(&link);
 }

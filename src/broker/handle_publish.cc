@@ -146,9 +146,20 @@ uint8_t Core::answer_of(const Publication& publication) const {
 // and lost), and behind it while a job hands it out.
 Core::Taken Core::pass_on(Link& link, Publication& publication) {
     if (!publish(publication, &link)) {
-        return wait_for_memory(link);
+        return publication.paused ? pause(link) : wait_for_memory(link);
     }
     return link.fanout ? stop_behind(link, StopReason::kFanout) : Taken::kYes;
+}
+
+// Nobody reads what it publishes: it goes on when somebody does.
+Core::Taken Core::pause(Link& link) {
+    if (!link.waiting) {
+        links_.remove(link);
+        paused_.push_back(link);
+        link.waiting = true;
+        ++stats_.pauses;
+    }
+    return stop_before(link, StopReason::kSlowConsumer);
 }
 
 // QoS 2: kept until its PUBREL.  A repeated packet is answered again and not kept again.

@@ -35,6 +35,7 @@ Message* MessagePool::make(const MessageParts& parts) {
     message->expires_s = parts.expires_s;
     message->qos = parts.qos;
     message->retain = parts.retain;
+    message->priority = parts.priority;
     uint8_t* at = put(message->data() + kText, parts.topic);
     at = put(at, parts.properties);
     if (adopt) {

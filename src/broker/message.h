@@ -35,6 +35,7 @@ struct alignas(16) Message : Segment {
     uint16_t topic_size = 0;
     uint8_t qos = 0;
     bool retain = false;
+    uint8_t priority = 0;  // in queues; 0: none of its own
 
     Bytes topic() const { return {text(), topic_size}; }
 
@@ -61,6 +62,7 @@ struct MessageParts {
     uint32_t expires_s = 0;
     uint8_t qos = 0;
     bool retain = false;
+    uint8_t priority = 0;
 };
 
 class MessagePool {

@@ -1,5 +1,7 @@
 // A publication: kept as retained, matched, handed to whoever wants it.
 
+#include "mqttd/topic.h"
+
 #include "base/assert.h"
 #include "broker/core.h"
 #include "broker/sys_topics.h"
@@ -26,6 +28,12 @@ bool Core::publish(Publication& publication, Link* publisher) {
         filters = {many, matched};
         subscriptions_.match(publication.topic, filters);
     }
+    if (publisher != nullptr && options_.slow_consumer == SlowConsumer::kPause &&
+        all_blocked(filters)) {
+        publication.paused = true;
+        if (many != nullptr) arena_.release(many);
+        return false;
+    }
     const bool clears = publication.retain && publication.payload_size() == 0;
     const bool counted = publication.qos > 0 || options_.upgrade_outgoing_qos;
     const bool keep = (publication.retain && !clears) || (counted && matched > 0);
@@ -44,6 +52,24 @@ bool Core::publish(Publication& publication, Link* publisher) {
     publication.message = nullptr;
     if (many != nullptr) arena_.release(many);
     return done;
+}
+
+// Whether nobody who is connected would get it now.  Looks at a few receivers: among many there is
+// one who reads.
+bool Core::all_blocked(std::span<FilterNode*> filters) {
+    constexpr uint32_t kLooks = 64;
+    uint32_t blocked = 0;
+    uint32_t looked = 0;
+    for (FilterNode* filter : filters) {
+        SetCursor cursor;
+        looked += SubscriptionIndex::visit(
+            *filter, cursor, kLooks - looked, [&](const SubscriberSlot& slot) {
+                const auto& session = static_cast<const Session&>(*slot.subscriber);
+                blocked += session.link && session.outbox->blocked();
+            });
+        if (!cursor.done || blocked < looked) return false;
+    }
+    return blocked > 0;
 }
 
 // The message as retained message of its topic; an empty payload removes it.   [MQTT-3.3.1-5…-11]
@@ -100,8 +126,20 @@ uint64_t Core::retained_by_clients() const {
 bool Core::ensure_message(Publication& publication) {
     if (publication.message != nullptr) return true;
     MQTTD_ASSERT(publication.count == 1);
-    publication.message = messages_.make(parts_of(publication));
+    MessageParts parts = parts_of(publication);
+    parts.priority = priority_of(publication.topic);
+    publication.message = messages_.make(parts);
     return publication.message != nullptr;
+}
+
+// What `queue_priority` says of a topic: the highest of the filters that match.
+uint8_t Core::priority_of(Bytes topic) const {
+    uint8_t priority = 0;
+    for (const TopicPriority& row : options_.priorities) {
+        if (row.priority <= priority) continue;
+        if (topic_matches(as_bytes(row.filter), topic)) priority = row.priority;
+    }
+    return priority;
 }
 
 // A publication of a message that is kept already; takes a hold of its own.

@@ -33,7 +33,8 @@ void Core::pump(Session& session) {
             const QueueEntry& front = queue.front();
             Message& message = *front.message;
             if (message.expired(now_s())) {  // [MQTT-3.3.2-5]
-                drop_front(session, Drop::kExpired);
+                forget(session, queue.pop(arena_));
+                drop(&session, Drop::kExpired, 1);
                 continue;
             }
             Delivery delivery;
@@ -49,7 +50,7 @@ void Core::pump(Session& session) {
                 break;
             }
             if (!sent) drop(&session, Drop::kMemory, 1);
-            forget(queue.pop(arena_));
+            forget(session, queue.pop(arena_));
         }
         update_direct(session);
         const bool waits = !resent && outflow->unacknowledged >= window_of(session);

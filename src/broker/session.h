@@ -78,8 +78,9 @@ struct alignas(16) Session : Subscriber {
     uint8_t merged = 0;  // options of overlapping subscriptions, valid for Subscriber::epoch
     Direct direct = Direct::kNo;
     bool dead : 1 = false;
-    bool warned : 1 = false;   // its drops were logged this time
-    bool starved : 1 = false;  // job_hook is in the list of those whose pump was refused memory
+    bool queue_alarm : 1 = false;  // its queue rose above the high watermark
+    bool warned : 1 = false;       // its drops were logged this time
+    bool starved : 1 = false;      // job_hook is in the list of those whose pump was refused memory
     uint8_t running_replays = 0;
 };
 

@@ -156,7 +156,7 @@ bool Core::tear_down(Session& session) {
         OutQueue& queue = outflow->queue;
         while (!queue.empty()) {
             if (units_ <= 0) return false;
-            forget(queue.pop(arena_));
+            forget(session, queue.pop(arena_));
             drop(nullptr, Drop::kSessionEnded, 1);
             spend(limits::kTeardownUnits);
         }
