@@ -62,11 +62,15 @@ struct FanoutJob {
     Ptr32<Message> message;   // what is handed out, unless `wire`
     Segment* wire = nullptr;  // copy of a run's packets
     FilterNode** filters = nullptr;
-    SetCursor* cursors = nullptr;  // one per filter, all begun when the job was
+    SetCursor* cursors = nullptr;  // one per filter
     uint32_t filter_count = 0;
-    uint32_t filter = 0;  // the one under way
-    uint64_t joins = 0;   // subscriptions made before it began; later ones get nothing
-    bool merge = false;   // overlapping subscriptions give one copy
+    uint32_t filter = 0;          // the one under way
+    uint32_t room = 0;            // for so many filters
+    MatchCursor* rest = nullptr;  // where the match goes on when these filters are served
+    uint64_t joins = 0;           // subscriptions made before it began; later ones get nothing
+    uint32_t mark = 0;            // Subscriber::epoch of who was served, if `merge`
+    bool late = false;            // the cursors began after the job
+    bool merge = false;           // overlapping subscriptions give one copy
     uint32_t count = 1;
     uint64_t payload_bytes = 0;
     uint8_t qos = 0;
@@ -179,6 +183,7 @@ class Core {
 
     // --- publish.cc
     bool publish(Publication& publication, Link* publisher);
+    void spend_match();
     void retain(Publication& publication);
     uint64_t retained_by_clients() const;
     bool ensure_message(Publication& publication);
@@ -187,12 +192,18 @@ class Core {
     void send_will(Link& link);
 
     // --- fanout.cc
-    void fan_out(Publication& publication, Link* publisher, std::span<FilterNode*> filters);
+    void fan_out(Publication& publication,
+                 Link* publisher,
+                 std::span<FilterNode*> filters,
+                 MatchCursor* rest);
     bool start_fanout_job(Publication& publication,
                           Link* publisher,
                           std::span<FilterNode*> filters,
+                          MatchCursor* rest,
                           bool merge);
     void run_fanout_job(FanoutJob& job);
+    uint32_t match_more(FanoutJob& job, int64_t steps);
+    bool was_there(const SubscriberSlot& slot, FilterNode& filter, const FanoutJob& job) const;
     void end_fanout_job(FanoutJob& job);
     void hand_to_set(Publication& publication, FilterNode& filter);
     void hand_to_slot(Publication& publication, const SubscriberSlot& slot);
@@ -302,7 +313,7 @@ class Core {
     int64_t wall_s_ = 0;
     uint32_t visit_units_ = 0;  // of one link's visit, this turn
     int64_t units_ = 0;         // left of this turn's budget; may end a little below zero
-    uint32_t epoch_ = 0;
+    uint32_t fanout_mark_ = 0;
     uint32_t next_session_number_ = 0;
     uint64_t next_retained_sequence_ = 1;
     uint64_t assigned_ids_ = 0;

@@ -3,6 +3,11 @@
 // The loop over a set's slots is the hottest of the broker. For a receiver that may be given the
 // very bytes that came (its slot says *plain*, its session says *direct*) it appends a range and
 // nothing else. More receivers than a slice become a job, whose publisher is stopped meanwhile.
+//
+// So does a match that was cut, however many it found: the job serves what was found and goes on
+// with the match, by turns, in the room it was made with. Who was there when it began gets the
+// message: later subscriptions in a part of the trie that had not been walked yet are told by their
+// `joined`.
 
 #include "base/assert.h"
 #include "broker/core.h"
@@ -12,16 +17,30 @@
 
 namespace mqttd {
 
-void Core::fan_out(Publication& publication, Link* publisher, std::span<FilterNode*> filters) {
+void Core::fan_out(Publication& publication,
+                   Link* publisher,
+                   std::span<FilterNode*> filters,
+                   MatchCursor* rest) {
     uint64_t receivers = 0;
     for (const FilterNode* filter : filters)
         receivers += filter->count;
-    const bool merge = filters.size() > 1 && !options_.allow_duplicate_messages;
+    const bool several = filters.size() > 1 || rest != nullptr;
+    const bool merge = several && !options_.allow_duplicate_messages;
+    if (rest != nullptr) {
+        if (start_fanout_job(publication, publisher, filters, rest, merge)) return;
+        subscriptions_.end_match(rest);
+        if (publication.qos > 0) {
+            publication.refused = true;
+        } else {
+            drop(nullptr, Drop::kMemory, publication.count);
+        }
+        return;
+    }
     // Large payloads are written in mid-turn: their bytes count, too.
     const uint64_t each = 1 + std::max<uint64_t>(publication.wire.size(), publication.tail.size()) /
                                   limits::kWriteBytes;
     if (receivers * each > options_.fanout_slice && receivers > 1 &&
-        start_fanout_job(publication, publisher, filters, merge)) {
+        start_fanout_job(publication, publisher, filters, nullptr, merge)) {
         return;
     }
     if (merge) {
@@ -60,14 +79,13 @@ inline void Core::hand_to_slot(Publication& publication, const SubscriberSlot& s
 // One copy for each client, at the highest QoS of its matching subscriptions: marked in a first
 // pass, delivered and unmarked in a second.
 void Core::hand_merged(Publication& publication, std::span<FilterNode*> filters) {
-    if (++epoch_ == 0) ++epoch_;
     for (FilterNode* filter : filters) {
         SetCursor cursor;
         SubscriptionIndex::visit(*filter, cursor, filter->count, [&](const SubscriberSlot& slot) {
             auto& session = static_cast<Session&>(*slot.subscriber);
             const uint8_t qos = slot.options & suboption::kQosMask;
-            session.merged_qos = session.epoch == epoch_ ? std::max(session.merged_qos, qos) : qos;
-            session.epoch = epoch_;
+            const bool first = session.merged_qos == Session::kNotMerged;
+            session.merged_qos = first ? qos : std::max(session.merged_qos, qos);
         });
     }
     for (FilterNode* filter : filters) {
@@ -75,20 +93,23 @@ void Core::hand_merged(Publication& publication, std::span<FilterNode*> filters)
         const uint32_t handed = SubscriptionIndex::visit(
             *filter, cursor, filter->count, [&](const SubscriberSlot& slot) {
                 auto& session = static_cast<Session&>(*slot.subscriber);
-                if (session.epoch != epoch_) return;
-                session.epoch = 0;
-                deliver(session, std::min(publication.qos, session.merged_qos), publication);
+                if (session.merged_qos == Session::kNotMerged) return;
+                const uint8_t qos = std::min(publication.qos, session.merged_qos);
+                session.merged_qos = Session::kNotMerged;
+                deliver(session, qos, publication);
             });
         spend(2 * handed);
     }
 }
 
-// False if the arena refused: the caller hands out at once instead.
+// Takes over `rest`.  False if the arena refused: the caller hands out at once instead, or, with a
+// rest, not at all.
 bool Core::start_fanout_job(Publication& publication,
                             Link* publisher,
                             std::span<FilterNode*> filters,
+                            MatchCursor* rest,
                             bool merge) {
-    const size_t count = filters.size();
+    const size_t count = rest != nullptr ? limits::kMatchedFilters : filters.size();
     auto* list = static_cast<FilterNode**>(
         arena_.allocate(count * (sizeof(FilterNode*) + sizeof(SetCursor))));
     if (list == nullptr) return false;
@@ -108,8 +129,12 @@ bool Core::start_fanout_job(Publication& publication,
     std::copy(filters.begin(), filters.end(), list);
     job->filters = list;
     job->cursors = reinterpret_cast<SetCursor*>(list + count);
+    job->room = static_cast<uint32_t>(count);
+    job->rest = rest;
     job->joins = subscriptions_.joins();
-    for (size_t i = 0; i < count; ++i) {
+    if (merge && ++fanout_mark_ == 0) ++fanout_mark_;
+    job->mark = fanout_mark_;
+    for (size_t i = 0; i < filters.size(); ++i) {
         subscriptions_.pin(*list[i]);
         SubscriptionIndex::begin(*list[i], *new (&job->cursors[i]) SetCursor);
     }
@@ -149,45 +174,79 @@ void Core::run_fanout_job(FanoutJob& job) {
     publication.begun = true;  // it was acknowledged
     // Few receivers at a time when each is dear, so that the budget is looked at in time.
     const uint64_t bytes = publication.wire.size() + publication.tail.size();
-    uint32_t step = limits::kFanoutStep / static_cast<uint32_t>(1 + bytes / limits::kWriteBytes);
-    if (job.merge) step = std::min(step, limits::kFanoutStep / job.filter_count);
-    step = std::max(step, 1u);
+    const auto each = static_cast<uint32_t>(1 + bytes / limits::kWriteBytes);
     int64_t slice = std::min<int64_t>(options_.fanout_slice, std::max<int64_t>(units_, 1));
-    while (slice > 0 && units_ > 0 && job.filter < job.filter_count) {
-        const auto limit = static_cast<uint32_t>(std::min<int64_t>(slice, step));
-        const uint32_t handed =
-            SubscriptionIndex::visit(*job.filters[job.filter],
-                                     job.cursors[job.filter],
-                                     limit,
-                                     [&](const SubscriberSlot& slot) {
-                                         if (job.merge) {
-                                             hand_first_of(publication, slot, job);
-                                         } else {
-                                             hand_to_slot(publication, slot);
-                                         }
-                                     });
+    while (slice > 0 && units_ > 0) {
+        if (job.filter == job.filter_count) {
+            if (job.rest == nullptr) break;
+            slice -= match_more(job, std::min(slice, units_ / limits::kMatchFarUnits));
+            continue;
+        }
+        const uint32_t dear = job.merge ? std::max(each, job.filter_count) : each;
+        const auto limit = static_cast<uint32_t>(
+            std::min<int64_t>(slice, std::max(limits::kFanoutStep / dear, 1u)));
+        FilterNode& filter = *job.filters[job.filter];
+        const uint32_t handed = SubscriptionIndex::visit(
+            filter, job.cursors[job.filter], limit, [&](const SubscriberSlot& slot) {
+                if (job.merge) {
+                    hand_first_of(publication, slot, job);
+                } else if (!job.late || was_there(slot, filter, job)) {
+                    hand_to_slot(publication, slot);
+                }
+            });
         slice -= std::max<uint32_t>(handed, 1);
         spend(std::max<uint32_t>(handed, 1));
         if (job.cursors[job.filter].done) ++job.filter;
     }
     if (publication.message != nullptr) messages_.drop(*publication.message);
-    if (job.filter == job.filter_count) end_fanout_job(job);
+    if (job.filter == job.filter_count && job.rest == nullptr) end_fanout_job(job);
 }
 
-// Merging across turns cannot use marks, which the next publish overwrites: a receiver is served
-// from the first of the matching filters it has.
+// The next filters of a match that was cut; returns the steps taken.
+uint32_t Core::match_more(FanoutJob& job, int64_t steps) {
+    for (uint32_t i = 0; i < job.filter_count; ++i)
+        subscriptions_.unpin(*job.filters[i]);
+    const auto most = static_cast<uint32_t>(std::min<int64_t>(steps, limits::kMatchSteps));
+    job.filter_count = subscriptions_.match_on(*job.rest, {job.filters, job.room}, most);
+    job.filter = 0;
+    job.late = true;
+    for (uint32_t i = 0; i < job.filter_count; ++i) {
+        subscriptions_.pin(*job.filters[i]);
+        SubscriptionIndex::begin(*job.filters[i], *new (&job.cursors[i]) SetCursor);
+    }
+    spend_match();
+    if (job.rest->done()) {
+        subscriptions_.end_match(job.rest);
+        job.rest = nullptr;
+    }
+    return std::max(subscriptions_.last_steps(), 1u);
+}
+
+// Whether the subscription behind a slot was made before the job.
+bool Core::was_there(const SubscriberSlot& slot, FilterNode& filter, const FanoutJob& job) const {
+    const Subscription* found = subscriptions_.find(*slot.subscriber, filter.filter());
+    return found != nullptr && found->filter.get() == &filter && found->joined < job.joins;
+}
+
+// Merging across turns: a receiver is served from the first of the matching filters it has, at the
+// highest QoS of those the job knows by then (all of them, unless the match was cut), and marked.
+// Jobs run one after the other, so that one mark is enough.
 void Core::hand_first_of(Publication& publication, const SubscriberSlot& slot, FanoutJob& job) {
     auto& session = static_cast<Session&>(*slot.subscriber);
+    if (session.epoch == job.mark) return;
     uint8_t wanted = 0;
+    bool there = false;
     spend(job.filter_count);
     for (uint32_t i = 0; i < job.filter_count; ++i) {
         const Subscription* other = subscriptions_.find(session, job.filters[i]->filter());
         const bool counts =
             other != nullptr && other->filter.get() == job.filters[i] && other->joined < job.joins;
         if (!counts) continue;
-        if (i < job.filter) return;
+        there = true;
         wanted = std::max<uint8_t>(wanted, other->options & suboption::kQosMask);
     }
+    if (!there) return;
+    session.epoch = job.mark;
     deliver(session, std::min(publication.qos, wanted), publication);
 }
 

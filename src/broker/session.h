@@ -45,6 +45,7 @@ struct alignas(16) Outflow {
 };
 
 struct alignas(16) Session : Subscriber {
+    static constexpr uint8_t kNotMerged = 0xff;
     HashHook<Session> hash;
     Ptr32<ClientId> id;
     Ptr32<Link> link;      // null while away
@@ -58,8 +59,8 @@ struct alignas(16) Session : Subscriber {
     ListHook<Session> job_hook;  // pump list, or teardown list once dead
     uint32_t dropped = 0;        // messages it did not get
     uint32_t away_since_s = 0;
-    uint8_t merged_qos = 0;  // of overlapping subscriptions, valid for Subscriber::epoch
-    bool direct = false;     // may be given wire ranges: connected, nothing at QoS 0 waits
+    uint8_t merged_qos = kNotMerged;  // of overlapping subscriptions, within one fan-out
+    bool direct = false;              // may be given wire ranges: connected, nothing at QoS 0 waits
     bool dead : 1 = false;
     bool clean : 1 = false;    // ends with its connection
     bool warned : 1 = false;   // its drops were logged this time

@@ -12,6 +12,12 @@
 //                                                                  ├ ends      ─▶ FilterNode
 //                                                                  └ hash_ends ─▶ FilterNode `…/#`
 //
+// A walk that uses up its steps, or the room for what it finds, goes on in a later call: its
+// MatchCursor holds the branches that are left and pins their nodes. A pinned TrieNode stays in the
+// trie even when it is empty, so whatever comes and goes meanwhile, the branches left and what was
+// walked cover the trie: **every filter that matches and is there all the time is found once**; who
+// comes meanwhile may or may not be (joins() tells who was there).
+//
 // Topics that begin with `$` skip the wildcards of the first level. A publish only looks up: it
 // never interns a level, so a flood of fresh topics grows nothing. The edges (parent, level) are
 // one hash; a level's text is hashed once per publish and mixed with the parent's number.
@@ -47,6 +53,7 @@
 #include "base/hash_index.h"
 #include "base/ptr32.h"
 #include "base/siphash.h"
+#include "topics/match_cache.h"
 
 #include <cstdint>
 #include <span>
@@ -57,6 +64,7 @@ struct Subscription;
 struct FilterNode;
 struct TrieNode;
 struct SubscriberChunk;
+struct MatchCursor;
 struct Replay;  // the broker's; not looked into here
 
 // The part of a session that the index knows; Session derives from it (it must come first).
@@ -146,13 +154,41 @@ struct alignas(16) TrieNode {
     Ptr32<FilterNode> hash_ends;  // the filter that goes on with `#`
     uint32_t number = 0;
     uint32_t children = 0;  // `plus` counted
+    uint32_t pins = 0;      // walks that go on here later
     uint16_t text_size = 0;
 
     uint8_t* text() { return reinterpret_cast<uint8_t*>(this + 1); }
 
     Bytes level() const { return {reinterpret_cast<const uint8_t*>(this + 1), text_size}; }
 
-    bool empty() const { return children == 0 && !ends && !hash_ends; }
+    bool empty() const { return children == 0 && !ends && !hash_ends && pins == 0; }
+};
+
+static_assert(sizeof(TrieNode) == 48);
+
+// Where a walk through the trie has not been yet.
+struct TrieBranch {
+    TrieNode* node;
+    uint32_t level;  // of the name, for the children of `node`
+};
+
+// A match that was cut and goes on later; its nodes are pinned.  Behind it lie the branches, at
+// ever deeper levels, and the name.
+struct alignas(16) MatchCursor {
+    uint32_t branches = 0;  // left; 0: the match is through
+    uint32_t name_offset = 0;
+    uint32_t name_size = 0;
+
+    bool done() const { return branches == 0; }
+
+    TrieBranch* left() { return reinterpret_cast<TrieBranch*>(this + 1); }
+
+    Bytes name() const { return {reinterpret_cast<const uint8_t*>(this) + name_offset, name_size}; }
+};
+
+struct Match {
+    uint32_t found = 0;           // filters put into `out`
+    MatchCursor* rest = nullptr;  // there may be more: match_on, and in any case end_match
 };
 
 // A place in a set, to go on from later.  The node must be pinned between calls.
@@ -169,6 +205,10 @@ class SubscriptionIndex {
   public:
     // Deepest wildcard filter, in levels; bounds the stack of a match.
     static constexpr uint32_t kLevelsMax = 1024;
+
+    // A trie node stands for up to two filters that match: without room for both it is left for
+    // the next call.
+    static constexpr uint32_t kMatchRoom = 2;
 
     SubscriptionIndex(Arena& arena, const HashKey& key);
     ~SubscriptionIndex();
@@ -200,12 +240,21 @@ class SubscriptionIndex {
 
     Subscription* find(const Subscriber& subscriber, Bytes filter) const;
 
-    // The filters with at least one subscriber that match the topic `name`.  Fills `out` as far as
-    // it reaches and returns how many there are in all.  Allocates nothing.  O(name) and one step
+    // The filters with at least one subscriber that match the topic `name`, into `out` (at least
+    // kMatchRoom places).  Stops after `steps` trie nodes or when `out` is full; then there is a
+    // cursor for the rest, which the caller ends.  Otherwise allocates nothing: O(name) and a step
     // per trie node visited.
-    uint32_t match(Bytes name, std::span<FilterNode*> out);
+    // Error: kNoMemory: it was cut, and there was no memory for the cursor.
+    Result<Match> match(Bytes name, std::span<FilterNode*> out, uint32_t steps = ~0u);
 
-    // Trie nodes and hash chains looked at by the last match: what it cost, in units.
+    // Goes on, with at least one step; returns how many filters are in `out` now.  Those of earlier
+    // calls are the caller's to pin: the index may have changed between any two calls.
+    uint32_t match_on(MatchCursor& cursor, std::span<FilterNode*> out, uint32_t steps = ~0u);
+
+    // Frees the cursor, through or not; also nullptr.
+    void end_match(MatchCursor* cursor);
+
+    // Trie nodes and hash chains looked at by the last match or match_on: what it cost.
     uint32_t last_steps() const { return last_steps_; }
 
     // A pinned node stays, and its slots keep their places, until it is unpinned as often.  The
@@ -235,7 +284,7 @@ class SubscriptionIndex {
 
     uint64_t trie_nodes() const { return edges_.size(); }
 
-    uint64_t cache_hits() const { return cache_hits_; }
+    uint64_t cache_hits() const { return cache_.hits(); }
 
     // For a listing that goes on later: visits the filters of one hash bucket.
     template <class Visit>
@@ -244,8 +293,7 @@ class SubscriptionIndex {
     }
 
   private:
-    struct CacheEntry;
-    struct Found;
+    struct Walk;
 
     uint32_t text_hash(Bytes text) const { return static_cast<uint32_t>(siphash(key_, text)); }
 
@@ -263,7 +311,10 @@ class SubscriptionIndex {
     TrieNode* add_child(TrieNode& parent, Bytes level, uint64_t level_hash);
     TrieNode* find_child(const TrieNode& parent, Bytes level, uint64_t level_hash) const;
     void prune(TrieNode* node);
-    void walk(Bytes name, Found& found);
+
+    // The walk (match.cc).
+    void go_on(Walk& walk, uint32_t steps);
+    MatchCursor* keep(Walk& walk, Bytes name);
 
     // Sets (subscriber_set.cc).
     bool place(Subscription& subscription);
@@ -281,8 +332,8 @@ class SubscriptionIndex {
     HashIndex<FilterNode, &FilterNode::hash> filters_;
     HashIndex<Subscription, &Subscription::hash> subscriptions_;
     HashIndex<TrieNode, &TrieNode::hash> edges_;
-    TrieNode* root_ = nullptr;       // while there are wildcard filters
-    CacheEntry* cache_ = nullptr;    // null if the arena refused it
+    TrieNode* root_ = nullptr;  // while there are wildcard filters
+    MatchCache cache_;
     FilterNode* orphans_ = nullptr;  // without subscribers, but pinned; chained by hash.next
     uint64_t generation_ = 1;        // of the set of filters, for the cache
     uint64_t joins_ = 0;
@@ -290,7 +341,6 @@ class SubscriptionIndex {
     uint32_t next_trie_number_ = 1;
     uint32_t last_steps_ = 0;
     uint64_t wildcard_filters_ = 0;
-    uint64_t cache_hits_ = 0;
 };
 
 inline void SubscriptionIndex::begin(FilterNode& filter, SetCursor& cursor) {
