@@ -91,7 +91,7 @@ Core::Taken Core::finish_request(Link& link, const SubscribeView& request, Packe
 uint8_t Core::subscribe_one(Link& link, const FilterView& filter) {
     Session& session = *link.session;
     if (check_topic(filter.topic_filter) != Error::kNone) return kSubackFailure;
-    if (as_text(filter.topic_filter).starts_with("$share/")) return kSubackFailure;  // to come
+    if (is_shared(filter.topic_filter)) return kSubackFailure;  // to come
     const uint8_t options = filter.qos | suboption::kPlain;
     const auto added = subscriptions_.subscribe(session, filter.topic_filter, options);
     if (!added) {

@@ -117,7 +117,7 @@ Result<Match> SubscriptionIndex::match(Bytes name, std::span<FilterNode*> out, u
     Match match;
     if (cache_.find(name, hash, generation_, out, match.found)) return match;
     FilterNode* exact = find_filter(name, hash);
-    if (exact != nullptr) out[match.found++] = exact;
+    if (exact != nullptr && exact->shared == 0) out[match.found++] = exact;
     if (root_ != nullptr) {
         TrieBranch left[kLevelsMax + 1];
         Walk walk(key_, name, left, out);

@@ -26,7 +26,7 @@ class MatchCache {
     static constexpr uint32_t kFiltersMax = 4;
     static constexpr uint32_t kTextMax = 102;
 
-    explicit MatchCache(Arena& arena) : arena_(arena) {
+    explicit MatchCache(Arena& arena) {
         static_assert(sizeof(Entry) * kEntries == Arena::kPageBytes);
         entries_ = static_cast<Entry*>(arena.allocate(sizeof(Entry) * kEntries));
         if (entries_ == nullptr) return;
@@ -34,12 +34,13 @@ class MatchCache {
             new (&entries_[i]) Entry;
     }
 
-    ~MatchCache() {
-        if (entries_ != nullptr) arena_.release(entries_);
-    }
-
     MatchCache(const MatchCache&) = delete;
     MatchCache& operator=(const MatchCache&) = delete;
+
+    void clear(Arena& arena) {
+        if (entries_ != nullptr) arena.release(entries_);
+        entries_ = nullptr;
+    }
 
     // True if `name` is known: its filters are in `out`, which has room for so many.
     bool find(Bytes name,
@@ -84,7 +85,6 @@ class MatchCache {
         uint8_t text[kTextMax];
     };
 
-    Arena& arena_;
     Entry* entries_ = nullptr;
     uint64_t hits_ = 0;
 };

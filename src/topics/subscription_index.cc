@@ -31,6 +31,7 @@ SubscriptionIndex::~SubscriptionIndex() {
         orphans_ = filter.hash.next.get();
         free_filter(filter);
     }
+    cache_.clear(arena_);
 }
 
 // --- subscribe and unsubscribe -------------------------------------------------------------------
@@ -49,13 +50,25 @@ Result<SubscriptionIndex::Added> SubscriptionIndex::subscribe(Subscriber& subscr
             known->identifier = identifier;
             return Added{known, true};
         }
-    } else if (has_wildcard(filter) && level_count(filter) > kLevelsMax) {
-        return Error::kTopicFilterInvalid;
+    }
+    const bool shared = is_shared(filter);
+    Bytes matched = filter;  // the part that topics are matched against
+    if (node == nullptr) {
+        if (shared) {
+            const Result<SharedFilter> parsed = parse_shared(filter);
+            if (!parsed) return parsed.error();
+            matched = parsed->filter;
+        }
+        if (has_wildcard(matched) && level_count(matched) > kLevelsMax) {
+            return Error::kTopicFilterInvalid;
+        }
     }
 
     auto* subscription = arena_.make<Subscription>(Arena::Use::kNormal);
     if (subscription == nullptr) return Error::kNoMemory;
-    if (node == nullptr) node = make_filter(filter, hash);
+    if (node == nullptr) {
+        node = shared ? make_group(filter, hash, matched) : make_filter(filter, hash);
+    }
     if (node == nullptr) {
         arena_.destroy(subscription);
         return Error::kNoMemory;
@@ -70,12 +83,13 @@ Result<SubscriptionIndex::Added> SubscriptionIndex::subscribe(Subscriber& subscr
         done = false;
     }
     if (!done) {
-        if (node->count == 0) drop_filter(*node);
+        drop_if_unwanted(*node);
         arena_.destroy(subscription);
         return Error::kNoMemory;
     }
     subscription->joined = joins_++;
     ++node->count;
+    shared_subscriptions_ += node->shared;
     ++subscriber.subscriptions;
     subscription->next = subscriber.first_subscription;
     if (subscription->next) subscription->next->prev = subscription;
@@ -104,7 +118,9 @@ void SubscriptionIndex::remove(Subscription& subscription) {
     subscriptions_.remove(subscription);
     vacate(subscription);
     arena_.destroy(&subscription);
-    if (--filter.count == 0) drop_filter(filter);
+    --filter.count;
+    shared_subscriptions_ -= filter.shared;
+    drop_if_unwanted(filter);
 }
 
 Subscription* SubscriptionIndex::find(const Subscriber& subscriber, Bytes filter) const {
@@ -114,7 +130,7 @@ Subscription* SubscriptionIndex::find(const Subscriber& subscriber, Bytes filter
 
 void SubscriptionIndex::set_options(Subscription& subscription, uint8_t options) {
     subscription.options = options;
-    slot_of(subscription).options = options;
+    if (subscription.filter->shared == 0) slot_of(subscription).options = options;
 }
 
 FilterNode* SubscriptionIndex::find_filter(Bytes text, uint32_t hash) const {
@@ -135,13 +151,19 @@ uint32_t SubscriptionIndex::relation_hash(const Subscriber& subscriber,
 
 // --- filters and the trie ------------------------------------------------------------------------
 
-FilterNode* SubscriptionIndex::make_filter(Bytes text, uint32_t hash) {
+FilterNode* SubscriptionIndex::new_filter(Bytes text) {
     void* memory = arena_.allocate(sizeof(FilterNode) + text.size());
     if (memory == nullptr) return nullptr;
     auto* filter = new (memory) FilterNode;
     filter->number = next_filter_number_++;
     filter->text_size = static_cast<uint16_t>(text.size());
     std::memcpy(filter->text(), text.data(), text.size());
+    return filter;
+}
+
+FilterNode* SubscriptionIndex::make_filter(Bytes text, uint32_t hash) {
+    FilterNode* filter = new_filter(text);
+    if (filter == nullptr) return nullptr;
     if (has_wildcard(text) && !hang(*filter)) {
         arena_.destroy(filter);
         return nullptr;
@@ -155,18 +177,31 @@ FilterNode* SubscriptionIndex::make_filter(Bytes text, uint32_t hash) {
     return filter;
 }
 
-// Takes a filter without subscribers out of the index; a pinned one keeps its memory.
+void SubscriptionIndex::drop_if_unwanted(FilterNode& filter) {
+    if (filter.count == 0 && (filter.shared != 0 || !filter.groups)) drop_filter(filter);
+}
+
+// Takes a filter that nobody wants out of the index; a pinned one keeps its memory.
 void SubscriptionIndex::drop_filter(FilterNode& filter) {
-    MQTTD_ASSERT(filter.count == 0);
     ++generation_;
     unhang(filter);
     filters_.remove(filter);
     if (filter.pins == 0) {
-        free_filter(filter);
+        free_orphan(filter);
         return;
     }
     filter.hash.next = orphans_;
+    if (orphans_ != nullptr) orphans_->prev_orphan = &filter;
     orphans_ = &filter;
+}
+
+// Pinned no more: a group leaves the list it hung in.
+void SubscriptionIndex::free_orphan(FilterNode& filter) {
+    if (filter.shared != 0) {
+        free_group(filter);
+    } else {
+        free_filter(filter);
+    }
 }
 
 void SubscriptionIndex::free_filter(FilterNode& filter) {
@@ -174,6 +209,10 @@ void SubscriptionIndex::free_filter(FilterNode& filter) {
         SubscriberChunk* next = chunk->next.get();
         arena_.destroy(chunk);
         chunk = next;
+    }
+    if (filter.shared != 0) {
+        filter.groups->clear(arena_);
+        arena_.destroy(filter.groups.get());
     }
     arena_.destroy(&filter);
 }
