@@ -18,6 +18,7 @@
 #include "mqttd/stats.h"
 #include "mqttd/stream.h"
 #include "mqttd/time.h"
+#include "mqttd/topic.h"
 
 #include <cstdint>
 #include <span>
@@ -59,9 +60,6 @@ enum class SlowConsumer : uint8_t {
     kPause,       // a publisher whose every receiver is blocked is not read until one goes on
     kDisconnect,  // the receiver is disconnected after slow_consumer_ms
 };
-
-// Which member of a shared group gets a message.
-enum class SharedStrategy : uint8_t { kRoundRobin, kSticky, kHash, kLeastQueued };
 
 // Messages whose topic matches wait in front of those of lower priority.
 struct TopicPriority {

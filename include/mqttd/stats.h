@@ -25,6 +25,7 @@ enum class Drop : uint8_t {
     kExpired,       // its Message Expiry Interval passed while it waited
     kReceiverSize,  // above the receiver's Maximum Packet Size
     kNoLocal,       // its publisher had asked not to get it back
+    kNoMember,      // no member of a shared group could take it
     kCount,
 };
 

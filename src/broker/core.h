@@ -78,6 +78,7 @@ struct Delivery {
     Bytes ids;            // Subscription Identifiers, encoded; 5.0
     bool limited = true;  // counts against the queue's limits; retained replays do not
     bool counted = true;  // as a message sent; $SYS does not
+    bool shared = false;  // as a member of a group: another one gets it if the session ends
 };
 
 struct FanoutJob {
@@ -86,11 +87,16 @@ struct FanoutJob {
     Ptr32<Message> message;   // what is handed out, unless `wire`
     Segment* wire = nullptr;  // copy of a run's packets
     FilterNode** filters = nullptr;
-    SetCursor* cursors = nullptr;  // one per filter, all begun when the job was
+    SetCursor* cursors = nullptr;  // one per filter
     uint32_t filter_count = 0;
-    uint32_t filter = 0;  // the one under way
-    uint64_t joins = 0;   // subscriptions made before it began; later ones get nothing
-    bool merge = false;   // overlapping subscriptions give one copy
+    uint32_t filter = 0;          // the one under way
+    GroupCursor groups;           // of that one
+    uint32_t room = 0;            // for so many filters
+    MatchCursor* rest = nullptr;  // where the match goes on when these filters are served
+    uint64_t joins = 0;           // subscriptions made before it began; later ones get nothing
+    uint32_t mark = 0;            // Subscriber::epoch of who was served, if `merge`
+    bool late = false;            // the cursors began after the job
+    bool merge = false;           // overlapping subscriptions give one copy
     uint32_t count = 1;
     uint32_t wire_largest = 0;
     uint32_t from_number = 0;
@@ -258,6 +264,7 @@ class Core {
     bool publish(Publication& publication, Link* publisher);
     bool all_blocked(std::span<FilterNode*> filters);
     uint8_t priority_of(Bytes topic) const;
+    void spend_match();
     void retain(Publication& publication);
     uint64_t retained_by_clients() const;
     bool ensure_message(Publication& publication);
@@ -266,16 +273,28 @@ class Core {
     void send_will(Link& link);
 
     // --- fanout.cc
-    void fan_out(Publication& publication, Link* publisher, std::span<FilterNode*> filters);
+    void fan_out(Publication& publication,
+                 Link* publisher,
+                 std::span<FilterNode*> filters,
+                 MatchCursor* rest);
     bool start_fanout_job(Publication& publication,
                           Link* publisher,
                           std::span<FilterNode*> filters,
+                          MatchCursor* rest,
                           bool merge);
     void run_fanout_job(FanoutJob& job);
+    uint32_t match_more(FanoutJob& job, int64_t steps);
+    bool was_there(const SubscriberSlot& slot, FilterNode& filter, const FanoutJob& job) const;
     void end_fanout_job(FanoutJob& job);
     void hand_to_set(Publication& publication, FilterNode& filter);
     void hand_to_slot(Publication& publication, FilterNode& filter, const SubscriberSlot& slot);
     void hand_one(Publication& publication, FilterNode& filter, const SubscriberSlot& slot);
+    bool append_wire(Publication& publication, Session& session, uint8_t options);
+    void hand_with(Publication& publication,
+                   Session& session,
+                   uint8_t options,
+                   uint32_t identifier,
+                   bool shared);
     void hand_merged(Publication& publication, std::span<FilterNode*> filters);
     void hand_first_of(Publication& publication, const SubscriberSlot& slot, FanoutJob& job);
     void deliver_merged(Publication& publication,
@@ -288,6 +307,13 @@ class Core {
     Bytes add_id(Bytes ids, uint32_t identifier);
     static uint8_t merge(uint8_t a, uint8_t b);
     Publication publication_of(FanoutJob& job);
+
+    // --- share.cc: to one member of each group
+    static uint32_t count_groups(const FilterNode& filter, uint32_t most);
+    bool hand_to_groups(Publication& publication, FilterNode& filter, GroupCursor& cursor);
+    void hand_to_group(Publication& publication, SharedGroup& group);
+    Judgement judge_member(const Session& session, uint8_t qos) const;
+    void redistribute(Session& session, Message& message);
 
     // --- deliver.cc
     void deliver(Session& session, Publication& publication, const Delivery& delivery);
@@ -360,6 +386,7 @@ class Core {
     void publish_will(Session& session);
     void end_session(Session& session);
     bool tear_down(Session& session);
+    void end_delivery(Session& session, Message& message, bool shared);
     void update_direct(Session& session);
 
     // --- timers.cc
@@ -416,7 +443,7 @@ class Core {
     int64_t wall_s_ = 0;
     uint32_t visit_units_ = 0;  // of one link's visit, this turn
     int64_t units_ = 0;         // left of this turn's budget; may end a little below zero
-    uint32_t epoch_ = 0;
+    uint32_t fanout_mark_ = 0;
     uint32_t next_session_number_ = 0;
     uint64_t next_retained_sequence_ = 1;
     uint64_t assigned_ids_ = 0;

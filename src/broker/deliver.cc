@@ -157,6 +157,7 @@ bool Core::send_inflight(Session& session,
     slot->sent = true;
     slot->counted = true;
     slot->retain = delivery.retain;
+    slot->shared = delivery.shared;
     slot->state = delivery.qos == 1 ? FlowState::kAwaitPuback : FlowState::kAwaitPubrec;
     ++stats_.inflight_out;
     ++outflow->unacknowledged;

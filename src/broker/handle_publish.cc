@@ -14,7 +14,7 @@ namespace mqttd {
 // Clients do not write where the broker speaks.
 bool Core::reserved_topic(Bytes topic) {
     const std::string_view text = as_text(topic);
-    return text.starts_with("$SYS/") || text == "$SYS" || text.starts_with("$share/") ||
+    return text.starts_with("$SYS/") || text == "$SYS" || is_shared(topic) ||
            text.starts_with("$CONTROL/");
 }
 

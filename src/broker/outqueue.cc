@@ -71,6 +71,7 @@ bool OutQueue::push(Arena& arena, const Waiting& waiting) {
     entry->qos = waiting.qos;
     entry->retain = waiting.retain;
     entry->limited = waiting.limited;
+    entry->shared = waiting.shared;
     ++lane->size;
     ++size_;
     qos0_ += waiting.qos == 0;
@@ -84,7 +85,7 @@ Waiting OutQueue::take(Arena& arena, QueueLane& lane) {
     QueueChunk* chunk = lane.first.get();
     const QueueEntry& entry = chunk->entries()[chunk->begin++];
     const Waiting waiting{
-        entry.message.get(), entry.ids.get(), entry.qos, entry.retain, entry.limited};
+        entry.message.get(), entry.ids.get(), entry.qos, entry.retain, entry.limited, entry.shared};
     if (chunk->begin == chunk->end) {
         lane.first = chunk->next;
         if (!lane.first) lane.last = nullptr;

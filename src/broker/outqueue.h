@@ -28,7 +28,7 @@ struct QueueEntry {
     uint8_t qos = 0;
     bool retain = false;
     bool limited = true;
-    uint8_t spare = 0;
+    bool shared = false;
 };
 
 // An entry outside the arena, where a Ptr32 cannot be.
@@ -38,6 +38,7 @@ struct Waiting {
     uint8_t qos = 0;      // of the delivery
     bool retain = false;  // as the receiver sees it
     bool limited = true;  // counts against the queue's limits; retained replays do not
+    bool shared = false;  // as a member of a shared group
 };
 
 struct alignas(16) QueueChunk {

@@ -14,30 +14,24 @@ namespace mqttd {
 // publisher waits and it is not acknowledged.  What is dropped at QoS 0 is counted.
 bool Core::publish(Publication& publication, Link* publisher) {
     const std::span<FilterNode*> room{matched_, limits::kMatchedFilters};
-    const uint32_t matched = subscriptions_.match(publication.topic, room);
-    spend(subscriptions_.last_steps() / 4);
-    std::span<FilterNode*> filters = room.first(std::min<size_t>(matched, room.size()));
-    FilterNode** many = nullptr;
-    if (matched > room.size()) {
-        many = static_cast<FilterNode**>(arena_.allocate(matched * sizeof(FilterNode*)));
-        if (many == nullptr) {
-            if (publication.qos > 0) return false;
-            drop(nullptr, Drop::kMemory, publication.count);
-            return true;
-        }
-        filters = {many, matched};
-        subscriptions_.match(publication.topic, filters);
+    const Result<Match> match = subscriptions_.match(publication.topic, room, limits::kMatchSteps);
+    spend_match();
+    if (!match) {
+        if (publication.qos > 0) return false;
+        drop(nullptr, Drop::kMemory, publication.count);
+        return true;
     }
-    if (publisher != nullptr && options_.slow_consumer == SlowConsumer::kPause &&
-        all_blocked(filters)) {
+    MatchCursor* rest = match->rest;
+    const bool wanted = match->found > 0 || rest != nullptr;
+    if (publisher != nullptr && options_.slow_consumer == SlowConsumer::kPause && rest == nullptr &&
+        all_blocked(room.first(match->found))) {
         publication.paused = true;
-        if (many != nullptr) arena_.release(many);
         return false;
     }
     const bool clears = publication.retain && publication.payload_size() == 0;
     const bool counted = publication.qos > 0 || options_.upgrade_outgoing_qos;
-    const bool keep = (publication.retain && !clears) || (counted && matched > 0);
-    publication.nobody = matched == 0;
+    const bool keep = (publication.retain && !clears) || (counted && wanted);
+    publication.nobody = !wanted;
     bool done = true;
     publication.begun = publisher == nullptr;  // nobody who could wait
     if (keep && !ensure_message(publication)) {
@@ -46,11 +40,14 @@ bool Core::publish(Publication& publication, Link* publisher) {
     } else if (publication.retain) {
         retain(publication);
     }
-    if (done && matched > 0) fan_out(publication, publisher, filters);
+    if (done && wanted) {
+        fan_out(publication, publisher, room.first(match->found), rest);
+    } else {
+        subscriptions_.end_match(rest);
+    }
     if (publication.refused) done = false;
     if (publication.message != nullptr) messages_.drop(*publication.message);
     publication.message = nullptr;
-    if (many != nullptr) arena_.release(many);
     return done;
 }
 
@@ -70,6 +67,13 @@ bool Core::all_blocked(std::span<FilterNode*> filters) {
         if (!cursor.done || blocked < looked) return false;
     }
     return blocked > 0;
+}
+
+// A walk through few nodes finds them in the cache, one through a large trie does not.
+void Core::spend_match() {
+    const uint32_t steps = subscriptions_.last_steps();
+    const uint32_t near = std::min(steps, limits::kMatchNear);
+    spend(near / 4 + (steps - near) * limits::kMatchFarUnits);
 }
 
 // The message as retained message of its topic; an empty payload removes it.   [MQTT-3.3.1-5…-11]

@@ -41,6 +41,7 @@ void Core::pump(Session& session) {
             delivery.qos = front.qos;
             delivery.retain = front.retain;
             delivery.ids = encoded_ids(front.ids.get());
+            delivery.shared = front.shared;
             // The first one may use the reserve: what leaves a queue makes room.
             const auto use = outbox.pending() == 0 ? Arena::Use::kReserve : Arena::Use::kNormal;
             const bool sent = front.qos == 0 ? send_qos0(session, message, delivery)

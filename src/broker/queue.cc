@@ -51,8 +51,9 @@ Core::Queued Core::enqueue(Session& session, Message& message, const Delivery& d
         ids = SubscriptionIds::make(arena_, delivery.ids);
         if (ids == nullptr) return Queued::kNoMemory;
     }
-    if (!outflow->queue.push(arena_,
-                             {&message, ids, delivery.qos, delivery.retain, delivery.limited})) {
+    if (!outflow->queue.push(
+            arena_,
+            {&message, ids, delivery.qos, delivery.retain, delivery.limited, delivery.shared})) {
         if (ids != nullptr) arena_.release(ids);
         return Queued::kNoMemory;
     }

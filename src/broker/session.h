@@ -60,6 +60,7 @@ enum class Direct : uint8_t {
 };
 
 struct alignas(16) Session : Subscriber {
+    static constexpr uint8_t kNotMerged = 0xff;
     HashHook<Session> hash;
     Ptr32<ClientId> id;
     Ptr32<Link> link;      // null while away
@@ -75,7 +76,7 @@ struct alignas(16) Session : Subscriber {
     uint32_t away_since_s = 0;   // also since when its will waits
     uint32_t expiry_s = 0;       // how long it outlives its connection; kNoExpiry: see the option
     uint32_t will_delay_s = 0;
-    uint8_t merged = 0;  // options of overlapping subscriptions, valid for Subscriber::epoch
+    uint8_t merged = kNotMerged;  // options of overlapping subscriptions, within one fan-out
     Direct direct = Direct::kNo;
     bool dead : 1 = false;
     bool queue_alarm : 1 = false;  // its queue rose above the high watermark

@@ -140,6 +140,15 @@ void Core::end_session(Session& session) {
     publish_will(session);  // [MQTT-3.1.3-9]: when the session ends, its delay does not count
 }
 
+// What the session had not got when it ended: another member of its group may.
+void Core::end_delivery(Session& session, Message& message, bool shared) {
+    if (shared) {
+        redistribute(session, message);
+    } else {
+        drop(nullptr, Drop::kSessionEnded, 1);
+    }
+}
+
 // Takes a dead session apart within the turn's units.  True when it is gone.
 bool Core::tear_down(Session& session) {
     while (Replay* replay = session.replays.get()) {
@@ -147,28 +156,30 @@ bool Core::tear_down(Session& session) {
         end_replay(*replay);
         spend(limits::kTeardownUnits);
     }
-    while (Subscription* subscription = session.first_subscription.get()) {
-        if (units_ <= 0) return false;
-        subscriptions_.remove(*subscription);
-        spend(limits::kTeardownUnits);
-    }
     if (Outflow* outflow = session.outflow.get()) {
         OutQueue& queue = outflow->queue;
         while (!queue.empty()) {
             if (units_ <= 0) return false;
-            forget(session, queue.pop(arena_));
-            drop(nullptr, Drop::kSessionEnded, 1);
+            const Waiting waiting = queue.pop(arena_);
+            end_delivery(session, *waiting.message, waiting.shared);
+            forget(session, waiting);
             spend(limits::kTeardownUnits);
         }
         while (outflow->window.span() > 0) {
             if (units_ <= 0) return false;
-            if (outflow->window.at(0).message) drop(nullptr, Drop::kSessionEnded, 1);
+            InflightSlot& slot = outflow->window.at(0);
+            if (slot.message) end_delivery(session, *slot.message, slot.shared);
             finish_slot(session, 0);
             spend(limits::kTeardownUnits);
         }
         outflow->window.release(arena_);
         arena_.destroy(outflow);
         session.outflow = nullptr;
+    }
+    while (Subscription* subscription = session.first_subscription.get()) {
+        if (units_ <= 0) return false;
+        subscriptions_.remove(*subscription);
+        spend(limits::kTeardownUnits);
     }
     if (AwaitingRel* awaiting = session.awaiting.get()) {
         for (uint32_t i = 0; i < awaiting->room(); ++i) {
