@@ -31,6 +31,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string_view>
 
 namespace mqttd {
 
@@ -44,16 +45,17 @@ struct Publication {
     uint8_t qos = 0;
     bool retain = false;  // as published
     Version version = Version::k311;
-    Session* from = nullptr;     // null: the broker itself
-    bool system = false;         // $SYS: not counted as a message
-    uint32_t count = 1;          // messages in the run
-    uint64_t payload_bytes = 0;  // of all of them
-    Range wire;                  // the packets as they came; size 0: not to be handed on as it is
-    Message* message = nullptr;  // counted copy, made when the first receiver needs one
-    Range head0;                 // QoS 0 encoding for 3.x, made when the first receiver needs it
-    bool head0_whole = false;    // head0 holds the tail as well
-    bool begun = false;          // some receiver was served, or its copy dropped by name
-    bool refused = false;        // QoS 1, 2: no memory for the very first: nothing was done
+    Session* from = nullptr;       // null: the broker itself
+    bool system = false;           // $SYS: not counted as a message
+    FilterNode* filter = nullptr;  // the one whose receivers are being served
+    uint32_t count = 1;            // messages in the run
+    uint64_t payload_bytes = 0;    // of all of them
+    Range wire;                    // the packets as they came; size 0: not to be handed on as it is
+    Message* message = nullptr;    // counted copy, made when the first receiver needs one
+    Range head0;                   // QoS 0 encoding for 3.x, made when the first receiver needs it
+    bool head0_whole = false;      // head0 holds the tail as well
+    bool begun = false;            // some receiver was served, or its copy dropped by name
+    bool refused = false;          // QoS 1, 2: no memory for the very first: nothing was done
 };
 
 struct FanoutJob {
@@ -239,6 +241,7 @@ class Core {
     void run_replay(Replay& replay);
     void run_more_replays(Session& session, Replay& replay);
     void end_replay(Replay& replay);
+    void replay_missed(Session& session, Publication& publication);
     void send_retained(Session& session, Message& message, uint8_t qos);
     bool replay_may_go_on(Session& session) const;
 
@@ -261,6 +264,15 @@ class Core {
     void retry_unacknowledged(Session& session);
     void drop_unreleased(Session& session);
     void drop_uncompleted(Session& session);
+
+    // --- sys_topics.cc
+    void run_sys();
+    void reconfigure_sys();  // options_.sys_interval_s is new
+
+    // From anywhere; published at the end of the turn (sys_alarms.h).  False: not noted, because
+    // there is no `$SYS` or no memory; say it again later.
+    bool raise_alarm(std::string_view id, std::string_view json);
+    bool clear_alarm(std::string_view id);
 
     // --- jobs.cc
     void run_jobs();

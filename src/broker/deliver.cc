@@ -19,7 +19,10 @@ void Core::deliver(Session& session, uint8_t qos, Publication& publication) {
 
 void Core::deliver_qos0(Session& session, Publication& publication) {
     Link* link = session.link.get();
-    if (publication.system && !session.direct) return;  // there is a newer value soon
+    if (publication.system && !session.direct) {
+        replay_missed(session, publication);
+        return;
+    }
     if (link == nullptr || link->broken) {
         if (options_.queue_qos0_messages) {
             deliver_later(session, 0, publication);
@@ -30,7 +33,10 @@ void Core::deliver_qos0(Session& session, Publication& publication) {
     }
     Outbox& outbox = *session.outbox;
     if (outbox.blocked() || !session.direct) {
-        if (publication.system) return;
+        if (publication.system) {
+            replay_missed(session, publication);
+            return;
+        }
         if (outbox.blocked()) became_slow(session);
         if (options_.queue_qos0_messages) {
             deliver_later(session, 0, publication);
@@ -51,7 +57,10 @@ void Core::deliver_qos0(Session& session, Publication& publication) {
         }
     }
     if (!appended) {
-        if (publication.system) return;
+        if (publication.system) {
+            replay_missed(session, publication);
+            return;
+        }
         drop(&session, Drop::kMemory, publication.count);
         return;
     }
@@ -237,7 +246,9 @@ void Core::drop(Session* session, Drop reason, uint64_t count) {
 
 void Core::became_slow(Session& session) {
     Link& link = *session.link;
-    if (!link.slow_hook.in_list) slow_.push_back(link);
+    if (link.slow_hook.in_list) return;
+    slow_.push_back(link);
+    link.slow_since_ms = now_ms();
 }
 
 // Half a packet is in the outbox and the rest was refused: the stream cannot be continued.  The
@@ -258,6 +269,7 @@ void Core::count_sent(const Publication& publication) {
 }
 
 void Core::count_sent(const Message& message, uint8_t qos) {
+    if (message.system) return;
     ++stats_.packets_sent_all;
     ++stats_.packets_sent[static_cast<uint32_t>(PacketType::kPublish)];
     ++stats_.publish_sent;

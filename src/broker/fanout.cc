@@ -13,6 +13,7 @@
 namespace mqttd {
 
 void Core::fan_out(Publication& publication, Link* publisher, std::span<FilterNode*> filters) {
+    if (publication.qos == 0 && !publication.system) ++stats_.fanouts_qos0;
     uint64_t receivers = 0;
     for (const FilterNode* filter : filters)
         receivers += filter->count;
@@ -34,6 +35,7 @@ void Core::fan_out(Publication& publication, Link* publisher, std::span<FilterNo
 
 void Core::hand_to_set(Publication& publication, FilterNode& filter) {
     SetCursor cursor;
+    publication.filter = &filter;
     const uint32_t handed =
         SubscriptionIndex::visit(filter, cursor, filter.count, [&](const SubscriberSlot& slot) {
             hand_to_slot(publication, slot);
@@ -72,6 +74,7 @@ void Core::hand_merged(Publication& publication, std::span<FilterNode*> filters)
     }
     for (FilterNode* filter : filters) {
         SetCursor cursor;
+        publication.filter = filter;
         const uint32_t handed = SubscriptionIndex::visit(
             *filter, cursor, filter->count, [&](const SubscriberSlot& slot) {
                 auto& session = static_cast<Session&>(*slot.subscriber);
@@ -129,6 +132,7 @@ bool Core::start_fanout_job(Publication& publication,
     if (publisher != nullptr) publisher->fanout = job;
     fanouts_.push_back(*job);
     ++stats_.fanout_jobs;
+    ++stats_.fanout_jobs_now;
     return true;
 }
 
@@ -155,6 +159,7 @@ void Core::run_fanout_job(FanoutJob& job) {
     int64_t slice = std::min<int64_t>(options_.fanout_slice, std::max<int64_t>(units_, 1));
     while (slice > 0 && units_ > 0 && job.filter < job.filter_count) {
         const auto limit = static_cast<uint32_t>(std::min<int64_t>(slice, step));
+        publication.filter = job.filters[job.filter];
         const uint32_t handed =
             SubscriptionIndex::visit(*job.filters[job.filter],
                                      job.cursors[job.filter],
@@ -199,6 +204,7 @@ void Core::end_fanout_job(FanoutJob& job) {
     if (job.message) messages_.drop(*job.message);
     Link* publisher = job.publisher.get();
     fanouts_.remove(job);
+    --stats_.fanout_jobs_now;
     arena_.destroy(&job);
     if (publisher != nullptr) {
         publisher->fanout = nullptr;

@@ -48,6 +48,7 @@ struct alignas(16) Link {
     uint32_t written_at_probe = 0;  // low bits of outbox.written() when a draining link was judged
     ListHook<Link> slow_hook;       // its last write came short and messages waited or were dropped
     ListHook<Link> list_hook;       // all links, or the list of those that wait for memory
+    uint32_t slow_since_ms = 0;     // low bits of the time it was put on the slow list
 };
 
 static_assert(sizeof(Link) <= limits::kLinkBytes);

@@ -32,6 +32,7 @@ Message* MessagePool::make(const MessageParts& parts) {
     message->qos = parts.qos;
     message->retain = parts.retain;
     message->version = parts.version;
+    message->system = parts.system;
     if (adopt) {
         Segment* body = parts.tail.segment;
         body->hold();
@@ -51,12 +52,14 @@ Message* MessagePool::make(const MessageParts& parts) {
         }
     }
     count(*message, true);
+    ++stats_.message_holders;
     ++stats_.copies;
     return message;
 }
 
 void MessagePool::drop(Message& message) {
     MQTTD_ASSERT(message.holders > 0);
+    --stats_.message_holders;
     if (--message.holders > 0) return;
     count(message, false);
     if (message.body) {

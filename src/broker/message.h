@@ -33,6 +33,7 @@ struct alignas(16) Message : Segment {
     uint8_t qos = 0;
     bool retain = false;
     Version version = Version::k311;
+    bool system = false;  // our own: in no message counter
 
     Segment* where() { return body ? body.get() : this; }
 
@@ -53,6 +54,7 @@ struct MessageParts {
     uint8_t qos = 0;
     bool retain = false;
     Version version = Version::k311;
+    bool system = false;
 };
 
 class MessagePool {
@@ -65,7 +67,10 @@ class MessagePool {
     // segment if that is adopted (it does: both were decoded from one packet).
     Message* make(const MessageParts& parts);
 
-    void hold(Message& message) { ++message.holders; }
+    void hold(Message& message) {
+        ++message.holders;
+        ++stats_.message_holders;
+    }
 
     void drop(Message& message);
 

@@ -31,7 +31,7 @@ bool Core::publish(Publication& publication, Link* publisher) {
     publication.begun = publisher == nullptr;  // nobody who could wait
     if (keep && !ensure_message(publication)) {
         done = publication.qos == 0;
-        if (done) drop(nullptr, Drop::kMemory, 1);
+        if (done && !publication.system) drop(nullptr, Drop::kMemory, 1);
     } else if (publication.retain) {
         retain(publication);
     }
@@ -59,6 +59,7 @@ void Core::retain(Publication& publication) {
                               old == nullptr &&
                               retained_by_clients() >= options_.retain_max_messages;
         if (too_large || too_many) {
+            ++(too_large ? stats_.retained_refused_size : stats_.retained_refused_count);
             drop(publication.from, Drop::kRetainLimit, 1);
         } else {
             message.hold();
@@ -72,7 +73,7 @@ void Core::retain(Publication& publication) {
                 replaced = old != nullptr;
             } else {
                 messages_.drop(message);
-                drop(publication.from, Drop::kMemory, 1);
+                if (!publication.system) drop(publication.from, Drop::kMemory, 1);
             }
         }
     }
@@ -96,7 +97,8 @@ bool Core::ensure_message(Publication& publication) {
                                           publication.properties_size,
                                           publication.qos,
                                           publication.retain,
-                                          publication.version});
+                                          publication.version,
+                                          publication.system});
     return publication.message != nullptr;
 }
 
@@ -109,6 +111,7 @@ Publication Core::publication_of(Message& message, Session* from) {
     publication.qos = message.qos;
     publication.retain = message.retain;
     publication.version = message.version;
+    publication.system = message.system;
     publication.from = from;
     publication.payload_bytes = message.payload_size();
     messages_.hold(message);

@@ -28,14 +28,16 @@ void Server::turn() {
     net.begin_turn(now_);
     net.accept();
     take_signals();
+    const uint64_t reading_us = monotonic_us();
     net.serve_ready();
     broker.tick();
     close_links();
     net.flush();
+    sampler.add_writes(reading_us, monotonic_us(), broker.stats());
     net.reap();
     if (all_is_said()) state_ = State::kOver;
     log_sink.flush();
-    sampler.add_turn(monotonic_us() - began_us);
+    sampler.add_turn(began_us, monotonic_us());
 }
 
 Duration Server::sleep_time() const {
@@ -112,6 +114,7 @@ void Server::reopen_log() {
 void Server::check_configuration() {
     const Log& log = parts_.log;
     const LoadedConfig loaded = load_config(parts_.options);
+    parts_.sampler.config_reloaded(wall_s(), loaded.ok ? "" : loaded.errors.front());
     for (const std::string& line : loaded.errors)
         log.write(LogKind::kError, "%s", line.c_str());
     for (const std::string& line : loaded.warnings)

@@ -79,7 +79,7 @@ int Startup::run() {
     const NetOptions options = net_options(config_, machine.files, files_open());
     machine.clients = clients_allowed(options);
     Net net(arena, dirty, log_, options);
-    Sampler sampler(net, log_sink_);
+    Sampler sampler(net, dirty, log_sink_);
     Broker broker(arena, net, sampler, dirty, log_, broker_options, boot_ms());
     net.bind(broker);
     if (!open_net(net)) return kNoStart;
@@ -89,6 +89,9 @@ int Startup::run() {
 
     report_machine(machine);
     sampler.set_files(machine.files, files_open());
+    sampler.set_cgroup_limit(memory_cgroup_limit());
+    sampler.set_listeners(config_.listeners);
+    sampler.config_taken(wall_s());
     broker.begin_turn(boot_ms(), wall_s());
     broker.publish_sys();
 
