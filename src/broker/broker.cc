@@ -222,6 +222,14 @@ void Broker::publish_sys() {
     core_->publish_sys();
 }
 
+bool Broker::raise_alarm(std::string_view id, std::string_view json) {
+    return core_->raise_alarm(id, json);
+}
+
+bool Broker::clear_alarm(std::string_view id) {
+    return core_->clear_alarm(id);
+}
+
 bool Broker::shut_down() {
     return core_->shut_down();
 }

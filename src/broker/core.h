@@ -96,6 +96,9 @@ class Core {
     bool idle() const;
     Instant next_deadline() const;
     void publish_sys();
+    // From anywhere, in mid-fan-out too (sys_alarms.h).
+    bool raise_alarm(std::string_view id, std::string_view json);
+    bool clear_alarm(std::string_view id);
     bool shut_down();
     void reconfigure(const BrokerOptions& options);
     void dump(const Log& log) const;
@@ -268,11 +271,6 @@ class Core {
     // --- sys_topics.cc
     void run_sys();
     void reconfigure_sys();  // options_.sys_interval_s is new
-
-    // From anywhere; published at the end of the turn (sys_alarms.h).  False: not noted, because
-    // there is no `$SYS` or no memory; say it again later.
-    bool raise_alarm(std::string_view id, std::string_view json);
-    bool clear_alarm(std::string_view id);
 
     // --- jobs.cc
     void run_jobs();

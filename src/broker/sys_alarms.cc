@@ -10,11 +10,11 @@
 
 namespace mqttd {
 
-bool SysAlarms::raise(std::string_view id, std::string_view json) {
+bool SysAlarms::raise_alarm(std::string_view id, std::string_view json) {
     return !json.empty() && json.size() <= kJsonMax && note(id, json);
 }
 
-bool SysAlarms::clear(std::string_view id) {
+bool SysAlarms::clear_alarm(std::string_view id) {
     return note(id, {});
 }
 

@@ -52,8 +52,8 @@ class SysAlarms {
     SysAlarms& operator=(const SysAlarms&) = delete;
 
     // False if it could not be noted (memory, too many at once, no text): say it again later.
-    bool raise(std::string_view id, std::string_view json);
-    bool clear(std::string_view id);
+    bool raise_alarm(std::string_view id, std::string_view json);
+    bool clear_alarm(std::string_view id);
 
     bool waiting() const { return !events_.empty() && !stuck_; }
 

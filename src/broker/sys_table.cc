@@ -217,6 +217,7 @@ constexpr SysRow kRows[] = {
     {"pool/msg/copies",               kCounter, counted<&Stats::copies>},
     {"log/dropped",                   kCounter, sampled<&HostStats::log_lines_dropped>},
     {"config/reloads",                kCounter, sampled<&HostStats::config_reloads>},
+    {"config/reloads_failed",         kCounter, sampled<&HostStats::config_reloads_failed>},
 };
 
 constexpr SysLoadRow kLoadRows[] = {

@@ -56,7 +56,7 @@ void SysTopics::write_slow(SysText& out) const {
 }
 
 void SysTopics::write_last_reload(SysText& out) const {
-    out.time(host_.config_taken_s);
+    out.time(static_cast<int64_t>(host_.config_loaded_s));
 }
 
 void SysTopics::write_last_error(SysText& out) const {

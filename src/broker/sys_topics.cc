@@ -173,9 +173,9 @@ void SysTopics::judge_alarm(
         title.add("nearly out of ").add(what);
         SysTextOf<640> json;
         SysAlarms::write(json, id, title.text(), summary.text(), core_.wall_s_);
-        alarms_.raise(id, json.text());
+        alarms_.raise_alarm(id, json.text());
     } else if (used * 100 <= most * (percent - kAlarmOverPercent)) {
-        alarms_.clear(id);
+        alarms_.clear_alarm(id);
     }
 }
 
@@ -344,12 +344,12 @@ void Core::reconfigure_sys() {
 
 bool Core::raise_alarm(std::string_view id, std::string_view json) {
     SysAlarms* alarms = sys_ != nullptr ? sys_->alarms() : nullptr;
-    return alarms != nullptr && alarms->raise(id, json);
+    return alarms != nullptr && alarms->raise_alarm(id, json);
 }
 
 bool Core::clear_alarm(std::string_view id) {
     SysAlarms* alarms = sys_ != nullptr ? sys_->alarms() : nullptr;
-    return alarms == nullptr || alarms->clear(id);
+    return alarms == nullptr || alarms->clear_alarm(id);
 }
 
 }  // namespace mqttd

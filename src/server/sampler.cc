@@ -37,7 +37,11 @@ void Sampler::set_listeners(const std::vector<ListenerConfig>& listeners) {
 void Sampler::config_reloaded(int64_t wall_s, const std::string& error) {
     ++config_reloads_;
     config_error_ = error;
-    if (error.empty()) config_taken_s_ = wall_s;
+    if (error.empty()) {
+        config_loaded(wall_s);
+    } else {
+        ++config_failed_;
+    }
 }
 
 void Sampler::add_turn(uint64_t began_us, uint64_t ended_us) {
@@ -70,7 +74,8 @@ void Sampler::sample(HostStats& out) {
     out.log_lines_dropped = log_sink_.lines_dropped();
     out.listeners = listeners_;
     out.config_reloads = config_reloads_;
-    out.config_taken_s = config_taken_s_;
+    out.config_reloads_failed = config_failed_;
+    out.config_loaded_s = config_loaded_s_;
     out.config_error = config_error_;
 }
 

@@ -37,9 +37,9 @@ class Sampler final : public Host {
     // their indexes, and not while the broker runs a turn.
     void set_listeners(const std::vector<ListenerConfig>& listeners);
 
-    // The configuration was read: at the start, or because of a reload.  `error` is empty if it is
-    // in use now.
-    void config_taken(int64_t wall_s) { config_taken_s_ = wall_s; }
+    // The configuration was taken at the start, or read because of a reload; `error` is empty if
+    // it is in use now.
+    void config_loaded(int64_t wall_s) { config_loaded_s_ = static_cast<uint64_t>(wall_s); }
 
     void config_reloaded(int64_t wall_s, const std::string& error);
 
@@ -59,7 +59,8 @@ class Sampler final : public Host {
     uint64_t files_other_ = 0;
     uint64_t cgroup_limit_ = 0;
     uint64_t config_reloads_ = 0;
-    int64_t config_taken_s_ = 0;
+    uint64_t config_failed_ = 0;
+    uint64_t config_loaded_s_ = 0;
     std::string config_error_;
     std::vector<std::string> names_;
     std::vector<ListenerHostStats> listeners_;

@@ -91,7 +91,7 @@ int Startup::run() {
     sampler.set_files(machine.files, files_open());
     sampler.set_cgroup_limit(memory_cgroup_limit());
     sampler.set_listeners(config_.listeners);
-    sampler.config_taken(wall_s());
+    sampler.config_loaded(wall_s());
     broker.begin_turn(boot_ms(), wall_s());
     broker.publish_sys();
 

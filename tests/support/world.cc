@@ -259,6 +259,7 @@ Peer World::peer(const Outbox& outbox) const {
 }
 
 void World::sample(HostStats& out) {
+    out = host;
     out.turns = turns_;
 }
 
