@@ -12,7 +12,8 @@
 //     is not in the mask until `want_writable`; it then stays there.
 //   - `readable` is a hint to read and `hangup` (RDHUP, HUP, ERR) is one too: what came before the
 //     end is still there, and only the result of a read says that it is over. `urgent` warns that a
-//     read may stop at a mark in mid-stream with more behind it.
+//     read may stop at a mark in mid-stream with more behind it. `broken` (ERR) is for those who do
+//     not read at the moment: `take_error` says what it is.
 //   - A short read means "drained" only on TCP, and only without `hangup` and `urgent`.
 //   - A descriptor that a peer sends along a Unix socket never enters this process: the kernel lets
 //     go of it because no room for control data is offered. `receive_unix` says that it happened.
@@ -43,7 +44,7 @@ struct ListenOptions {
     uint32_t backlog = 1024;       // cut to somaxconn by the kernel
     uint32_t recbuf_bytes = 0;     // SO_RCVBUF; 0 = the kernel's choice
     uint32_t sndbuf_bytes = 0;     // SO_SNDBUF; 0 = the kernel's choice
-    uint32_t user_timeout_ms = 0;  // TCP_USER_TIMEOUT; 0 = the kernel's choice
+    uint32_t user_timeout_ms = 0;  // of connections that are closing: set_user_timeout; 0 = none
     bool nodelay = true;           // TCP_NODELAY
     bool defer_accept = false;     // TCP_DEFER_ACCEPT: accept when the first bytes are there
 };
@@ -58,6 +59,7 @@ class Sockets {
         bool readable = false;
         bool writable = false;
         bool hangup = false;  // RDHUP, HUP or ERR
+        bool broken = false;  // ERR
         bool urgent = false;  // a read may stop at the urgent mark
     };
 
@@ -125,13 +127,22 @@ class Sockets {
     // ---- Connections
     // -----------------------------------------------------------------------------
 
-    // Up to `room` bytes; 0 at the end of file.  Errors: kWouldBlock, kReset.
+    // Up to `room` bytes; 0 at the end of file.  Errors: kWouldBlock, kReset, kTimedOut.
     Result<uint32_t> receive(int fd, uint8_t* to, uint32_t room);
     Result<Received> receive_unix(int fd, uint8_t* to, uint32_t room);
 
     // One gathered write of at most kPiecesMax pieces; returns the bytes taken, which may be fewer.
-    // Errors: kWouldBlock, kReset.  Raises no SIGPIPE.
+    // Errors: kWouldBlock; kReset, kTimedOut; kEndOfFile: the peer has closed and wants nothing any
+    // more, what it sent before is still there to be read.  Raises no SIGPIPE.
     Result<uint64_t> send(int fd, std::span<const Piece> pieces);
+
+    // What broke the connection (kReset, kTimedOut), or kNone.  Told once.
+    Error take_error(int fd);
+
+    // TCP_USER_TIMEOUT: how long bytes may stay unacknowledged, or their receiver's window shut,
+    // before the kernel gives the connection up.  The latter makes it no option for connections in
+    // use: a reader may pause for as long as it likes.
+    void set_user_timeout(int fd, uint32_t milliseconds);
 
     void shutdown_write(int fd);
     void close(int fd);

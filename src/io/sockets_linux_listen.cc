@@ -84,9 +84,6 @@ void set_inherited(int fd, const ListenOptions& options, bool tcp) {
     if (!tcp) return;
     set_option(fd, SOL_SOCKET, SO_OOBINLINE, 1);
     if (options.nodelay) set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-    if (options.user_timeout_ms != 0) {
-        set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, options.user_timeout_ms);
-    }
     if (options.defer_accept) set_option(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, kDeferSeconds);
 }
 

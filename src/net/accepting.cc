@@ -38,6 +38,7 @@ Result<uint16_t> Net::listen(const ListenOptions& options, const ListenerLimits&
     listener->fd = opened->fd;
     listener->limits = limits;
     listener->limits.accept_batch = std::max<uint32_t>(1, limits.accept_batch);
+    user_timeout_ms_[limits.index] = options.user_timeout_ms;
     listener->unix_socket = !options.unix_path.empty();
     MQTTD_ASSERT(options.unix_path.size() < sizeof(listener->path));
     if (listener->unix_socket) {
@@ -109,14 +110,17 @@ bool Net::accept_batch(Listener& listener) {
 void Net::admit(Listener& listener, const Sockets::Accepted& accepted) {
     const bool refused = above_cap(listener);
     const bool fits = static_cast<uint32_t>(accepted.fd) < options_.files_limit;
-    Connection* made = nullptr;
-    if (fits && (!refused || refused_ < options_.refusal_slots)) {
-        made = arena_.make<Connection>(Arena::Use::kNormal, accepted.fd);
-    }
-    if (made == nullptr) {
+    if (!fits || (refused && refused_ >= options_.refusal_slots)) {
         ++stats_.accept_refused;
         sockets_.close(accepted.fd);
         complain("connections are closed at once: above every cap");
+        return;
+    }
+    auto* made = arena_.make<Connection>(Arena::Use::kNormal, accepted.fd);
+    if (made == nullptr) {
+        ++counters_.accept_no_memory;
+        sockets_.close(accepted.fd);
+        complain("connections are closed at once: no memory is left for them");
         return;
     }
     Connection& c = *made;

@@ -6,7 +6,11 @@
 // with a reset, which can overtake the reason we sent. So it lingers: outbox out, write side shut,
 // input discarded, until the peer closes, too; bounded by 2 s, 1 MiB and the number of lingerers,
 // the oldest going first. The handler is told before that: a lingering socket is net's own
-// business.
+// business. What the kernel still holds then is bounded by TCP_USER_TIMEOUT, set only here: in use
+// it would cut a reader that pauses.
+//
+// A connection that broke (reset, timed out) is over at once: what was kept of its input is dropped
+// and nothing more is read or written. Only an orderly end lets the rest be processed.
 
 #include "base/assert.h"
 #include "net/net.h"
@@ -102,6 +106,8 @@ bool Net::begin_linger(Connection& c) {
     auto* linger = arena_.make<Linger>(Arena::Use::kReserve);
     if (linger == nullptr) return false;
     if (lingerers_.size() >= lingerers_max_) drop_oldest_lingerer();
+    const uint32_t timeout_ms = user_timeout_ms_[c.listener];
+    if (timeout_ms != 0 && !c.has(Connection::kUnix)) sockets_.set_user_timeout(c.fd, timeout_ms);
     c.linger = linger;
     linger->connection = &c;
     linger->deadline = now_ + options_.linger_time;

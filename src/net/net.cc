@@ -106,7 +106,26 @@ void Net::on_connection_event(Connection& c, const Sockets::Event& event) {
     if (event.readable || event.hangup || event.urgent) c.set(Connection::kReadable);
     if (event.hangup || event.urgent) c.set(Connection::kReadOn);
     if (c.blocked() && (event.writable || event.hangup)) c.set(Connection::kWritable);
+    if (event.broken && ends_broken(c)) return;
     if (wants_visit(c)) make_ready(c);
+}
+
+// A link that waits for something would not meet the error before that comes.
+bool Net::ends_broken(Connection& c) {
+    if (c.state != Connection::kOpen) return false;
+    switch (c.stop) {
+        case StopReason::kNone:
+        case StopReason::kBudget:
+        case StopReason::kBacklog:
+        case StopReason::kFanout:
+            return false;
+        default:
+            break;
+    }
+    const Error error = sockets_.take_error(c.fd);
+    if (error == Error::kNone) return false;
+    end(c, error);
+    return true;
 }
 
 bool Net::wants_visit(const Connection& c) const {

@@ -58,6 +58,7 @@ struct NetOptions {
 struct NetCounters {
     uint64_t descriptors_refused = 0;  // reads of Unix sockets that brought one along
     uint64_t closed_no_memory = 0;     // connections ended because the arena refused
+    uint64_t accept_no_memory = 0;     // closed at once for the same reason
     uint64_t linger_cut = 0;           // lingerers closed before the peer did
 };
 
@@ -171,6 +172,7 @@ class Net final : public Transport {
     uint64_t token_of(const Connection& connection) const;
     void on_event(const Sockets::Event& event);
     void on_connection_event(Connection& c, const Sockets::Event& event);
+    bool ends_broken(Connection& c);
     bool wants_visit(const Connection& c) const;
     void make_ready(Connection& c);
     void unqueue(Connection& c);
@@ -206,7 +208,7 @@ class Net final : public Transport {
     uint32_t write(Connection& c);
     void write_ready(Connection& c);
     void block(Connection& c);
-    void break_off(Connection& c);
+    void break_off(Connection& c, Error why);
 
     // closing.cc
     void end(Connection& c, Error why);
@@ -233,8 +235,9 @@ class Net final : public Transport {
     Listeners ready_listeners_;
     Listener* listeners_[kListenersMax] = {};
     uint32_t listener_count_ = 0;
-    uint32_t starved_ = 0;                      // listeners that wait for a descriptor
-    uint32_t by_listener_[kListenersMax] = {};  // open links per listener index
+    uint32_t starved_ = 0;                          // listeners that wait for a descriptor
+    uint32_t by_listener_[kListenersMax] = {};      // open links per listener index
+    uint32_t user_timeout_ms_[kListenersMax] = {};  // per listener index; for what is closing
 
     Instant now_ = 0;
     Instant retry_accept_at_ = kNever;

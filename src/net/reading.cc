@@ -88,8 +88,9 @@ uint32_t Net::receive_bytes(Connection& c, uint8_t* to, uint32_t room) {
         return 0;
     }
     if (got == 0) {
-        const bool reset = error != Error::kNone || c.has(Connection::kBroken);
-        end(c, reset ? Error::kReset : Error::kEndOfFile);
+        const bool broken = c.has(Connection::kBroken);
+        if (error == Error::kNone) error = broken ? Error::kReset : Error::kEndOfFile;
+        end(c, error);
         return 0;
     }
     stats_.read_bytes += got;

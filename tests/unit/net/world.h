@@ -221,7 +221,11 @@ struct World {
     explicit World(NetOptions options = {}, size_t bytes = kMemory)
         : memory(bytes),
           arena(memory.base, bytes),
-          log([](void* self, LogKind, std::string_view) { ++static_cast<World*>(self)->log_lines; },
+          log(
+              [](void* self, LogKind, std::string_view line) {
+                  ++static_cast<World*>(self)->log_lines;
+                  static_cast<World*>(self)->last_line = line;
+              },
               this,
               ~0u),
           net(arena, dirty, log, options) {
@@ -303,6 +307,7 @@ struct World {
     uint16_t port = 0;
     uint32_t units_per_turn = 0xffffffff;
     uint32_t log_lines = 0;
+    std::string last_line;
 };
 
 }  // namespace mqttd::net_test
