@@ -37,16 +37,20 @@ namespace mqttd {
 
 // How a listening socket is made. The texts need to live during the call only.
 struct ListenOptions {
-    std::string_view address;      // numeric IPv4 or IPv6 address; empty: 0.0.0.0
+    enum class Domain : uint8_t { kAny, kIpv4, kIpv6 };
+
+    std::string_view address;      // numeric IPv4 or IPv6 address; empty: 0.0.0.0, or :: if kIpv6
+    Domain domain = Domain::kAny;  // what `address` must be
     uint16_t port = 1883;          // 0: any free one
-    std::string_view unix_path;    // not empty: a Unix socket instead, at most 107 bytes
-    uint32_t unix_mode = 0660;     // permission bits of its file
-    uint32_t backlog = 1024;       // cut to somaxconn by the kernel
-    uint32_t recbuf_bytes = 0;     // SO_RCVBUF; 0 = the kernel's choice
-    uint32_t sndbuf_bytes = 0;     // SO_SNDBUF; 0 = the kernel's choice
-    uint32_t user_timeout_ms = 0;  // of connections that are closing: set_user_timeout; 0 = none
-    bool nodelay = true;           // TCP_NODELAY
-    bool defer_accept = false;     // TCP_DEFER_ACCEPT: accept when the first bytes are there
+    std::string_view bind_interface;  // SO_BINDTODEVICE; empty: any
+    std::string_view unix_path;       // not empty: a Unix socket instead, at most 107 bytes
+    uint32_t unix_mode = 0660;        // permission bits of its file
+    uint32_t backlog = 1024;          // cut to somaxconn by the kernel
+    uint32_t recbuf_bytes = 0;        // SO_RCVBUF; 0 = the kernel's choice
+    uint32_t sndbuf_bytes = 0;        // SO_SNDBUF; 0 = the kernel's choice
+    uint32_t user_timeout_ms = 0;     // of connections that are closing: set_user_timeout; 0 = none
+    bool nodelay = true;              // TCP_NODELAY
+    bool defer_accept = false;        // TCP_DEFER_ACCEPT: accept when the first bytes are there
 };
 
 class Sockets {
@@ -110,8 +114,9 @@ class Sockets {
 
     // A listening socket.  The options are set on it and inherited by what it accepts, so that a
     // connection costs no further system call.  The file of a Unix socket is replaced if nobody
-    // listens on it.  Errors: kAddressInUse, kPermission, kInvalid (not a numeric address, path too
-    // long), kProcessFiles, kSystemFiles, kIo; `detail` says more.
+    // listens on it.  Errors: kAddressInUse, kPermission, kInvalid (not a numeric address, or not
+    // of the domain; path or name of the interface too long), kNotFound (no such interface or
+    // folder), kProcessFiles, kSystemFiles, kIo; `detail` says more.
     Result<Opened> listen(const ListenOptions& options);
 
     // Errors: kWouldBlock; kReset (this one connection failed: try the next); kProcessFiles

@@ -104,6 +104,72 @@ TEST_CASE("only numeric addresses are listened on", "[sockets]") {
     }
 }
 
+TEST_CASE("a listener of one address family takes addresses of that family only", "[sockets]") {
+    using Domain = ListenOptions::Domain;
+
+    struct Row {
+        const char* address;
+        Domain domain;
+        bool fine;
+    };
+
+    const Row rows[] = {
+        {"127.0.0.1", Domain::kIpv4, true },
+        {"127.0.0.1", Domain::kIpv6, false},
+        {"::1",       Domain::kIpv6, true },
+        {"::1",       Domain::kIpv4, false},
+        {"127.0.0.1", Domain::kAny,  true },
+        {"::1",       Domain::kAny,  true },
+        {"",          Domain::kIpv4, true },
+        {"",          Domain::kIpv6, true },
+    };
+    Sockets sockets;
+    for (const Row& row : rows) {
+        INFO(row.address << " as " << static_cast<int>(row.domain));
+        ListenOptions options;
+        options.port = 0;
+        options.address = row.address;
+        options.domain = row.domain;
+        Result<Sockets::Opened> opened = sockets.listen(options);
+        CHECK(opened.ok() == row.fine);
+        if (!opened.ok()) {
+            CHECK(opened.error() == Error::kInvalid);
+            CHECK(std::string(sockets.detail()) ==
+                  "an address of the other domain: Invalid argument");
+            continue;
+        }
+        sockaddr_storage name = {};
+        socklen_t size = sizeof(name);
+        REQUIRE(::getsockname(opened->fd, reinterpret_cast<sockaddr*>(&name), &size) == 0);
+        if (row.domain != Domain::kAny) {
+            CHECK((name.ss_family == AF_INET6) == (row.domain == Domain::kIpv6));
+        }
+        sockets.close(opened->fd);
+    }
+}
+
+TEST_CASE("a listener may be bound to a device, and the error names it", "[sockets]") {
+    Sockets sockets;
+    ListenOptions options;
+    options.port = 0;
+    options.bind_interface = "lo";
+    Result<Sockets::Opened> opened = sockets.listen(options);
+    REQUIRE(opened.ok());
+    char device[16] = {};
+    socklen_t size = sizeof(device);
+    REQUIRE(::getsockopt(opened->fd, SOL_SOCKET, SO_BINDTODEVICE, device, &size) == 0);
+    CHECK(std::string(device) == "lo");
+    ::close(connect_to(opened->port));
+    sockets.close(opened->fd);
+
+    options.bind_interface = "nosuchdevice012";  // 15 bytes, as long as they may be
+    CHECK(sockets.listen(options).error() == Error::kNotFound);
+    CHECK(std::string(sockets.detail()) == "bind_interface nosuchdevice012: No such device");
+    options.bind_interface = "nosuchdevice0123";
+    CHECK(sockets.listen(options).error() == Error::kInvalid);
+    CHECK(std::string(sockets.detail()) == "bind_interface nosuchdevice0123: File name too long");
+}
+
 TEST_CASE("both wildcards can be listened on at one port", "[sockets]") {
     // The IPv6 socket is IPv6 only, or it would collide with its sibling.
     Sockets sockets;
