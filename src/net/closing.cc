@@ -23,8 +23,7 @@ namespace mqttd {
 void Net::close(Outbox& outbox, Error why) {
     Connection& c = of(outbox);
     if (c.state != Connection::kOpen) return;
-    drop_pending(c);
-    std::construct_at(&c.linger);
+    drop_input(c);
     c.state = Connection::kClosing;
     c.why = why;
     c.stop = StopReason::kNone;
@@ -37,8 +36,7 @@ void Net::close(Outbox& outbox, Error why) {
 void Net::end(Connection& c, Error why) {
     if (c.state == Connection::kDead) return;
     if (c.state == Connection::kOpen) {
-        drop_pending(c);
-        std::construct_at(&c.linger);
+        drop_input(c);
         c.why = why;
         c.stop = StopReason::kNone;
     }
@@ -49,6 +47,13 @@ void Net::end(Connection& c, Error why) {
     unqueue(c);
     ended_.push_back(c);
     c.set(Connection::kOnEnded);
+}
+
+// What an open connection had besides its outbox; it is not open any more.
+void Net::drop_input(Connection& c) {
+    drop_pending(c);
+    drop_meter(c);
+    std::construct_at(&c.linger);
 }
 
 void Net::reap() {
@@ -68,14 +73,16 @@ void Net::reap() {
 
 void Net::tell(Connection& c) {
     if (c.link == nullptr) return;
+    ListenerStats& stats = state_of(c).stats;
     void* link = c.link;
     c.link = nullptr;
     --open_links_;
     if (c.has(Connection::kCounted)) {
         c.unset(Connection::kCounted);
-        MQTTD_ASSERT(by_listener_[c.listener] > 0);
-        --by_listener_[c.listener];
+        MQTTD_ASSERT(stats.connections > 0);
+        --stats.connections;
     }
+    if (c.why == Error::kConnectTimeout) ++stats.handshake_timeout;
     handler_->closed(link, c.why);
 }
 
@@ -106,7 +113,7 @@ bool Net::begin_linger(Connection& c) {
     auto* linger = arena_.make<Linger>(Arena::Use::kReserve);
     if (linger == nullptr) return false;
     if (lingerers_.size() >= lingerers_max_) drop_oldest_lingerer();
-    const uint32_t timeout_ms = user_timeout_ms_[c.listener];
+    const uint32_t timeout_ms = state_of(c).user_timeout_ms;
     if (timeout_ms != 0 && !c.has(Connection::kUnix)) sockets_.set_user_timeout(c.fd, timeout_ms);
     c.linger = linger;
     linger->connection = &c;
@@ -136,7 +143,7 @@ void Net::release(Connection& c) {
     unqueue(c);
     dirty_.remove(c);
     if (c.state == Connection::kOpen) {
-        drop_pending(c);
+        drop_input(c);
     } else if (c.linger) {
         lingerers_.remove(*c.linger);
         arena_.destroy(c.linger.get());

@@ -64,11 +64,17 @@ uint32_t Net::write(Connection& c) {
     ++stats_.writes;
     stats_.write_ranges += count;
     stats_.write_ranges_max = std::max<uint64_t>(stats_.write_ranges_max, count);
+    counters_.write_ranges.add(count);
     if (sent.ok()) {
         stats_.write_bytes += *sent;
+        state_of(c).stats.bytes_sent += *sent;
         c.drain(arena_, *sent);
-        if (*sent < bytes) block(c);
+        if (*sent < bytes) {
+            ++stats_.short_writes;
+            block(c);
+        }
     } else if (sent.error() == Error::kWouldBlock) {
+        ++counters_.write_again;
         block(c);
     } else {
         break_off(c, sent.error());
@@ -77,7 +83,6 @@ uint32_t Net::write(Connection& c) {
 }
 
 void Net::block(Connection& c) {
-    ++stats_.short_writes;
     c.unset(Connection::kWritable);
     if (c.state == Connection::kDead) return;
     c.set_blocked(true);

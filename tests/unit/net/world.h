@@ -149,8 +149,15 @@ class Client {
         close();
     }
 
-    bool connect(uint16_t port) {
+    // `from`: the address to come from, one of 127.0.0.0/8.
+    bool connect(uint16_t port, const char* from = nullptr) {
         sockaddr_in address = {};
+        if (from != nullptr) {
+            address.sin_family = AF_INET;
+            REQUIRE(inet_pton(AF_INET, from, &address.sin_addr) == 1);
+            if (::bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0)
+                return false;
+        }
         address.sin_family = AF_INET;
         address.sin_port = htons(port);
         address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
