@@ -22,7 +22,7 @@ struct ListenerHostStats {
     uint64_t refused_max = 0;     // above a cap
     uint64_t refused_access = 0;  // its network may not come in
     uint64_t refused_rate = 0;    // too many new ones
-    uint64_t rate_paused = 0;     // times a client stopped for being above its rate
+    uint64_t rate_paused = 0;     // not read at the moment: above their rate
     uint64_t bytes_received = 0;
     uint64_t bytes_sent = 0;
     uint64_t handshake_timeout = 0;

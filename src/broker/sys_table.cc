@@ -246,7 +246,7 @@ constexpr SysListenerRow kListenerRows[] = {
     {"refused/max",       kCounter, &ListenerHostStats::refused_max},
     {"refused/access",    kCounter, &ListenerHostStats::refused_access},
     {"refused/rate",      kCounter, &ListenerHostStats::refused_rate},
-    {"rate_paused",       kCounter, &ListenerHostStats::rate_paused},
+    {"rate_paused",       kGauge,   &ListenerHostStats::rate_paused},
     {"bytes/received",    kCounter, &ListenerHostStats::bytes_received},
     {"bytes/sent",        kCounter, &ListenerHostStats::bytes_sent},
     {"handshake_timeout", kCounter, &ListenerHostStats::handshake_timeout},

@@ -44,13 +44,6 @@ void Sampler::config_reloaded(int64_t wall_s, const std::string& error) {
     }
 }
 
-void Sampler::add_turn(uint64_t began_us, uint64_t ended_us) {
-    turn_times_.add_turn(began_us, ended_us);
-    const uint64_t events = net_.stats().events;
-    events_max_ = std::max(events_max_, events - events_seen_);
-    events_seen_ = events;
-}
-
 void Sampler::add_writes(uint64_t reading_us, uint64_t written_us, const Stats& stats) {
     const bool all = dirty_.empty() && stats.fanout_jobs_now == 0;
     turn_times_.add_writes(reading_us, written_us, stats.fanouts_qos0, all);
@@ -58,13 +51,13 @@ void Sampler::add_writes(uint64_t reading_us, uint64_t written_us, const Stats& 
 
 void Sampler::sample(HostStats& out) {
     out = net_.stats();
-    net_.stats().read_bytes_max = 0;
-    net_.stats().write_ranges_max = 0;
+    out.write_again = net_.counters().write_again;
+    out.write_ranges_p99 = net_.counters().write_ranges.quantile(990);
+    out.events_max = net_.counters().events_max;
+    net_.start_interval();
     out.read_bytes_avg = average(out.read_bytes, last_.read_bytes, out.reads, last_.reads);
     out.write_ranges_avg = average(out.write_ranges, last_.write_ranges, out.writes, last_.writes);
     out.events_avg = average(out.events, last_.events, out.turns, last_.turns);
-    out.events_max = std::max(events_max_, out.events - events_seen_);
-    events_max_ = 0;
     last_ = out;
     turn_times_.sample(monotonic_us(), out);
     out.files_used = files_other_ + net_.connections();
@@ -72,11 +65,29 @@ void Sampler::sample(HostStats& out) {
     out.resident_bytes = resident_bytes();
     out.cgroup_limit_bytes = cgroup_limit_;
     out.log_lines_dropped = log_sink_.lines_dropped();
+    sample_listeners();
     out.listeners = listeners_;
     out.config_reloads = config_reloads_;
     out.config_reloads_failed = config_failed_;
     out.config_loaded_s = config_loaded_s_;
     out.config_error = config_error_;
+}
+
+void Sampler::sample_listeners() {
+    for (size_t i = 0; i < listeners_.size(); ++i) {
+        const ListenerStats from = net_.listener_stats(static_cast<uint16_t>(i));
+        ListenerHostStats& to = listeners_[i];
+        to.connections = from.connections;
+        to.maximum = from.maximum;
+        to.accepted = from.accepted;
+        to.refused_max = from.refused_max;
+        to.refused_access = from.refused_access;
+        to.refused_rate = from.refused_rate;
+        to.rate_paused = from.rate_paused;
+        to.bytes_received = from.bytes_received;
+        to.bytes_sent = from.bytes_sent;
+        to.handshake_timeout = from.handshake_timeout;
+    }
 }
 
 }  // namespace mqttd

@@ -44,7 +44,9 @@ class Sampler final : public Host {
     void config_reloaded(int64_t wall_s, const std::string& error);
 
     // A turn that woke at `began_us` (io/clock.h, monotonic) and is over.
-    void add_turn(uint64_t began_us, uint64_t ended_us);
+    void add_turn(uint64_t began_us, uint64_t ended_us) {
+        turn_times_.add_turn(began_us, ended_us);
+    }
 
     // See TurnTimes::add_writes.
     void add_writes(uint64_t reading_us, uint64_t written_us, const Stats& stats);
@@ -52,6 +54,8 @@ class Sampler final : public Host {
     void sample(HostStats& out) override;
 
   private:
+    void sample_listeners();
+
     Net& net_;
     const Dirty& dirty_;
     const LogSink& log_sink_;
@@ -65,9 +69,7 @@ class Sampler final : public Host {
     std::vector<std::string> names_;
     std::vector<ListenerHostStats> listeners_;
     TurnTimes turn_times_;
-    uint64_t events_seen_ = 0;  // at the end of the last turn
-    uint64_t events_max_ = 0;   // of one turn, this interval
-    HostStats last_;            // as of the last sample
+    HostStats last_;  // as of the last sample
 };
 
 }  // namespace mqttd

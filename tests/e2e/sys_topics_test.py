@@ -177,6 +177,20 @@ class SysTopics(unittest.TestCase):
             self.assertGreater(histogram["n"][-1], 100)
             self.assertEqual(json.loads(values["slow/top"]), [])
 
+    def test_listeners_count_for_themselves(self):
+        """Each has its own numbers, below its port or path; '/' is no level there."""
+        with Broker({"sys_interval": 1}) as broker, Client(broker.address) as client:
+            port = broker.address[1]
+            client.publish("t", b"x" * 1000)
+            connections = f"listener/{port}/connections"
+            self.assertGreaterEqual(broker.wait_sys(connections, 2), 2)
+            values = below(broker.sys_values())
+            self.assertGreaterEqual(int(values[f"listener/{port}/accepted"]), 2)
+            self.assertGreaterEqual(int(values[f"listener/{port}/maximum"]), 2)
+            self.assertGreater(int(values[f"listener/{port}/bytes/received"]), 1000)
+            self.assertGreater(int(values[f"listener/{port}/bytes/sent"]), 1000)
+            self.assertEqual(values[f"listener/{port}/refused/max"], "0")
+
     def test_a_reload_is_told(self):
         """SIGHUP: counted, and what was wrong with the file is there to be read."""
         with Broker({"sys_interval": 1}) as broker:
