@@ -76,6 +76,18 @@ std::string trailing_text(std::string_view key, std::string_view word, std::stri
            "' behind it is ignored: a comment needs a line of its own";
 }
 
+std::string trailing_words(const ConfigKey& row,
+                           std::string_view key,
+                           std::string_view word,
+                           std::string_view trailing) {
+    return printable(key) + " is '" + printable(word) + "', and '" + printable(trailing) +
+           "' behind it means nothing: give " + describe_values(row) + " and nothing else";
+}
+
+std::string repeated_value(std::string_view key, const std::string& place) {
+    return printable(key) + " is already set in " + place + ": this line counts, remove one";
+}
+
 std::string ignored_key(const ConfigKey& row, std::string_view key) {
     return printable(key) + " has no effect: " + std::string(row.doc);
 }

@@ -86,7 +86,7 @@ class Parser {
     std::string_view file_;
     Config& out_;
     std::vector<ConfigProblem> problems_;
-    std::vector<uint32_t> seen_line_;  // per row: the line of a text key; 0 = not yet
+    std::vector<uint32_t> seen_line_;  // per row: where its value was set; 0 = not yet
     std::string_view key_;             // of the line at hand, as written
     uint32_t line_ = 0;
     uint32_t errors_ = 0;
@@ -177,6 +177,10 @@ void Parser::take_value(const ConfigKey& row, std::string_view rest) {
         return error(out_of_range(row, key_, reading.word));
     }
     if (!reading.trailing.empty()) {
+        // `memory_limit 3 GB` must not become 3 bytes; behind a word or a '#' nothing is lost.
+        if (is_number(row.kind) && !reading.trailing.starts_with('#')) {
+            return error(trailing_words(row, key_, reading.word, reading.trailing));
+        }
         warn(trailing_text(key_, reading.word, reading.trailing));
     }
     judge(row, reading.value);
@@ -187,7 +191,7 @@ void Parser::judge(const ConfigKey& row, const ConfigValue& value) {
     if (!served && !is_off_value(row, value)) {
         return error(not_served(row, key_, value.text));
     }
-    if (row.kind == Kind::kText && is_repeated(row)) {
+    if (is_repeated(row)) {
         return;
     }
     if (row.kind == Kind::kLogTypes) {
@@ -198,8 +202,10 @@ void Parser::judge(const ConfigKey& row, const ConfigValue& value) {
     }
 }
 
+// True if the line must not count. Of most text the first line would count in mosquitto and of
+// everything else the last one does, so only the former is an error; the latter is worth a word.
 bool Parser::is_repeated(const ConfigKey& row) {
-    if ((row.flags & (kRepeatable | kLastWins)) != 0) {
+    if ((row.flags & kRepeatable) != 0) {
         return false;
     }
     uint32_t& first = seen_line_[static_cast<size_t>(&row - config_keys().data())];
@@ -207,8 +213,13 @@ bool Parser::is_repeated(const ConfigKey& row) {
         first = line_;
         return false;
     }
-    error(printable(key_) + " is already set in line " + std::to_string(first) +
-          ": keep one of the two");
+    const std::string place = "line " + std::to_string(first);
+    if (row.kind != Kind::kText || (row.flags & kLastWins) != 0) {
+        warn(repeated_value(key_, place));
+        first = line_;
+        return false;
+    }
+    error(printable(key_) + " is already set in " + place + ": keep one of the two");
     return true;
 }
 
@@ -238,7 +249,9 @@ void Parser::use_default_listener() {
 void Parser::forget_lines_of(Scope scope) {
     const std::span<const ConfigKey> rows = config_keys();
     for (size_t i = 0; i < rows.size(); ++i) {
-        seen_line_[i] = rows[i].scope == scope ? 0 : seen_line_[i];
+        const bool forget = rows[i].scope == scope ||
+                            (scope == Scope::kListener && rows[i].scope == Scope::kEither);
+        seen_line_[i] = forget ? 0 : seen_line_[i];
     }
 }
 

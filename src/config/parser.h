@@ -10,9 +10,11 @@
 //   - Order matters: a listener key belongs to the last `listener` line. Above the first one it
 //     creates a default listener on port 1883 (mosquitto does that silently, mqttd with a warning),
 //     except for socket options of our own, which become the default of all listeners there.
-//   - A second line with the same text key is an error, with a number or bool the last one wins.
+//   - A second line with the same text key is an error; with a number or bool the last one wins,
+//     with a warning.
 //   - mosquitto stops reading a number or bool after its word, so `true # why` works there. It
-//     works here too, with a warning.
+//     works here too, with a warning; but other words behind a number (`memory_limit 3 GB`) are an
+//     error, for the number does not mean what was written.
 //
 // A pure function of its arguments: no file is read, nothing is global, nothing of `text` is kept.
 // The text may be hostile: NUL bytes, lines of a megabyte, a missing last newline, a byte order

@@ -24,6 +24,11 @@ constexpr bool is_one_word(Kind kind) {
            kind != Kind::kListener && kind != Kind::kLogDest;
 }
 
+constexpr bool is_number(Kind kind) {
+    return kind == Kind::kInt || kind == Kind::kOctal || kind == Kind::kDuration ||
+           kind == Kind::kHours || kind == Kind::kShare;
+}
+
 // A set of words, divided by blanks or commas, as one bit per place in `words`.
 constexpr Reading read_word_set(std::string_view words, std::string_view text) {
     Reading reading{

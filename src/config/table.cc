@@ -49,8 +49,8 @@ constexpr ConfigKey kKeys[] = {
         "Let the kernel hold a connection back until its first bytes come."),
     number<&LC::tcp_user_timeout_ms>(kListeners, "tcp_user_timeout", 0, kIntMax, "20000",
         "milliseconds",
-        "A connection whose sent bytes stay unacknowledged by the peer's kernel so long is "
-        "closed; 0 = the kernel decides."),
+        "Bounds how long a closing connection waits for its last bytes to be taken; 0 = the kernel "
+        "decides."),
     number<&LC::unix_mode>(kListeners, "unix_mode", 0, 0777, "0660", {},
         "Permission bits of a Unix socket's file.", Kind::kOctal),
     coming_word(kListeners, Scope::kListener, "accept_protocol_versions", "3 4 5", "3 4 5",

@@ -82,8 +82,9 @@ enum class Verdict : uint8_t { kBuilt, kAlias, kInert, kComing, kIgnored, kTls, 
 
 enum KeyFlags : uint8_t {
     kRepeatable = 1 << 0,  // a second line adds to the first
-    kLastWins = 1 << 1,    // a second line replaces the first; numbers and bools always do
-    kReload = 1 << 2,      // SIGHUP takes over a changed value
+    kLastWins =
+        1 << 1,  // a second line replaces the first, with a warning; numbers and bools always do
+    kReload = 1 << 2,  // SIGHUP takes over a changed value
 };
 
 // What a row's store and load exchange: a number for every kind but kText.

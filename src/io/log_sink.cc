@@ -28,6 +28,7 @@ static_assert(sizeof kSeverity / sizeof kSeverity[0] == static_cast<size_t>(LogK
 
 Result<int> open_log_file(const std::string& path) {
     const int fd = open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
+    if (fd < 0 && errno == EISDIR) return Error::kInvalid;
     if (fd < 0) return error_of_errno(errno);
     return fd;
 }
@@ -135,10 +136,12 @@ void LogSink::open_syslog() {
     const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) return;
     if (connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+        complain(targets_[kSyslog], errno);
         close(fd);
         return;
     }
     targets_[kSyslog].fd = fd;
+    targets_[kSyslog].complained = false;
 }
 
 void LogSink::set_time(int64_t wall_s) {
@@ -240,12 +243,28 @@ bool LogSink::report_lost(Target& target) {
     return true;
 }
 
+// What the operator cannot read where the log should be, once per trouble and without waiting.
+void LogSink::complain(Target& target, int number) {
+    if (target.complained || !accepts_now(STDERR_FILENO)) return;
+    target.complained = true;
+    char text[400];
+    const int length = std::snprintf(
+        text,
+        sizeof text,
+        "Error: log lines do not reach %.255s: %s. Trying on.\n",
+        target.kind == Kind::kSyslog ? options_.syslog_path.c_str() : options_.file.c_str(),
+        std::strerror(number));
+    static_cast<void>(!write(STDERR_FILENO, text, static_cast<size_t>(length)));
+}
+
 // A reader that left does not come back.  A full disk or an unreachable one may: it keeps its
 // place.
 void LogSink::give_up_if_gone(Target& target, int number) {
     if (number == EPIPE || number == EBADF) {
         if (target.kind != Kind::kBorrowed) close(target.fd);
         target = Target{};
+    } else if (number != EAGAIN && number != EINTR && &target == &targets_[kFile]) {
+        complain(target, number);
     }
 }
 
@@ -270,6 +289,7 @@ void LogSink::flush_bytes(Target& target) {
             give_up_if_gone(target, errno);
             return;
         }
+        target.complained = false;
         advance(target, static_cast<uint64_t>(wrote));
         if (target.kind != Kind::kBorrowed && static_cast<uint64_t>(wrote) < size) return;
     }

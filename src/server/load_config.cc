@@ -3,6 +3,7 @@
 #include "config/finish.h"
 #include "config/parser.h"
 #include "io/file.h"
+#include "server/settings.h"
 
 namespace mqttd {
 
@@ -17,6 +18,11 @@ void sort_out(const std::vector<ConfigProblem>& problems, LoadedConfig& loaded) 
     }
 }
 
+std::string limit_raised(int64_t limit) {
+    return "warning: memory_limit " + std::to_string(limit) + " is raised to " +
+           std::to_string(kArenaLeast) + " bytes, the least mqttd can work with: give bytes";
+}
+
 }  // namespace
 
 LoadedConfig load_config(const Options& options) {
@@ -25,7 +31,7 @@ LoadedConfig load_config(const Options& options) {
     if (!file.empty()) {
         const Result<std::string> text = read_file(file.c_str(), kFileMax);
         if (!text.ok()) {
-            loaded.errors.push_back("Unable to open the configuration file " + file + ": " +
+            loaded.errors.push_back("Error: Unable to open the configuration file " + file + ": " +
                                     file_error_text(text.error()) + ".");
             return loaded;
         }
@@ -33,6 +39,10 @@ LoadedConfig load_config(const Options& options) {
     }
     // The rules over the whole file make sense only if every line of it does.
     if (loaded.errors.empty()) sort_out(finish_config(loaded.config, options, file), loaded);
+    const int64_t limit = loaded.config.memory_limit_bytes;
+    if (loaded.errors.empty() && limit > 0 && limit < static_cast<int64_t>(kArenaLeast)) {
+        loaded.warnings.push_back(limit_raised(limit));
+    }
     loaded.ok = loaded.errors.empty();
     return loaded;
 }

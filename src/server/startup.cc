@@ -280,6 +280,11 @@ std::optional<std::string> Startup::user_to_become() const {
 
 bool Startup::give_up_root() {
     allow_no_new_privileges();
+    if (!is_root() && !config_.user.empty()) {
+        log_.write(LogKind::kNotice,
+                   "user %s has no effect: mqttd was not started as root and stays who it is.",
+                   config_.user.c_str());
+    }
     if (!is_root() || config_.user == "root") return true;
     const std::optional<std::string> user = user_to_become();
     if (!user) {

@@ -21,6 +21,7 @@ TEST_CASE("a file that is not there is one clear sentence with its name") {
     const LoadedConfig loaded = load_config(options);
     REQUIRE_FALSE(loaded.ok);
     REQUIRE(loaded.errors.size() == 1);
+    REQUIRE(loaded.errors[0].starts_with("Error: "));
     REQUIRE(loaded.errors[0].find("/no/such/mqttd.conf") != std::string::npos);
 }
 
@@ -35,6 +36,22 @@ TEST_CASE("all errors of a file are reported in one run, with file and line") {
     REQUIRE(loaded.errors.size() == 2);
     REQUIRE(loaded.errors[0].find("m.conf:2:") != std::string::npos);
     REQUIRE(loaded.errors[1].find("m.conf:3:") != std::string::npos);
+}
+
+TEST_CASE("a memory_limit below the least is raised aloud") {
+    // At the least it is as written; one below it is not what was asked for.
+    const TempFolder folder;
+    Options options;
+    options.config_file = folder.file("m.conf");
+    folder.write("m.conf", "memory_limit 8388607\n");
+    const LoadedConfig raised = load_config(options);
+    REQUIRE(raised.ok);
+    REQUIRE(raised.warnings.size() == 1);
+    REQUIRE(raised.warnings[0].find("8388607 is raised to 8388608") != std::string::npos);
+    for (const char* fine : {"memory_limit 8388608\n", "memory_limit 0\n", "memory_limit -1\n"}) {
+        folder.write("m.conf", fine);
+        REQUIRE(load_config(options).warnings.empty());
+    }
 }
 
 TEST_CASE("a good file is what it says") {
