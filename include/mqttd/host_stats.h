@@ -40,6 +40,9 @@ struct HostStats {
     uint64_t files_limit = 0;
     uint64_t resident_bytes = 0;
     uint64_t log_lines_dropped = 0;
+    uint64_t config_reloads = 0;         // since the start
+    uint64_t config_reloads_failed = 0;  // the old configuration stayed in force
+    uint64_t config_loaded_s = 0;        // wall clock of the last good one, or of the start
 };
 
 }  // namespace mqttd

@@ -59,8 +59,7 @@ LogSink::~LogSink() {
 
 Error LogSink::open(const Options& options) {
     options_ = options;
-    // A format is also a promise about length: what does not fit the stamp falls back to seconds.
-    if (options_.timestamp_format.size() > sizeof stamp_ / 2) options_.timestamp_format.clear();
+    set_form();
     if (options_.to_stdout) open_stream(kStdout, STDOUT_FILENO);
     if (options_.to_stderr) open_stream(kStderr, STDERR_FILENO);
     if (options_.to_syslog) {
@@ -73,6 +72,59 @@ Error LogSink::open(const Options& options) {
     targets_[kFile].kind = Kind::kFile;
     targets_[kFile].fd = *file;
     return Error::kNone;
+}
+
+// A format is also a promise about length: what does not fit the stamp falls back to seconds.
+void LogSink::set_form() {
+    if (options_.timestamp_format.size() > sizeof stamp_ / 2) options_.timestamp_format.clear();
+    stamp_size_ = 0;
+}
+
+Error LogSink::reconfigure(const Options& options) {
+    int file = -1;
+    if (!options.file.empty()) {
+        const Result<int> opened = open_log_file(options.file);
+        if (!opened.ok()) return opened.error();
+        file = *opened;
+    }
+    flush();
+    const bool same_file = options.file == options_.file && targets_[kFile].kind == Kind::kFile;
+    options_ = options;
+    set_form();
+    set_time(wall_s_);
+    set_wanted(kStdout, options.to_stdout);
+    set_wanted(kStderr, options.to_stderr);
+    set_wanted(kSyslog, options.to_syslog);
+    if (same_file) {
+        close(targets_[kFile].fd);
+        targets_[kFile].fd = file;
+        return Error::kNone;
+    }
+    set_wanted(kFile, false);
+    if (file >= 0) {
+        targets_[kFile].kind = Kind::kFile;
+        targets_[kFile].fd = file;
+        targets_[kFile].line = next_line_;
+    }
+    return Error::kNone;
+}
+
+// A destination that is new begins with the next line.
+void LogSink::set_wanted(Place place, bool wanted) {
+    Target& target = targets_[place];
+    if (wanted == (target.kind != Kind::kNone)) return;
+    if (!wanted) {
+        if (target.fd >= 0 && target.kind != Kind::kBorrowed) close(target.fd);
+        target = Target{};
+        return;
+    }
+    target.line = next_line_;
+    if (place == kSyslog) {
+        target.kind = Kind::kSyslog;
+        open_syslog();
+    } else {
+        open_stream(place, place == kStdout ? STDOUT_FILENO : STDERR_FILENO);
+    }
 }
 
 Error LogSink::reopen() {

@@ -63,6 +63,11 @@ class LogSink {
     // Opens the file again under its name, after it was moved away.  On error the old one stays.
     Error reopen();
 
+    // Other destinations and another form, from the next line on; what was written so far goes
+    // where it was meant to go, if it can go at once.  Opens the file anew in any case.  On error
+    // everything stays.
+    Error reconfigure(const Options& options);
+
     // Hands the file to the user that root gives way to.
     void give_file_to(uint32_t uid, uint32_t gid);
 
@@ -107,6 +112,8 @@ class LogSink {
     enum Place : uint32_t { kStdout, kStderr, kFile, kSyslog, kTargets };
 
     void open_stream(Place place, int fd);
+    void set_wanted(Place place, bool wanted);
+    void set_form();
     void open_syslog();
     void add(LogKind kind, std::string_view line);
     void make_room(uint32_t bytes);

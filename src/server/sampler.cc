@@ -3,6 +3,8 @@
 #include "io/clock.h"
 #include "io/host.h"
 
+#include <algorithm>
+
 namespace mqttd {
 
 Sampler::Sampler(Net& net, const LogSink& log_sink)
@@ -16,6 +18,11 @@ void Sampler::sample(HostStats& out) {
     out.files_used = files_other_ + net_.connections();
     out.files_limit = files_limit_;
     out.resident_bytes = resident_bytes();
+    if (reloads_ != nullptr) {
+        out.config_reloads = reloads_->reloads;
+        out.config_reloads_failed = reloads_->failed;
+        out.config_loaded_s = static_cast<uint64_t>(std::max<int64_t>(reloads_->loaded_s, 0));
+    }
     out.log_lines_dropped = log_sink_.lines_dropped();
 }
 

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "io/log_sink.h"
 #include "net/net.h"
+#include "server/reloader.h"
 #include "server/turn_times.h"
 
 namespace mqttd {
@@ -25,6 +26,9 @@ class Sampler final : public Host {
         files_other_ = other;
     }
 
+    // `counts` outlives the sampler.
+    void watch(const ReloadCounts& counts) { reloads_ = &counts; }
+
     void add_turn(uint64_t turn_us) { turn_times_.add(turn_us); }
 
     void sample(HostStats& out) override;
@@ -32,6 +36,7 @@ class Sampler final : public Host {
   private:
     Net& net_;
     const LogSink& log_sink_;
+    const ReloadCounts* reloads_ = nullptr;
     uint64_t files_limit_ = 0;
     uint64_t files_other_ = 0;
     TurnTimes turn_times_;

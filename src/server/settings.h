@@ -7,6 +7,7 @@
 #include "mqttd/broker.h"
 
 #include "config/config.h"
+#include "io/log_sink.h"
 #include "net/net.h"
 
 #include <cstdint>
@@ -15,13 +16,19 @@
 
 namespace mqttd {
 
-// `config` outlives the broker: the options borrow its texts.  The hash key and the list of
-// listeners are the caller's to add.
+// `config` outlives the broker: the options borrow its texts.  The hash key and the lists of
+// listeners and priorities are the caller's to add (server/active.h).
 BrokerOptions options_to_broker(const Config& config);
 
 // What one listener decides about its clients; and those of all of them, by index.
 ListenerOptions listener_options(const Config& config, const ListenerConfig& listener);
 std::vector<ListenerOptions> listeners_of(const Config& config);
+
+// Priorities of topics, if queues are kept by them.
+std::vector<TopicPriority> priorities_of(const Config& config);
+
+// Where log lines go and how they begin.
+LogSink::Options log_sink_options(const Config& config);
 
 // `files`: RLIMIT_NOFILE; `files_open`: how many are open before net opens its own.
 NetOptions net_options(const Config& config, uint64_t files, uint64_t files_open);

@@ -13,12 +13,16 @@
 #include "io/random.h"
 #include "io/signals.h"
 #include "net/net.h"
+#include "server/active.h"
+#include "server/reloader.h"
 #include "server/server.h"
 #include "server/settings.h"
 
 #include <algorithm>
 #include <cstring>
+#include <memory>
 #include <optional>
+#include <utility>
 
 namespace mqttd {
 
@@ -69,9 +73,8 @@ int Startup::run() {
 
     MachineLimits machine;
     machine.files = raise_file_limit(std::min(kFilesMost, region_.bytes / kArenaBytesPerFile));
-    BrokerOptions broker_options = options_to_broker(config_);
-    const std::vector<ListenerOptions> listeners = listeners_of(config_);
-    broker_options.listeners = listeners;
+    auto active = std::make_unique<Active>(config_);
+    BrokerOptions broker_options = active->broker();
     if (!make_hash_key(broker_options)) return kNoStart;
 
     Arena arena(region_.base, region_.bytes);
@@ -82,6 +85,8 @@ int Startup::run() {
     Sampler sampler(net, log_sink_);
     Broker broker(arena, net, sampler, dirty, log_, broker_options, boot_ms());
     net.bind(broker);
+    Reloader reloader({options_, broker, net, log_sink_, log_}, std::move(active), wall_s());
+    sampler.watch(reloader.counts());
     if (!open_net(net)) return kNoStart;
     if (!go_background() || !write_pid_file() || !give_up_root()) return kNoStart;
     const int signals = watch_signals(net);
@@ -97,7 +102,7 @@ int Startup::run() {
     daemon_.running();
     if (options_.daemon) log_sink_.restart_streams();
 
-    Server({net, broker, sampler, log_sink_, log_, options_, signals}).run();
+    Server({net, broker, sampler, log_sink_, log_, reloader, signals}).run();
 
     pid_file_.remove();
     log_sink_.flush();
@@ -138,16 +143,8 @@ bool Startup::fail(const std::string& text) {
 }
 
 bool Startup::open_log() {
-    LogSink::Options to;
-    to.to_stdout = (config_.log_dests & kLogToStdout) != 0;
-    to.to_stderr = (config_.log_dests & kLogToStderr) != 0;
-    to.to_syslog = (config_.log_dests & kLogToSyslog) != 0;
-    if ((config_.log_dests & kLogToFile) != 0) to.file = config_.log_file;
-    to.timestamp = config_.log_timestamp;
-    to.timestamp_format = config_.log_timestamp_format;
-    to.facility = config_.log_facility;
     log_ = Log(&LogSink::take, &log_sink_, log_kinds(config_.log_types));
-    const Error error = log_sink_.open(to);
+    const Error error = log_sink_.open(log_sink_options(config_));
     log_sink_.set_time(wall_s());
     if (error != Error::kNone) {
         return fail("Unable to open the log file " + config_.log_file + ": " +
