@@ -192,8 +192,7 @@ TEST_CASE("both bounds of every number are accepted and stored", "[config]") {
             const Parsed parsed = parse(line);
             INFO(parsed.text());
             CHECK(parsed.problems.empty());
-            CHECK(load(row, parsed.config).number ==
-                  number * scale(row));
+            CHECK(load(row, parsed.config).number == number * scale(row));
         }
     }
 }
@@ -227,8 +226,7 @@ TEST_CASE("what is not of a row's kind is refused, whatever the verdict", "[conf
     // A key that is not built yet is checked already, so that files stay valid when it comes.
     for (const ConfigKey& row : config_keys()) {
         const bool open_kind = is_text(row.kind) || row.kind == Kind::kAnything ||
-                               row.kind == Kind::kIncludeDir ||
-                               row.verdict == Verdict::kAlias;
+                               row.kind == Kind::kIncludeDir || row.verdict == Verdict::kAlias;
         if (!open_kind) {
             const Parsed parsed = parse(line_of(row, "@bad@"));
             INFO(row.name << ": " << parsed.text());
@@ -283,8 +281,7 @@ TEST_CASE("a key that is not served is accepted at its off values", "[config]") 
         }
     }
     CHECK(off_values > 20);
-    CHECK(parse("persistence 0\nenable_control_api false\n")
-              .problems.empty());
+    CHECK(parse("persistence 0\nenable_control_api false\n").problems.empty());
     CHECK(parse("listener 1883\naccept_protocol_versions 5, 3 4\n").problems.empty());
 }
 

@@ -66,3 +66,28 @@ TEST_CASE("a good file is what it says") {
     REQUIRE(loaded.config.allow_anonymous);
     REQUIRE_FALSE(loaded.config.local_only);
 }
+
+TEST_CASE("include_dir reads the *.conf files of a directory in order") {
+    // Debian's file ends with that line; errors name the file they are in.
+    const TempFolder folder;
+    folder.write("b.conf", "sys_interval 3\n");
+    folder.write("A.conf", "sys_interval 2\n");
+    folder.write("c.conf.bak", "nonsense\n");
+    folder.write(".d.conf", "nonsense\n");
+    const std::string path = folder.file("");
+    folder.write("main", "include_dir " + path + "\n");
+    Options options;
+    options.config_file = folder.file("main");
+    const LoadedConfig good = load_config(options);
+    REQUIRE(good.ok);
+    REQUIRE(good.config.sys_interval_s == 3);
+    folder.write("e.conf", "\nnonsense 1\n");
+    const LoadedConfig bad = load_config(options);
+    REQUIRE_FALSE(bad.ok);
+    REQUIRE(bad.errors.size() == 1);
+    REQUIRE(bad.errors[0].find("e.conf:2: error: unknown key") != std::string::npos);
+    folder.write("main", "\ninclude_dir /no/such/folder\n");
+    const LoadedConfig none = load_config(options);
+    REQUIRE(none.errors.at(0).find("main:2: error: include_dir /no/such/folder: there is no such "
+                                   "directory") != std::string::npos);
+}
