@@ -108,6 +108,26 @@ TEST_CASE("an arena that is full closes the links it cannot keep input for", "[n
     CHECK(world.handler.links.size() == 3);
 }
 
+TEST_CASE("a connection there is no memory for is closed at once, and the log says so", "[net]") {
+    // Not "above every cap": the operator would look at the wrong key.
+    World world;
+    world.listen();
+    Client held = world.join();
+    world.arena.refuse_nth(1);
+    Client client;
+    REQUIRE(client.connect(world.port));
+    REQUIRE(
+        world.until([&] { return client.read().empty() && (client.over || client.error != 0); }));
+    CHECK(world.net.counters().accept_no_memory == 1);
+    CHECK(world.net.stats().accept_refused == 0);
+    CHECK(world.last_line ==
+          "connections are closed at once: no memory is left for them (1 connections)");
+    CHECK(world.net.connections() == 1);
+    world.arena.refuse_nth(0);
+    Client next = world.join();
+    CHECK(world.net.connections() == 2);
+}
+
 TEST_CASE("an idle connection holds its 112 bytes and nothing else", "[net]") {
     World world;
     world.listen();
