@@ -2,12 +2,13 @@
 
 // Active: a configuration in force, and the options that borrow from it.
 //
-// The core keeps views of texts and lists that live here, so an Active stays where it is made and
-// outlives the last `reconfigure` that was given its options (broker.h).
+// The core and net keep views of texts and lists that live here, so an Active stays where it is made and
+// outlives the time until both are given another one's (Broker::reconfigure, Net::set_limits).
 
 #include "mqttd/broker.h"
 
 #include "config/config.h"
+#include "net/net.h"
 
 #include <vector>
 
@@ -24,10 +25,15 @@ class Active {
     // All but the hash key.
     const BrokerOptions& broker() const { return broker_; }
 
+    // What net is told about each listener; the index is that of Config::listeners.
+    const std::vector<ListenerLimits>& limits() const { return limits_; }
+
   private:
     const Config config_;
     std::vector<ListenerOptions> listeners_;
     std::vector<TopicPriority> priorities_;
+    std::vector<std::vector<AccessRule>> access_;  // by listener
+    std::vector<ListenerLimits> limits_;
     BrokerOptions broker_;
 };
 

@@ -55,6 +55,10 @@ bool Reloader::use_log(const Config& config) {
 
 void Reloader::use(std::unique_ptr<Active> next) {
     parts_.broker.reconfigure(next->broker());
+    parts_.net.set_max_connections(next->config().global_max_connections);
+    // Of a listener that could not be opened (the IPv6 half without IPv6) net knows nothing.
+    for (const ListenerLimits& limits : next->limits())
+        static_cast<void>(parts_.net.set_limits(limits));
     active_ = std::move(next);  // nothing borrows from the old one any more
 }
 

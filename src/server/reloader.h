@@ -47,6 +47,8 @@ class Reloader {
 
     const Config& config() const { return active_->config(); }
 
+    const std::vector<ListenerLimits>& limits() const { return active_->limits(); }
+
     const ReloadCounts& counts() const { return counts_; }
 
     void reload(int64_t wall_s);

@@ -44,6 +44,10 @@ static_assert(same_place<SharedStrategy>(GroupChoice::kSticky) == SharedStrategy
 static_assert(same_place<SharedStrategy>(GroupChoice::kHash) == SharedStrategy::kHash);
 static_assert(same_place<SharedStrategy>(GroupChoice::kLeastQueued) ==
               SharedStrategy::kLeastQueued);
+static_assert(same_place<ListenOptions::Domain>(SocketDomain::kIpv4) ==
+              ListenOptions::Domain::kIpv4);
+static_assert(same_place<ListenOptions::Domain>(SocketDomain::kIpv6) ==
+              ListenOptions::Domain::kIpv6);
 
 // What a listener says for itself (-1 = nothing), or what holds for all.
 constexpr bool own_or(int8_t own, bool common) {
@@ -178,6 +182,8 @@ ListenOptions listen_options(const ListenerConfig& listener) {
     options.user_timeout_ms = listener.tcp_user_timeout_ms;
     options.nodelay = listener.nodelay;
     options.defer_accept = listener.defer_accept;
+    options.bind_interface = listener.bind_interface;
+    options.domain = same_place<ListenOptions::Domain>(listener.domain);
     return options;
 }
 
@@ -186,7 +192,25 @@ ListenerLimits listener_limits(const ListenerConfig& listener, uint16_t index) {
     limits.index = index;
     limits.max_connections = listener.max_connections;
     limits.accept_batch = listener.accept_batch;
+    limits.rate_bytes_s = listener.rate_bytes_s;
+    limits.rate_burst_bytes = listener.rate_burst_bytes;
+    const uint32_t other = listener.client_rate_bytes_s;
+    if (other != 0 && (limits.rate_bytes_s == 0 || other < limits.rate_bytes_s)) {
+        limits.rate_bytes_s = other;
+        if (limits.rate_burst_bytes == 0) limits.rate_burst_bytes = other;
+    }
     return limits;
+}
+
+std::vector<AccessRule> access_rules(const ListenerConfig& listener) {
+    std::vector<AccessRule> rules;
+    for (const AddressRule& from : listener.access) {
+        AccessRule& rule = rules.emplace_back();
+        std::copy(from.address.begin(), from.address.end(), rule.address);
+        rule.prefix = from.prefix_bits;
+        rule.allow = from.allow;
+    }
+    return rules;
 }
 
 uint64_t arena_bytes(int64_t memory_limit, uint64_t available) {

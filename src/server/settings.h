@@ -36,7 +36,9 @@ NetOptions net_options(const Config& config, uint64_t files, uint64_t files_open
 // The address and port are the caller's to choose (bind_addresses); the path of a Unix socket is
 // there already, borrowed from `listener`.
 ListenOptions listen_options(const ListenerConfig& listener);
+// Without its access rules, which are a list of their own (server/active.h).
 ListenerLimits listener_limits(const ListenerConfig& listener, uint16_t index);
+std::vector<AccessRule> access_rules(const ListenerConfig& listener);
 
 constexpr uint64_t kArenaLeast = uint64_t{8} << 20;
 constexpr uint64_t kArenaMost = uint64_t{32} << 30;  // what 32-bit distances span (base/ptr32.h)

@@ -47,10 +47,13 @@ class Startup {
     bool reserve_arena();
     void report_machine(const MachineLimits& machine);
     bool make_hash_key(BrokerOptions& options);
-    bool open_net(Net& net);
+    bool open_net(Net& net, const std::vector<ListenerLimits>& limits);
     int watch_signals(Net& net);
-    bool listen_all(Net& net);
-    bool listen_at(Net& net, const ListenerConfig& listener, uint16_t index, const BindAddress* at);
+    bool listen_all(Net& net, const std::vector<ListenerLimits>& limits);
+    bool listen_at(Net& net,
+                   const ListenerConfig& listener,
+                   const ListenerLimits& limits,
+                   const BindAddress* at);
     bool go_background();
     bool write_pid_file();
     bool give_up_root();
@@ -87,7 +90,7 @@ int Startup::run() {
     net.bind(broker);
     Reloader reloader({options_, broker, net, log_sink_, log_}, std::move(active), wall_s());
     sampler.watch(reloader.counts());
-    if (!open_net(net)) return kNoStart;
+    if (!open_net(net, reloader.limits())) return kNoStart;
     if (!go_background() || !write_pid_file() || !give_up_root()) return kNoStart;
     const int signals = watch_signals(net);
     if (signals < 0) return kNoStart;
@@ -118,11 +121,11 @@ bool Startup::make_hash_key(BrokerOptions& options) {
     return true;
 }
 
-bool Startup::open_net(Net& net) {
+bool Startup::open_net(Net& net, const std::vector<ListenerLimits>& limits) {
     if (net.open() != Error::kNone) {
         return fail(std::string("Unable to open the event loop: ") + net.detail() + ".");
     }
-    return listen_all(net);
+    return listen_all(net, limits);
 }
 
 // The descriptor, or -1.
@@ -200,7 +203,7 @@ void Startup::report_machine(const MachineLimits& files) {
     }
 }
 
-bool Startup::listen_all(Net& net) {
+bool Startup::listen_all(Net& net, const std::vector<ListenerLimits>& limits) {
     if (config_.local_only) {
         log_.write(LogKind::kNotice,
                    "Starting in local only mode: only clients on this machine can connect. "
@@ -209,10 +212,10 @@ bool Startup::listen_all(Net& net) {
     uint16_t index = 0;
     for (const ListenerConfig& listener : config_.listeners) {
         if (!listener.unix_path.empty()) {
-            if (!listen_at(net, listener, index, nullptr)) return false;
+            if (!listen_at(net, listener, limits[index], nullptr)) return false;
         }
         for (const BindAddress& address : bind_addresses(listener)) {
-            if (!listen_at(net, listener, index, &address)) return false;
+            if (!listen_at(net, listener, limits[index], &address)) return false;
         }
         ++index;
     }
@@ -222,7 +225,7 @@ bool Startup::listen_all(Net& net) {
 // One socket of a listener; `at` is null for a Unix socket.
 bool Startup::listen_at(Net& net,
                         const ListenerConfig& listener,
-                        uint16_t index,
+                        const ListenerLimits& limits,
                         const BindAddress* at) {
     ListenOptions options = listen_options(listener);
     std::string place = "path " + listener.unix_path;
@@ -233,7 +236,7 @@ bool Startup::listen_at(Net& net,
         place = "port " + std::to_string(listener.port);
     }
     log_.write(LogKind::kInformation, "Opening %s listen socket on %s.", family, place.c_str());
-    const Result<uint16_t> bound = net.listen(options, listener_limits(listener, index));
+    const Result<uint16_t> bound = net.listen(options, limits);
     log_sink_.flush();
     if (bound.ok()) return true;
     const std::string what = "Unable to listen on " + (at != nullptr ? at->host + " " : "") +

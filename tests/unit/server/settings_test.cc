@@ -274,4 +274,51 @@ TEST_CASE("a listener's options reach its socket") {
     REQUIRE(limits.index == 5);
     REQUIRE(limits.max_connections == 11);
     REQUIRE(limits.accept_batch == 12);
+    REQUIRE(options.bind_interface.empty());
+    REQUIRE(options.domain == ListenOptions::Domain::kAny);
+    REQUIRE(limits.rate_bytes_s == 0);
+    REQUIRE(limits.rate_burst_bytes == 0);
+    listener.bind_interface = "lo";
+    listener.domain = SocketDomain::kIpv6;
+    REQUIRE(listen_options(listener).bind_interface == "lo");
+    REQUIRE(listen_options(listener).domain == ListenOptions::Domain::kIpv6);
+}
+
+TEST_CASE("the smaller of two rates counts") {
+    // rate_limit has a burst of its own, max_client_rate one of a second.
+    ListenerConfig listener;
+    listener.rate_burst_bytes = 1000;
+    listener.rate_bytes_s = 500;
+    REQUIRE(listener_limits(listener, 0).rate_bytes_s == 500);
+    REQUIRE(listener_limits(listener, 0).rate_burst_bytes == 1000);
+    listener.client_rate_bytes_s = 501;
+    REQUIRE(listener_limits(listener, 0).rate_bytes_s == 500);
+    listener.client_rate_bytes_s = 499;
+    REQUIRE(listener_limits(listener, 0).rate_bytes_s == 499);
+    REQUIRE(listener_limits(listener, 0).rate_burst_bytes == 1000);
+    listener.rate_burst_bytes = listener.rate_bytes_s = 0;
+    REQUIRE(listener_limits(listener, 0).rate_bytes_s == 499);
+    REQUIRE(listener_limits(listener, 0).rate_burst_bytes == 499);
+}
+
+TEST_CASE("access rules reach net as they are written") {
+    // The parser's rules, asked as net asks them.
+    Config config;
+    REQUIRE_FALSE(has_errors(parse_config("listener 1883\nlistener_access allow 10.0.0.0/8\n"
+                                          "listener_access deny 2001:db8::/32\n"
+                                          "listener_access deny 0.0.0.0/0\nlistener 1884\n",
+                                          "test.conf",
+                                          config)));
+    const Active active(config);
+    REQUIRE(active.limits().size() == 2);
+    REQUIRE(active.limits()[1].index == 1);
+    REQUIRE(active.limits()[1].access.empty());
+    const std::span<const AccessRule> rules = active.limits()[0].access;
+    REQUIRE(rules.size() == 3);
+    REQUIRE(rules[0].allow);
+    REQUIRE(rules[0].prefix == 104);
+    REQUIRE(rules[0].address[12] == 10);
+    REQUIRE_FALSE(rules[1].allow);
+    REQUIRE(rules[1].prefix == 32);
+    REQUIRE(rules[2].prefix == 96);
 }
