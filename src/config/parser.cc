@@ -93,6 +93,7 @@ class Parser {
     void include(std::string_view path);
     void set_per_listener(bool wanted);
     bool belongs_here(const ConfigKey& row) const;
+    bool is_default(const ConfigKey& row, const ConfigValue& value) const;
     void store(const ConfigKey& row, const ConfigValue& value);
 
     void report(Severity severity, std::string message);
@@ -237,11 +238,20 @@ bool Parser::belongs_here(const ConfigKey& row) const {
     return out_.per_listener_settings && row.store_here != nullptr;
 }
 
+// Nothing asked for: a `max_connections -1` above all listeners makes none.
+bool Parser::is_default(const ConfigKey& row, const ConfigValue& value) const {
+    const ConfigValue fresh = row.load(out_, out_.listener_defaults);
+    return is_text(row.kind) ? fresh.text == value.text : fresh.number == value.number;
+}
+
 void Parser::store(const ConfigKey& row, const ConfigValue& value) {
     if (row.name == "per_listener_settings") {
         return set_per_listener(value.number != 0);
     }
     moved_key_seen_ = moved_key_seen_ || row.store_here != nullptr;
+    if (row.scope == Scope::kListener && listener_ == kNoListener && is_default(row, value)) {
+        return;
+    }
     if (!belongs_here(row)) {
         return row.store(out_, target_listener(row.scope), value);
     }

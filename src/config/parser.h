@@ -9,6 +9,7 @@
 //     loop that cuts lines and looks at rows.
 //   - Order matters: a listener key belongs to the last `listener` line. Above the first one it
 //     creates a default listener on port 1883 (mosquitto does that silently, mqttd with a warning),
+//     if it asks for anything but the default,
 //     except for socket options of our own, which become the default of all listeners there.
 //   - Order matters for `include_dir`, too: the directory's files are read on the spot. Each begins
 //     without a current listener or bridge, and after the last one the main file goes on with its

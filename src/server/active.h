@@ -2,8 +2,9 @@
 
 // Active: a configuration in force, and the options that borrow from it.
 //
-// The core and net keep views of texts and lists that live here, so an Active stays where it is made and
-// outlives the time until both are given another one's (Broker::reconfigure, Net::set_limits).
+// The core and net keep views of texts and lists that live here, so an Active stays where it is
+// made and outlives the time until both are given another one's (Broker::reconfigure,
+// Net::set_limits).
 
 #include "mqttd/broker.h"
 

@@ -167,6 +167,11 @@ TEST_CASE("a listener key without a listener makes the default one, aloud", "[co
     REQUIRE(parsed.config.listeners.size() == 1);
     CHECK(parsed.config.listeners[0].port == 1883);
     CHECK(parsed.config.listeners[0].max_connections == 10);
+    // At its default it asks for nothing: old example files begin with `max_connections -1`.
+    CHECK(
+        parse("max_connections -1\nmax_qos 2\nuse_username_as_clientid false\n").problems.empty());
+    CHECK(parse("max_connections -1\nlistener 1883\n").config.listeners.size() == 1);
+    CHECK(parse("max_qos 1\n").config.listeners.size() == 1);
 }
 
 TEST_CASE("port and bind_address shape the default listener", "[config]") {

@@ -304,11 +304,12 @@ TEST_CASE("the smaller of two rates counts") {
 TEST_CASE("access rules reach net as they are written") {
     // The parser's rules, asked as net asks them.
     Config config;
-    REQUIRE_FALSE(has_errors(parse_config("listener 1883\nlistener_access allow 10.0.0.0/8\n"
-                                          "listener_access deny 2001:db8::/32\n"
-                                          "listener_access deny 0.0.0.0/0\nlistener 1884\n",
-                                          "test.conf",
-                                          config)));
+    REQUIRE_FALSE(
+        has_errors(parse_config("listener 1883\nlistener_access allow 10.0.0.0/8\n"
+                                "listener_access deny 2001:db8::/32\n"
+                                "listener_access deny 0.0.0.0/0\nlistener 1884\n",
+                                "test.conf",
+                                config)));
     const Active active(config);
     REQUIRE(active.limits().size() == 2);
     REQUIRE(active.limits()[1].index == 1);
