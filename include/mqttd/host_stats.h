@@ -77,7 +77,7 @@ struct HostStats {
 
     std::span<const ListenerHostStats> listeners;
 
-    uint64_t config_reloads = 0;         // since the start
+    uint64_t config_reloads = 0;         // good ones, since the start
     uint64_t config_reloads_failed = 0;  // the old configuration stayed in force
     uint64_t config_loaded_s = 0;        // wall clock of the last good one, or of the start
     std::string_view config_error;       // of the last reload; empty: it worked

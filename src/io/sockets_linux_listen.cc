@@ -114,6 +114,11 @@ bool is_stale(const SocketAddress& address, const char* path) {
     return refused;
 }
 
+bool is_no_socket(const char* path) {
+    struct stat info = {};
+    return lstat(path, &info) == 0 && !S_ISSOCK(info.st_mode);
+}
+
 }  // namespace
 
 Error Sockets::fail(const char* what, int code) {
@@ -196,7 +201,8 @@ Result<Sockets::Opened> Sockets::listen_unix(const ListenOptions& options) {
         }
     }
     if (failed != nullptr) {
-        const Error error = fail(failed, code);
+        const bool foreign = code == EADDRINUSE && is_no_socket(un.sun_path);
+        const Error error = fail(foreign ? "a file that is no socket lies there" : failed, code);
         ::close(fd);
         return error;
     }

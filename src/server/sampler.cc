@@ -22,26 +22,14 @@ Sampler::Sampler(Net& net, const Dirty& dirty, const LogSink& log_sink)
 void Sampler::set_listeners(const std::vector<ListenerConfig>& listeners) {
     names_.clear();
     for (const ListenerConfig& listener : listeners) {
-        const std::string plain =
-            listener.unix_path.empty() ? std::to_string(listener.port) : listener.unix_path;
-        std::string name = plain;
+        std::string name = listener.name;
         for (int n = 2; std::find(names_.begin(), names_.end(), name) != names_.end(); ++n)
-            name = plain + "." + std::to_string(n);
+            name = listener.name + "." + std::to_string(n);
         names_.push_back(name);
     }
     listeners_.assign(names_.size(), {});
     for (size_t i = 0; i < names_.size(); ++i)
         listeners_[i].name = names_[i];
-}
-
-void Sampler::config_reloaded(int64_t wall_s, const std::string& error) {
-    ++config_reloads_;
-    config_error_ = error;
-    if (error.empty()) {
-        config_loaded(wall_s);
-    } else {
-        ++config_failed_;
-    }
 }
 
 void Sampler::add_writes(uint64_t reading_us, uint64_t written_us, const Stats& stats) {
@@ -64,13 +52,15 @@ void Sampler::sample(HostStats& out) {
     out.files_limit = files_limit_;
     out.resident_bytes = resident_bytes();
     out.cgroup_limit_bytes = cgroup_limit_;
+    if (reloads_ != nullptr) {
+        out.config_reloads = reloads_->reloads;
+        out.config_reloads_failed = reloads_->failed;
+        out.config_loaded_s = static_cast<uint64_t>(std::max<int64_t>(reloads_->loaded_s, 0));
+        out.config_error = reloads_->error;
+    }
     out.log_lines_dropped = log_sink_.lines_dropped();
     sample_listeners();
     out.listeners = listeners_;
-    out.config_reloads = config_reloads_;
-    out.config_reloads_failed = config_failed_;
-    out.config_loaded_s = config_loaded_s_;
-    out.config_error = config_error_;
 }
 
 void Sampler::sample_listeners() {

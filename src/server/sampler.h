@@ -13,6 +13,7 @@
 #include "config/config.h"
 #include "io/log_sink.h"
 #include "net/net.h"
+#include "server/reloader.h"
 #include "server/turn_times.h"
 
 #include <string>
@@ -33,15 +34,9 @@ class Sampler final : public Host {
     // What the memory cgroup allows; 0 = no limit.
     void set_cgroup_limit(uint64_t bytes) { cgroup_limit_ = bytes; }
 
-    // Names them by port or path; the second of the same name becomes "name.2".  In the order of
+    // By their names (port or path); the second of the same name becomes "name.2".  In the order of
     // their indexes, and not while the broker runs a turn.
     void set_listeners(const std::vector<ListenerConfig>& listeners);
-
-    // The configuration was taken at the start, or read because of a reload; `error` is empty if
-    // it is in use now.
-    void config_loaded(int64_t wall_s) { config_loaded_s_ = static_cast<uint64_t>(wall_s); }
-
-    void config_reloaded(int64_t wall_s, const std::string& error);
 
     // A turn that woke at `began_us` (io/clock.h, monotonic) and is over.
     void add_turn(uint64_t began_us, uint64_t ended_us) {
@@ -51,6 +46,9 @@ class Sampler final : public Host {
     // See TurnTimes::add_writes.
     void add_writes(uint64_t reading_us, uint64_t written_us, const Stats& stats);
 
+    // `counts` outlives the sampler.
+    void watch(const ReloadCounts& counts) { reloads_ = &counts; }
+
     void sample(HostStats& out) override;
 
   private:
@@ -59,13 +57,10 @@ class Sampler final : public Host {
     Net& net_;
     const Dirty& dirty_;
     const LogSink& log_sink_;
+    const ReloadCounts* reloads_ = nullptr;
     uint64_t files_limit_ = 0;
     uint64_t files_other_ = 0;
     uint64_t cgroup_limit_ = 0;
-    uint64_t config_reloads_ = 0;
-    uint64_t config_failed_ = 0;
-    uint64_t config_loaded_s_ = 0;
-    std::string config_error_;
     std::vector<std::string> names_;
     std::vector<ListenerHostStats> listeners_;
     TurnTimes turn_times_;

@@ -4,7 +4,6 @@
 
 #include "io/clock.h"
 #include "io/signals.h"
-#include "server/load_config.h"
 
 #include <algorithm>
 
@@ -18,7 +17,7 @@ void Server::run() {
 
 // The one order of things; DESIGN §2 says why it is this one.
 void Server::turn() {
-    auto& [net, broker, sampler, log_sink, log, options, signals] = parts_;
+    auto& [net, broker, sampler, log_sink, log, reloader, signals] = parts_;
     net.collect(sleep_time());
     const uint64_t began_us = monotonic_us();
     now_ = boot_ms();
@@ -61,7 +60,7 @@ void Server::take_signals() {
                 break;
             case SignalEvent::kReload:
                 reopen_log();
-                check_configuration();
+                parts_.reloader.reload(wall_s());
                 break;
             case SignalEvent::kReopenLogs:
                 reopen_log();
@@ -107,23 +106,6 @@ void Server::reopen_log() {
         LogKind::kError,
         "Error: the log file could not be opened again (%s); the old one is written on.",
         error_text(error));
-}
-
-// Until reloading is built a HUP reads and judges the file and changes nothing.  Debt: the loop
-// waits for the disk meanwhile; reading goes to the keeper process when that exists.
-void Server::check_configuration() {
-    const Log& log = parts_.log;
-    const LoadedConfig loaded = load_config(parts_.options);
-    parts_.sampler.config_reloaded(wall_s(), loaded.ok ? "" : loaded.errors.front());
-    for (const std::string& line : loaded.errors)
-        log.write(LogKind::kError, "%s", line.c_str());
-    for (const std::string& line : loaded.warnings)
-        log.write(LogKind::kWarning, "%s", line.c_str());
-    log.write(LogKind::kNotice,
-              "Told to reload: %s. Changing it while running is not built yet, so nothing changes.",
-              !loaded.ok                           ? "the configuration file has errors"
-              : parts_.options.config_file.empty() ? "there is no configuration file"
-                                                   : "the configuration file is fine");
 }
 
 }  // namespace mqttd

@@ -197,12 +197,49 @@ class SysTopics(unittest.TestCase):
         """SIGHUP: counted, and what was wrong with the file is there to be read."""
         with Broker({"sys_interval": 1}) as broker:
             self.assertEqual(broker.sys("config/last_error"), "none")
-            with open(broker.config_path, "a", encoding="utf-8") as file:
-                file.write("\nno_such_key 1\n")
-            broker.process.send_signal(signal.SIGHUP)
-            self.assertEqual(broker.wait_sys("config/reloads", 1), 1)
-            self.assertEqual(broker.sys("config/reloads_failed"), "1")
+            with open(broker.config_path, encoding="utf-8") as file:
+                good = file.read()
+
+            def reload(text):
+                with open(broker.config_path, "w", encoding="utf-8") as file:
+                    file.write(text)
+                broker.process.send_signal(signal.SIGHUP)
+
+            reload(good + "\nno_such_key 1\n")
+            self.assertEqual(broker.wait_sys("config/reloads_failed", 1), 1)
+            self.assertEqual(broker.sys("config/reloads"), "0")
             self.assertIn("no_such_key", broker.sys("config/last_error"))
+            reload(good)
+            self.assertEqual(broker.wait_sys("config/reloads", 1), 1)
+            self.assertEqual(broker.sys("config/last_error"), "none")
+
+    def test_the_interval_changes_by_a_reload(self):
+        """sys_interval 0 takes all topics away, another one brings them back, and `uptime` comes
+        at its multiples."""
+        with Broker({"sys_interval": 1}) as broker, Client(broker.address) as client:
+            client.subscribe("$SYS/broker/uptime")
+            client.settle()
+            with open(broker.config_path, encoding="utf-8") as file:
+                text = file.read()
+
+            def reload(interval):
+                with open(broker.config_path, "w", encoding="utf-8") as file:
+                    file.write(text.replace("sys_interval 1", f"sys_interval {interval}"))
+                broker.process.send_signal(signal.SIGHUP)
+
+            reload(0)
+            self.assertTrue(wait_until(lambda: broker.sys_values() == {}, 3, 0.1))
+            client.drain()
+            time.sleep(1.2)
+            self.assertEqual(client.drain(), [])
+            reload(2)
+            self.assertTrue(wait_until(lambda: len(broker.sys_values()) >= len(ALL), 3, 0.1))
+            client.message(timeout=3)  # at once
+            uptimes = []
+            for _ in range(3):
+                uptimes.append(int(client.message(timeout=4).payload.split()[0]))
+                self.assertLess(time.time() % 2, 1.3)
+            self.assertEqual([b - a for a, b in zip(uptimes, uptimes[1:])], [2, 2])
 
     def test_aliases_say_the_same(self):
         """`clients/active`, `clients/inactive` and `messages/stored` follow their newer names."""
