@@ -162,6 +162,12 @@ class Broker final : public StreamHandler {
     // Publishes every $SYS value once; the loop does it before it accepts the first connection.
     void publish_sys();
 
+    // `$SYS/broker/alarm/<id>`: raised until it is cleared; published at the end of the turn.
+    // `json` is an object of at most 16 KiB. Saying it twice does nothing. False: not noted,
+    // because there is no `$SYS` or no memory; say it again later.
+    bool raise_alarm(std::string_view id, std::string_view json);
+    bool clear_alarm(std::string_view id);
+
     // The server stops: every link is closed for kShuttingDown, so that each will is sent once.
     // Returns true when all links are told; call again in the next turn otherwise.
     bool shut_down();

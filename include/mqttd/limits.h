@@ -27,6 +27,9 @@ constexpr uint32_t kIdleClientBytes = kConnectionBytes + kLinkBytes + kSessionBy
                                       kHashBytes + kFileBytes;
 static_assert(kIdleClientBytes <= 512);
 
+constexpr uint32_t kMeterBytes = 32;  // for one that has sent something to a listener with a rate
+static_assert(kIdleClientBytes + kMeterBytes <= 512);
+
 // --- bounds of the core ------------------------------------------------------------------------
 
 constexpr uint32_t kMatchedFilters = 1'024;        // filters matched at once; more become a job

@@ -42,7 +42,7 @@ Core::Core(Arena& arena,
     units_ = options.turn_units;
     visit_units_ = options.visit_units;
     if (options.sys_interval_s != 0) {
-        sys_ = arena.make<SysTopics>(Arena::Use::kReserve, *this, now);
+        sys_ = arena.make<SysTopics>(Arena::Use::kReserve, *this);
         MQTTD_ASSERT(sys_ != nullptr);
     }
 }
@@ -115,6 +115,7 @@ void Core::reconfigure(const BrokerOptions& options) {
     MQTTD_ASSERT(listeners_stay);
     options_ = options;
     options_.hash_key[0] = options_.hash_key[1] = 0;  // key_ has been taken from them
+    reconfigure_sys();
 }
 
 // Twice through all links: first every will goes out, to those who are still there, then the links
@@ -214,6 +215,14 @@ Instant Broker::next_deadline() const {
 
 void Broker::publish_sys() {
     core_->publish_sys();
+}
+
+bool Broker::raise_alarm(std::string_view id, std::string_view json) {
+    return core_->raise_alarm(id, json);
+}
+
+bool Broker::clear_alarm(std::string_view id) {
+    return core_->clear_alarm(id);
 }
 
 bool Broker::shut_down() {

@@ -33,6 +33,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string_view>
 
 namespace mqttd {
 
@@ -55,6 +56,7 @@ struct Publication {
     Direct wire_fits = Direct::kNobody;  // who may get `wire` as it is
     uint32_t wire_largest = 0;           // bytes of the largest packet in it
     Message* message = nullptr;          // counted copy, made when the first receiver needs one
+    FilterNode* filter = nullptr;        // the one whose receivers are being served
     bool begun = false;                  // some receiver was served, or its copy dropped by name
     bool refused = false;                // QoS 1, 2: no memory for the very first: nothing was done
     bool paused = false;                 // every receiver is blocked and nothing was done
@@ -77,7 +79,6 @@ struct Delivery {
     bool retain = false;  // as the receiver sees it
     Bytes ids;            // Subscription Identifiers, encoded; 5.0
     bool limited = true;  // counts against the queue's limits; retained replays do not
-    bool counted = true;  // as a message sent; $SYS does not
     bool shared = false;  // as a member of a group: another one gets it if the session ends
 };
 
@@ -126,6 +127,9 @@ class Core {
     bool idle() const;
     Instant next_deadline() const;
     void publish_sys();
+    // From anywhere, in mid-fan-out too (sys_alarms.h).
+    bool raise_alarm(std::string_view id, std::string_view json);
+    bool clear_alarm(std::string_view id);
     bool shut_down();
     void reconfigure(const BrokerOptions& options);
     void dump(const Log& log) const;
@@ -372,6 +376,7 @@ class Core {
     void run_replay(Replay& replay);
     void run_more_replays(Session& session, Replay& replay);
     void end_replay(Replay& replay);
+    void replay_missed(Session& session, Publication& publication, const Delivery& delivery);
     void send_retained(Session& session, Message& message, const Delivery& delivery);
     bool replay_may_go_on(Session& session) const;
 
@@ -399,6 +404,10 @@ class Core {
     void retry_unacknowledged(Session& session);
     void drop_unreleased(Session& session);
     void drop_uncompleted(Session& session);
+
+    // --- sys_topics.cc
+    void run_sys();
+    void reconfigure_sys();  // options_.sys_interval_s is new
 
     // --- jobs.cc
     void run_jobs();

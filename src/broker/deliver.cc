@@ -20,7 +20,10 @@ void Core::deliver(Session& session, Publication& publication, const Delivery& d
 
 void Core::deliver_qos0(Session& session, Publication& publication, const Delivery& delivery) {
     Link* link = session.link.get();
-    if (publication.system && session.direct == Direct::kNo) return;  // there is a newer value soon
+    if (publication.system && session.direct == Direct::kNo) {
+        replay_missed(session, publication, delivery);
+        return;
+    }
     if (link == nullptr || link->broken) {
         if (options_.queue_qos0_messages) {
             deliver_later(session, publication, delivery);
@@ -30,7 +33,10 @@ void Core::deliver_qos0(Session& session, Publication& publication, const Delive
         return;
     }
     if (session.outbox->blocked() || session.direct == Direct::kNo) {
-        if (publication.system) return;
+        if (publication.system) {
+            replay_missed(session, publication, delivery);
+            return;
+        }
         if (session.outbox->blocked()) became_slow(session);
         if (options_.queue_qos0_messages) {
             deliver_later(session, publication, delivery);
@@ -42,8 +48,12 @@ void Core::deliver_qos0(Session& session, Publication& publication, const Delive
     publication.taken = true;
     if (session.direct == Direct::kOwnHead || !delivery.ids.empty()) {
         append_apart(*link, publication, delivery);
-    } else if (!append_shared(*link, publication, delivery.retain) && !publication.system) {
-        drop(&session, Drop::kMemory, publication.count);
+    } else if (!append_shared(*link, publication, delivery.retain)) {
+        if (publication.system) {
+            replay_missed(session, publication, delivery);
+        } else {
+            drop(&session, Drop::kMemory, publication.count);
+        }
     }
 }
 

@@ -26,6 +26,7 @@ void Core::fan_out(Publication& publication,
                    Link* publisher,
                    std::span<FilterNode*> filters,
                    MatchCursor* rest) {
+    if (publication.qos == 0 && !publication.system) ++stats_.fanouts_qos0;
     uint64_t receivers = 0;
     for (const FilterNode* filter : filters)
         receivers += filter->count +
@@ -72,6 +73,7 @@ void Core::fan_out(Publication& publication,
 
 void Core::hand_to_set(Publication& publication, FilterNode& filter) {
     SetCursor cursor;
+    publication.filter = &filter;
     const uint32_t handed =
         SubscriptionIndex::visit(filter, cursor, filter.count, [&](const SubscriberSlot& slot) {
             hand_to_slot(publication, filter, slot);
@@ -132,7 +134,6 @@ void Core::hand_with(
     delivery.qos = granted_qos(publication, options);
     delivery.retain = publication.retain && (options & suboption::kRetainAsPublished) != 0;
     delivery.ids = add_id({}, identifier);
-    delivery.counted = !publication.system;
     delivery.shared = shared;
     deliver(session, publication, delivery);
 }
@@ -160,6 +161,7 @@ void Core::hand_merged(Publication& publication, std::span<FilterNode*> filters)
     }
     for (FilterNode* filter : filters) {
         SetCursor cursor;
+        publication.filter = filter;
         const uint32_t handed = SubscriptionIndex::visit(
             *filter, cursor, filter->count, [&](const SubscriberSlot& slot) {
                 auto& session = static_cast<Session&>(*slot.subscriber);
@@ -187,7 +189,6 @@ void Core::deliver_merged(Publication& publication,
     Delivery delivery;
     delivery.qos = granted_qos(publication, options);
     delivery.retain = publication.retain && (options & suboption::kRetainAsPublished) != 0;
-    delivery.counted = !publication.system;
     if ((options & suboption::kIdentifier) != 0) {
         for (const FilterNode* filter : filters) {
             const Subscription* subscription = subscriptions_.find(session, filter->filter());
@@ -255,6 +256,7 @@ bool Core::start_fanout_job(Publication& publication,
     fanouts_.push_back(*job);
     publication.taken = true;
     ++stats_.fanout_jobs;
+    ++stats_.fanout_jobs_now;
     return true;
 }
 
@@ -280,6 +282,7 @@ void Core::run_fanout_job(FanoutJob& job) {
         const auto limit = static_cast<uint32_t>(
             std::min<int64_t>(slice, std::max(limits::kFanoutStep / dear, 1u)));
         FilterNode& filter = *job.filters[job.filter];
+        publication.filter = &filter;
         const uint32_t handed = SubscriptionIndex::visit(
             filter, job.cursors[job.filter], limit, [&](const SubscriberSlot& slot) {
                 if (job.merge) {
@@ -378,6 +381,7 @@ void Core::end_fanout_job(FanoutJob& job) {
     if (job.message) messages_.drop(*job.message);
     Link* publisher = job.publisher.get();
     fanouts_.remove(job);
+    --stats_.fanout_jobs_now;
     arena_.destroy(&job);
     if (publisher != nullptr) {
         publisher->fanout = nullptr;

@@ -69,7 +69,7 @@ void Core::run_jobs() {
         }
     }
     resume_memory_waiters();
-    if (sys_ != nullptr) sys_->run();
+    run_sys();
     if (options_.retain_max_age_s != 0 || retained_expire_ || sweeping_) sweep_retained();
 }
 

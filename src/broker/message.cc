@@ -36,6 +36,7 @@ Message* MessagePool::make(const MessageParts& parts) {
     message->qos = parts.qos;
     message->retain = parts.retain;
     message->priority = parts.priority;
+    message->system = parts.system;
     uint8_t* at = put(message->data() + kText, parts.topic);
     at = put(at, parts.properties);
     if (adopt) {
@@ -48,12 +49,14 @@ Message* MessagePool::make(const MessageParts& parts) {
         if (parts.payload.size() > 0) put(at, bytes_of(parts.payload));
     }
     count(*message, true);
+    ++stats_.message_holders;
     ++stats_.copies;
     return message;
 }
 
 void MessagePool::drop(Message& message) {
     MQTTD_ASSERT(message.holders > 0);
+    --stats_.message_holders;
     if (--message.holders > 0) return;
     count(message, false);
     if (message.body) {

@@ -36,6 +36,7 @@ struct alignas(16) Message : Segment {
     uint8_t qos = 0;
     bool retain = false;
     uint8_t priority = 0;  // in queues; 0: none of its own
+    bool system = false;   // our own: in no message counter
 
     Bytes topic() const { return {text(), topic_size}; }
 
@@ -63,6 +64,7 @@ struct MessageParts {
     uint8_t qos = 0;
     bool retain = false;
     uint8_t priority = 0;
+    bool system = false;
 };
 
 class MessagePool {
@@ -74,7 +76,10 @@ class MessagePool {
     // A message with one holder, or nullptr if the arena refused.
     Message* make(const MessageParts& parts);
 
-    void hold(Message& message) { ++message.holders; }
+    void hold(Message& message) {
+        ++message.holders;
+        ++stats_.message_holders;
+    }
 
     void drop(Message& message);
 

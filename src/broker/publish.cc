@@ -36,7 +36,7 @@ bool Core::publish(Publication& publication, Link* publisher) {
     publication.begun = publisher == nullptr;  // nobody who could wait
     if (keep && !ensure_message(publication)) {
         done = publication.qos == 0;
-        if (done) drop(nullptr, Drop::kMemory, 1);
+        if (done && !publication.system) drop(nullptr, Drop::kMemory, 1);
     } else if (publication.retain) {
         retain(publication);
     }
@@ -95,6 +95,7 @@ void Core::retain(Publication& publication) {
                               old == nullptr &&
                               retained_by_clients() >= options_.retain_max_messages;
         if (too_large || too_many) {
+            ++(too_large ? stats_.retained_refused_size : stats_.retained_refused_count);
             drop(publication.from, Drop::kRetainLimit, 1);
         } else if (scarce) {
             drop(publication.from, Drop::kMemory, 1);
@@ -111,7 +112,7 @@ void Core::retain(Publication& publication) {
                 retained_expire_ = retained_expire_ || message.expires_s != 0;
             } else {
                 messages_.drop(message);
-                drop(publication.from, Drop::kMemory, 1);
+                if (!publication.system) drop(publication.from, Drop::kMemory, 1);
             }
         }
     }
@@ -155,6 +156,7 @@ Publication Core::publication_of(Message& message, Session* from) {
     publication.expires_s = message.expires_s;
     publication.qos = message.qos;
     publication.retain = message.retain;
+    publication.system = message.system;
     publication.from = from;
     publication.from_number = from != nullptr ? from->number : 0;
     publication.payload_bytes = message.payload_size;

@@ -101,6 +101,9 @@ struct alignas(16) Replay {
     ListHook<Replay> hook;
     Ptr32<Subscription> subscription;  // ends it before it goes
     bool running = false;
+    bool again = false;        // once more when it is through, for what was missed meanwhile
+    uint64_t after = 0;        // only messages with this sequence or a later one
+    uint64_t again_after = 0;  // `after` of the next round
 };
 
 }  // namespace mqttd

@@ -31,6 +31,7 @@ bool Core::hand_to_groups(Publication& publication, FilterNode& filter, GroupCur
     SharedGroup* group = subscriptions_.next_group(filter, cursor);
     if (group == nullptr) return false;
     spend(kGroupUnits * publication.count);
+    publication.filter = nullptr;
     if (publication.count == 1) {
         hand_to_group(publication, *group);
         return true;
@@ -45,6 +46,7 @@ bool Core::hand_to_groups(Publication& publication, FilterNode& filter, GroupCur
         one.from = publication.from;
         one.from_number = publication.from_number;
         one.payload_bytes = parts.payload.size();
+        one.system = publication.system;
         one.wire = {rest.segment, rest.begin, rest.begin + frame->size};
         one.wire_fits = publication.wire_fits;
         one.wire_largest = frame->size;

@@ -50,11 +50,14 @@ std::string bounds(const ConfigKey& row) {
     switch (row.kind) {
         case Kind::kInt:
         case Kind::kHours:
+        case Kind::kMinutes:
             return std::to_string(row.min) + " to " + std::to_string(row.max) +
                    (row.unit.empty() ? "" : " " + std::string(row.unit));
         case Kind::kText:
+        case Kind::kTopicName:
         case Kind::kAnything:
         case Kind::kListener:
+        case Kind::kIncludeDir:
             return {};
         default:
             return describe_values(row);
@@ -69,8 +72,12 @@ std::string placeholder(const ConfigKey& row) {
         case Kind::kWord:
             return std::string(row.words);
         case Kind::kText:
+        case Kind::kTopicName:
         case Kind::kListener:
         case Kind::kDuration:
+        case Kind::kAddressRule:
+        case Kind::kTopicRank:
+        case Kind::kIncludeDir:
             return row.unit.empty() ? "VALUE" : std::string(row.unit);
         default:
             return "NUMBER";

@@ -1,10 +1,12 @@
 #include "config/parser.h"
 
 #include "config/messages.h"
+#include "config/own_syntax.h"
 #include "config/row_value.h"
 #include "config/table.h"
 #include "config/values.h"
 
+#include <deque>
 #include <string>
 #include <utility>
 
@@ -58,12 +60,22 @@ void add_bits(uint32_t& sum, uint32_t bits) {
 
 class Parser {
   public:
-    Parser(std::string_view file_name, Config& out)
-        : file_(file_name), out_(out), seen_line_(config_keys().size()) {}
+    Parser(std::string_view file_name, Config& out, const ReadFolder& read_folder)
+        : file_(file_name), out_(out), read_folder_(read_folder), seen_(config_keys().size()) {}
 
-    std::vector<ConfigProblem> run(std::string_view text);
+    std::vector<ConfigProblem> run(std::string_view text) {
+        parse_text(text);
+        return std::move(problems_);
+    }
 
   private:
+    // Where a line is.
+    struct Place {
+        uint32_t line = 0;  // 0 = nowhere
+        std::string_view file;
+    };
+
+    void parse_text(std::string_view text);
     void parse_line(std::string_view line);
     bool scope_is_open(const ConfigKey& row);
     void take_value(const ConfigKey& row, std::string_view rest);
@@ -76,6 +88,13 @@ class Parser {
     void start_listener(const ConfigKey& row, std::string_view rest);
     void add_log_dest(const ConfigKey& row, std::string_view rest);
     void add_log_type(std::string_view word);
+    void add_address_rule(const ConfigKey& row, std::string_view rest);
+    void add_topic_rank(std::string_view rest);
+    void include(std::string_view path);
+    void set_per_listener(bool wanted);
+    bool belongs_here(const ConfigKey& row) const;
+    bool is_default(const ConfigKey& row, const ConfigValue& value) const;
+    void store(const ConfigKey& row, const ConfigValue& value);
 
     void report(Severity severity, std::string message);
 
@@ -86,20 +105,25 @@ class Parser {
     std::string_view file_;
     Config& out_;
     std::vector<ConfigProblem> problems_;
-    std::vector<uint32_t> seen_line_;  // per row: the line of a text key; 0 = not yet
-    std::string_view key_;             // of the line at hand, as written
+    const ReadFolder& read_folder_;
+    std::deque<std::string> names_;  // of included files; `seen_` borrows them
+    std::vector<Place> seen_;        // per row: where its value was set
+    std::string_view key_;           // of the line at hand, as written
     uint32_t line_ = 0;
     uint32_t errors_ = 0;
     uint32_t warnings_ = 0;
     size_t listener_ = kNoListener;          // the current one, an index of out_.listeners
     size_t default_listener_ = kNoListener;  // the one that no `listener` line made
     bool in_bridge_ = false;
+    bool included_ = false;        // the line is in a file that include_dir named
+    bool moved_key_seen_ = false;  // one that per_listener_settings would have moved
     bool log_dest_is_set_ = false;
     bool log_type_is_set_ = false;
     bool log_file_is_set_ = false;
 };
 
-std::vector<ConfigProblem> Parser::run(std::string_view text) {
+void Parser::parse_text(std::string_view text) {
+    line_ = 0;
     constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
     if (text.starts_with(kByteOrderMark)) {
         text.remove_prefix(kByteOrderMark.size());
@@ -110,7 +134,6 @@ std::vector<ConfigProblem> Parser::run(std::string_view text) {
         parse_line(text.substr(0, end));
         text = end == std::string_view::npos ? std::string_view() : text.substr(end + 1);
     }
-    return std::move(problems_);
 }
 
 void Parser::parse_line(std::string_view line) {
@@ -169,6 +192,15 @@ void Parser::take_value(const ConfigKey& row, std::string_view rest) {
     if (row.kind == Kind::kLogDest) {
         return add_log_dest(row, rest);
     }
+    if (row.kind == Kind::kAddressRule) {
+        return add_address_rule(row, rest);
+    }
+    if (row.kind == Kind::kTopicRank) {
+        return add_topic_rank(rest);
+    }
+    if (row.kind == Kind::kIncludeDir) {
+        return include(rest);
+    }
     const Reading reading = read_row_value(row, rest);
     if (reading.error == ReadError::kWrongKind) {
         return error(wrong_kind(row, key_, reading.word));
@@ -177,6 +209,10 @@ void Parser::take_value(const ConfigKey& row, std::string_view rest) {
         return error(out_of_range(row, key_, reading.word));
     }
     if (!reading.trailing.empty()) {
+        // `memory_limit 3 GB` must not become 3 bytes; behind a word or a '#' nothing is lost.
+        if (is_number(row.kind) && !reading.trailing.starts_with('#')) {
+            return error(trailing_words(row, key_, reading.word, reading.trailing));
+        }
         warn(trailing_text(key_, reading.word, reading.trailing));
     }
     judge(row, reading.value);
@@ -187,28 +223,78 @@ void Parser::judge(const ConfigKey& row, const ConfigValue& value) {
     if (!served && !is_off_value(row, value)) {
         return error(not_served(row, key_, value.text));
     }
-    if (row.kind == Kind::kText && is_repeated(row)) {
+    if (is_repeated(row)) {
         return;
     }
     if (row.kind == Kind::kLogTypes) {
         return add_log_type(value.text);
     }
     if (row.verdict == Verdict::kBuilt) {
-        row.store(out_, target_listener(row.scope), value);
+        store(row, value);
     }
 }
 
+bool Parser::belongs_here(const ConfigKey& row) const {
+    return out_.per_listener_settings && row.store_here != nullptr;
+}
+
+// Nothing asked for: a `max_connections -1` above all listeners makes none.
+bool Parser::is_default(const ConfigKey& row, const ConfigValue& value) const {
+    const ConfigValue fresh = row.load(out_, out_.listener_defaults);
+    return is_text(row.kind) ? fresh.text == value.text : fresh.number == value.number;
+}
+
+void Parser::store(const ConfigKey& row, const ConfigValue& value) {
+    if (row.name == "per_listener_settings") {
+        return set_per_listener(value.number != 0);
+    }
+    moved_key_seen_ = moved_key_seen_ || row.store_here != nullptr;
+    if (row.scope == Scope::kListener && listener_ == kNoListener && is_default(row, value)) {
+        return;
+    }
+    if (!belongs_here(row)) {
+        return row.store(out_, target_listener(row.scope), value);
+    }
+    // mosquitto 2.0 gives the value to a listener nobody wrote, 2.1 refuses it.
+    if (listener_ == kNoListener) {
+        return error(printable(key_) +
+                     " stands above the first listener, but per_listener_settings is true: put it "
+                     "below the listener it is for");
+    }
+    row.store_here(out_, out_.listeners[listener_], value);
+}
+
+void Parser::set_per_listener(bool wanted) {
+    if (out_.per_listener_settings && !wanted) {
+        return error("per_listener_settings cannot be switched off again: remove one of the lines");
+    }
+    if (wanted && !out_.per_listener_settings && moved_key_seen_) {
+        return error(
+            "per_listener_settings stands below a key that it changes: put it above "
+            "allow_anonymous, allow_zero_length_clientid and auto_id_prefix");
+    }
+    out_.per_listener_settings = wanted;
+}
+
+// True if the line must not count. Of most text the first line would count in mosquitto and of
+// everything else the last one does, so only the former is an error; the latter is worth a word.
 bool Parser::is_repeated(const ConfigKey& row) {
-    if ((row.flags & (kRepeatable | kLastWins)) != 0) {
+    if ((row.flags & kRepeatable) != 0) {
         return false;
     }
-    uint32_t& first = seen_line_[static_cast<size_t>(&row - config_keys().data())];
-    if (first == 0) {
-        first = line_;
+    Place& first = seen_[static_cast<size_t>(&row - config_keys().data())];
+    if (first.line == 0) {
+        first = {line_, file_};
         return false;
     }
-    error(printable(key_) + " is already set in line " + std::to_string(first) +
-          ": keep one of the two");
+    const std::string place = "line " + std::to_string(first.line) +
+                              (first.file == file_ ? "" : " of " + std::string(first.file));
+    if (!is_text(row.kind) || (row.flags & kLastWins) != 0) {
+        warn(repeated_value(key_, place));
+        first = {line_, file_};
+        return false;
+    }
+    error(printable(key_) + " is already set in " + place + ": keep one of the two");
     return true;
 }
 
@@ -231,6 +317,7 @@ void Parser::use_default_listener() {
         default_listener_ = out_.listeners.size();
         out_.listeners.push_back(out_.listener_defaults);
         out_.listeners.back().line = line_;
+        out_.listeners.back().file = included_ ? std::string(file_) : std::string();
     }
     listener_ = default_listener_;
 }
@@ -238,7 +325,12 @@ void Parser::use_default_listener() {
 void Parser::forget_lines_of(Scope scope) {
     const std::span<const ConfigKey> rows = config_keys();
     for (size_t i = 0; i < rows.size(); ++i) {
-        seen_line_[i] = rows[i].scope == scope ? 0 : seen_line_[i];
+        const bool forget =
+            rows[i].scope == scope || (scope == Scope::kListener &&
+                                       (rows[i].scope == Scope::kEither || belongs_here(rows[i])));
+        if (forget) {
+            seen_[i] = Place{};
+        }
     }
 }
 
@@ -266,6 +358,7 @@ void Parser::start_listener(const ConfigKey& row, std::string_view rest) {
     }
     ListenerConfig listener = out_.listener_defaults;
     listener.line = line_;
+    listener.file = included_ ? std::string(file_) : std::string();
     listener.port = static_cast<uint16_t>(port.value);
     (port.value == 0 ? listener.unix_path : listener.host) = std::string(where);
     listener_ = out_.listeners.size();
@@ -314,6 +407,77 @@ void Parser::add_log_type(std::string_view word) {
     add_bits(out_.log_types, find_word(kLogTypeBits, word)->bits);
 }
 
+// Rules above the first listener are the default of all; a listener's own take their place.
+void Parser::add_address_rule(const ConfigKey& row, std::string_view rest) {
+    AddressRule rule;
+    const std::string problem = read_address_rule(rest, rule);
+    if (!problem.empty()) {
+        return error(printable(key_) + " '" + printable(rest) + "' " + problem);
+    }
+    std::vector<AddressRule>& rules = target_listener(row.scope).access;
+    Place& first = seen_[static_cast<size_t>(&row - config_keys().data())];
+    if (first.line == 0) {
+        rules.clear();
+    }
+    first = {line_, file_};
+    if (rules.size() == kAddressRulesMax) {
+        return error("there are too many listener_access lines: a listener can have " +
+                     std::to_string(kAddressRulesMax));
+    }
+    rules.push_back(rule);
+}
+
+void Parser::add_topic_rank(std::string_view rest) {
+    TopicRank rank;
+    const std::string problem = read_topic_rank(rest, rank);
+    if (!problem.empty()) {
+        return error(printable(key_) + " '" + printable(rest) + "' " + problem);
+    }
+    if (out_.queue_priorities.size() == kTopicRanksMax) {
+        return error("there are too many queue_priority lines: mqttd takes " +
+                     std::to_string(kTopicRanksMax));
+    }
+    out_.queue_priorities.push_back(std::move(rank));
+}
+
+// Each file begins without a current listener or bridge; after the last one this file's go on.
+void Parser::include(std::string_view path) {
+    if (included_) {
+        return warn("include_dir has no effect in an included file: put it into the main file");
+    }
+    if (path.size() > 65535 || !is_utf8_text(path)) {
+        return error("include_dir has no usable path");
+    }
+    if (!read_folder_) {
+        return error("include_dir cannot be followed here");
+    }
+    const IncludedFiles folder = read_folder_(std::string(path));
+    if (!folder.problem.empty()) {
+        error("include_dir " + printable(path) + ": " + folder.problem);
+    }
+    const std::string_view main_file = file_;
+    const uint32_t main_line = line_;
+    const size_t main_listener = listener_;
+    const bool main_bridge = in_bridge_;
+    included_ = true;
+    for (const IncludedFile& file : folder.files) {
+        names_.push_back(file.name);
+        file_ = names_.back();
+        listener_ = kNoListener;
+        in_bridge_ = false;
+        forget_lines_of(Scope::kListener);
+        forget_lines_of(Scope::kBridge);
+        parse_text(file.text);
+    }
+    included_ = false;
+    file_ = main_file;
+    line_ = main_line;
+    listener_ = main_listener;
+    in_bridge_ = main_bridge;
+    forget_lines_of(Scope::kListener);
+    forget_lines_of(Scope::kBridge);
+}
+
 void Parser::report(Severity severity, std::string message) {
     uint32_t& count = severity == Severity::kError ? errors_ : warnings_;
     if (++count > kProblemsMax) {
@@ -329,8 +493,9 @@ void Parser::report(Severity severity, std::string message) {
 
 std::vector<ConfigProblem> parse_config(std::string_view text,
                                         std::string_view file_name,
-                                        Config& out) {
-    return Parser(file_name, out).run(text);
+                                        Config& out,
+                                        const ReadFolder& read_folder) {
+    return Parser(file_name, out, read_folder).run(text);
 }
 
 }  // namespace mqttd

@@ -270,6 +270,7 @@ Peer World::peer(const Outbox& outbox) const {
 }
 
 void World::sample(HostStats& out) {
+    out = host;
     out.turns = turns_;
 }
 
