@@ -60,6 +60,9 @@ Result<AckView> decode_ack(PacketType type, Bytes body, uint8_t flags, Version v
 //   §3.8, §3.10
 Result<SubscribeView> decode_subscribe(PacketType type, Bytes body, uint8_t flags, Version version);
 
+// The head of a body that decode_subscribe has accepted before; does not count the filters.
+SubscribeView reread_subscribe(PacketType type, Bytes body, Version version);
+
 // Takes the next filter from the front of `filters` (as left by decode_subscribe), which must not
 // be empty.  `type` tells whether an options byte follows each filter.
 FilterView next_filter(Bytes& filters, PacketType type);
@@ -76,8 +79,7 @@ Result<AuthView> decode_auth(Bytes body, uint8_t flags);
 constexpr uint32_t kAckSize = 4;      // PUBACK, PUBREC, PUBREL, PUBCOMP, UNSUBACK of 3.x
 constexpr uint32_t kConnackSize = 4;  // CONNACK of 3.x
 constexpr uint32_t kPingrespSize = 2;
-constexpr uint32_t kAckSizeMax = 5;         // of 5.0: with a reason other than 0
-constexpr uint32_t kDisconnectSizeMax = 3;  // 5.0
+constexpr uint32_t kAckSizeMax = 5;  // of 5.0: with a reason other than 0
 
 // `properties` (5.0 only, already encoded) go out behind their length.  Version::kNone is written
 // in the form of 3.x: it refuses a version that is not spoken here.
@@ -90,7 +92,10 @@ uint32_t encode_connack(
 uint32_t encode_ack(
     uint8_t* out, PacketType type, uint16_t packet_id, Version version, uint8_t reason);
 uint32_t encode_pingresp(uint8_t* out);
-uint32_t encode_disconnect(uint8_t* out, uint8_t reason);  // 5.0 only
+
+// 5.0 only.
+uint32_t disconnect_size(uint8_t reason, Bytes properties = {});
+uint32_t encode_disconnect(uint8_t* out, uint8_t reason, Bytes properties = {});
 
 // SUBACK header for `count` codes; the caller appends the codes.  For 5.0 with no properties.
 uint32_t suback_header_size(uint32_t count, Version version);

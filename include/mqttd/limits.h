@@ -15,7 +15,7 @@ namespace mqttd::limits {
 
 constexpr uint32_t kConnectionBytes = 112;   // socket, outbox, peer, input state (net)
 constexpr uint32_t kLinkBytes = 80;          // protocol state of the connection
-constexpr uint32_t kSessionBytes = 96;       // what outlives it
+constexpr uint32_t kSessionBytes = 112;      // what outlives it
 constexpr uint32_t kClientIdBytes = 48;      // identifier of up to 28 bytes, counted
 constexpr uint32_t kSubscriptionBytes = 48;  // the relation session ↔ filter
 constexpr uint32_t kOwnTopicBytes = 64;      // filter node with its text of up to 16 bytes
@@ -27,8 +27,7 @@ constexpr uint32_t kIdleClientBytes = kConnectionBytes + kLinkBytes + kSessionBy
                                       kHashBytes + kFileBytes;
 static_assert(kIdleClientBytes <= 512);
 
-constexpr uint32_t kMeterBytes = 32;  // for one that has sent something to a listener with a rate
-static_assert(kIdleClientBytes + kMeterBytes <= 512);
+constexpr uint32_t kMeterBytes = 32;  // on top, for one of a listener with a rate (net/meter.h)
 
 // --- bounds of the core ------------------------------------------------------------------------
 
@@ -39,8 +38,10 @@ constexpr uint32_t kFiltersPerSlice = 512;         // of one SUBSCRIBE or UNSUBS
 constexpr uint32_t kAnswersPending = 64 * 1024;    // unsent bytes above which a blocked link stops
 constexpr uint32_t kPumpBytes = 128 * 1024;        // outbox fill up to which a queue is emptied
 constexpr uint32_t kPumpSlice = 256;               // messages from a queue per visit
+constexpr uint32_t kFiltersWhenScarce = 1'000;     // subscriptions a session may still make
 constexpr uint32_t kReplayLowMark = 32;            // queue length below which a replay goes on
-constexpr uint32_t kTailCopyBytes = 2 * 1024;      // shorter tails are copied behind their head
+constexpr uint32_t kIdsBytes = 5 * 1024;       // encoded Subscription Identifiers of one delivery
+constexpr uint32_t kTailCopyBytes = 2 * 1024;  // shorter tails are copied behind their head
 constexpr uint32_t kScratchBytes = 256 * 1024 - 16;  // the turn's own encodings
 
 // --- what a step costs of the turn's budget, in units of about 0.1 µs ---------------------------

@@ -15,25 +15,31 @@ namespace mqttd {
 enum class Error : uint8_t {
     kNone,
     // What a peer may do wrong; each one closes only its sender.
-    kMalformedPacket,         // reserved bits, lengths that disagree, bad UTF-8
-    kProtocolError,           // well formed, but not allowed here
-    kPacketTooLarge,          // Remaining Length above max_packet_size
-    kUnsupportedVersion,      // protocol name or level that is not spoken here
-    kClientIdInvalid,         // empty where not allowed, or longer than max_clientid_len
-    kTopicNameInvalid,        // wildcards, too long, too many levels
-    kTopicFilterInvalid,      // wildcard in the wrong place, too long, too many levels
-    kPacketIdInvalid,         // packet identifier 0
-    kBadCredentials,          // wrong user name or password
-    kNotAuthorized,           // a rule says no
-    kQuotaExceeded,           // a limit with a key says no
-    kReceiveMaximumExceeded,  // more unacknowledged PUBLISH packets than agreed
-    kRetainNotSupported,      // retain_available false
-    kKeepAliveTimeout,        // silent for 1.5 times the keep-alive
-    kConnectTimeout,          // no CONNECT within connect_timeout
-    kSessionTakenOver,        // another connection came with the same client identifier
-    kServerBusy,              // a cap on connections, sessions or memory
-    kShuttingDown,            // the server stops
-    kAdministrative,          // an operator closed the link
+    kMalformedPacket,          // reserved bits, lengths that disagree, bad UTF-8
+    kProtocolError,            // well formed, but not allowed here
+    kPacketTooLarge,           // Remaining Length above max_packet_size
+    kUnsupportedVersion,       // protocol name or level that is not spoken here
+    kClientIdInvalid,          // empty where not allowed, or longer than max_clientid_len
+    kTopicNameInvalid,         // wildcards, too long, too many levels
+    kTopicFilterInvalid,       // wildcard in the wrong place, too long, too many levels
+    kPacketIdInvalid,          // packet identifier 0
+    kBadCredentials,           // wrong user name or password
+    kNotAuthorized,            // a rule says no
+    kQuotaExceeded,            // a limit with a key says no
+    kReceiveMaximumExceeded,   // more unacknowledged PUBLISH packets than agreed
+    kRetainNotSupported,       // retain_available false
+    kQosNotSupported,          // above max_qos
+    kTopicAliasInvalid,        // 0, or above what we allow
+    kBadAuthenticationMethod,  // no such method here
+    kSharedNotSupported,       // shared_subscription_available false
+    kWildcardsNotSupported,    // wildcard_subscription_available false
+    kSubscriptionIdsNotSupported,
+    kKeepAliveTimeout,  // silent for 1.5 times the keep-alive
+    kConnectTimeout,    // no CONNECT within connect_timeout
+    kSessionTakenOver,  // another connection came with the same client identifier
+    kServerBusy,        // a cap on connections, sessions or memory
+    kShuttingDown,      // the server stops
+    kAdministrative,    // an operator closed the link
     // What the machine may answer.
     kNoMemory,      // the arena refused
     kWouldBlock,    // EAGAIN

@@ -22,6 +22,9 @@ enum class Drop : uint8_t {
     kSessionEnded,  // still queued or in flight when its session ended
     kRetainLimit,   // not kept as retained: retain_max_messages or retain_max_payload
     kSystemTopic,   // a client published below `$`
+    kExpired,       // its Message Expiry Interval passed while it waited
+    kReceiverSize,  // above the receiver's Maximum Packet Size
+    kNoLocal,       // its publisher had asked not to get it back
     kCount,
 };
 

@@ -280,7 +280,8 @@ Arena::Pressure Arena::pressure() const {
     // What is left above the reserve, which is more than a 64th of a small arena.
     const uint64_t left = page_count_ - pages_used_;
     const uint64_t room = left > reserve_ ? left - reserve_ : 0;
-    if (room * 64 > page_count_ * uint64_t{7}) return Pressure::kNone;
+    if (room * 64 > page_count_ * uint64_t{11}) return Pressure::kNone;
+    if (room * 64 > page_count_ * uint64_t{7}) return Pressure::kGrowth;
     if (room * 64 > page_count_ * uint64_t{3}) return Pressure::kConnections;
     if (room * 64 > page_count_) return Pressure::kQos0;
     return Pressure::kSlowReaders;

@@ -15,8 +15,9 @@
 //
 // Every allocation can be refused (nullptr); each caller has a named answer. Ordinary requests stop
 // when `reserve` pages are left; these serve acknowledgements, DISCONNECT and closing
-// (Use::kReserve). `pressure` tells in three steps how near the ceiling is, for the order of
-// shedding: new connections, QoS 0, slow readers.
+// (Use::kReserve). `pressure` tells in four steps how near the ceiling is, for the order of
+// shedding: what would stay (new retained topics, queues of the absent), new connections, QoS 0,
+// slow readers.
 //
 // Cost: allocate and release are a freelist operation, ~5 ns; taking a page clears nothing. A run
 // is found by a first-fit walk over a bitmap, 64 pages a step. All objects are 16-byte aligned.
@@ -37,7 +38,7 @@ class Arena {
     enum class Use : uint8_t { kNormal, kReserve };
 
     // How near the ceiling: each step sheds one more kind of load.
-    enum class Pressure : uint8_t { kNone, kConnections, kQos0, kSlowReaders };
+    enum class Pressure : uint8_t { kNone, kGrowth, kConnections, kQos0, kSlowReaders };
 
     struct ClassStats {
         uint32_t size = 0;    // bytes per object

@@ -2,6 +2,7 @@
 // may use the arena's reserve; if even that is refused the link cannot go on and ends.
 
 #include "broker/core.h"
+#include "mqtt/properties.h"
 
 namespace mqttd {
 
@@ -17,10 +18,33 @@ bool Core::answer_bytes(Link& link, Bytes packet, PacketType type) {
     return true;
 }
 
-bool Core::answer(Link& link, PacketType type, uint16_t packet_id) {
-    uint8_t packet[kAckSize];
-    encode_ack(packet, type, packet_id, link.version, 0);
-    return answer_bytes(link, packet, type);
+bool Core::answer(Link& link, PacketType type, uint16_t packet_id, uint8_t reason) {
+    uint8_t packet[kAckSizeMax];
+    const uint32_t size = encode_ack(packet, type, packet_id, link.version, reason);
+    return answer_bytes(link, {packet, size}, type);
+}
+
+// A 5.0 client is told why its connection ends.  What cannot be told is left unsaid.
+//   [MQTT-3.14.2-1], [MQTT-3.14.2-3]
+void Core::tell_why(Link& link, Error why) {
+    const uint8_t code = disconnect_code(why);
+    if (!is_v5(link.version) || link.state != LinkState::kConnected || link.broken) return;
+    if (code == 0xff || code == kReasonSuccess) return;
+    uint8_t property[64];
+    const Bytes text = as_bytes(error_text(why));
+    Bytes properties;
+    if (property_size(Property::kReasonString, text) <= sizeof property) {
+        properties = {property, encode_property(property, Property::kReasonString, text)};
+    }
+    const uint32_t most = link.extras ? link.extras->max_packet_size : ~uint32_t{0};
+    if (disconnect_size(code, properties) > most) properties = {};
+    if (disconnect_size(code, properties) > most) return;
+    uint8_t packet[80];
+    const uint32_t size = encode_disconnect(packet, code, properties);
+    if (!link.outbox->copy(arena_, {packet, size}, Arena::Use::kReserve)) return;
+    ++stats_.packets_sent_all;
+    ++stats_.packets_sent[static_cast<uint32_t>(PacketType::kDisconnect)];
+    dirty_.add_reply(*link.outbox);
 }
 
 // Something was appended to the link's outbox: it has to be written at the end of the turn, or now

@@ -41,13 +41,16 @@ bool AwaitingRel::insert(Arena& arena, uint16_t packet_id, uint32_t since_s, Mes
     entries_[i].packet_id = packet_id;
     entries_[i].since_s = since_s;
     entries_[i].message = message;
+    entries_[i].connection = connection_;
     ++size_;
+    ++on_connection_;
     return true;
 }
 
 // Backward shift: entries that had been pushed past this place move up, so no tombstones are left.
 void AwaitingRel::erase(AwaitingEntry& entry) {
     MQTTD_ASSERT(entry.packet_id != 0 && size_ > 0);
+    if (entry.connection == connection_) --on_connection_;
     auto hole = static_cast<uint32_t>(&entry - entries_.get());
     for (uint32_t i = (hole + 1) & (room_ - 1); entries_[i].packet_id != 0;
          i = (i + 1) & (room_ - 1)) {
@@ -64,7 +67,7 @@ void AwaitingRel::erase(AwaitingEntry& entry) {
 void AwaitingRel::release(Arena& arena) {
     if (entries_) arena.release(entries_.get());
     entries_ = nullptr;
-    room_ = size_ = 0;
+    room_ = size_ = on_connection_ = 0;
 }
 
 }  // namespace mqttd

@@ -15,8 +15,8 @@
 namespace mqttd {
 
 struct AwaitingEntry {
-    uint16_t packet_id = 0;  // 0: free
-    uint16_t spare = 0;
+    uint16_t packet_id = 0;   // 0: free
+    uint16_t connection = 0;  // number of the connection it came on, modulo 2^16
     uint32_t since_s = 0;
     Ptr32<Message> message;  // null: completed for form's sake, nothing is passed on
 };
@@ -28,6 +28,14 @@ class AwaitingRel {
     uint32_t size() const { return size_; }
 
     uint32_t room() const { return room_; }
+
+    // A new connection begins: what came before does not count against its Receive Maximum.
+    void begin_connection() {
+        ++connection_;
+        on_connection_ = 0;
+    }
+
+    uint32_t on_connection() const { return on_connection_; }
 
     AwaitingEntry* find(uint16_t packet_id);
 
@@ -49,6 +57,8 @@ class AwaitingRel {
     uint32_t room_ = 0;  // a power of two, or 0
     uint32_t shift_ = 32;
     uint32_t size_ = 0;
+    uint32_t on_connection_ = 0;  // entries of the present connection
+    uint16_t connection_ = 0;
 };
 
 }  // namespace mqttd

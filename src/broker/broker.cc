@@ -143,12 +143,7 @@ bool Core::shut_down() {
 }
 
 void Core::send_will(Link& link) {
-    Session* session = link.session.get();
-    Message* will = session != nullptr ? session->will.get() : nullptr;
-    if (will == nullptr) return;
-    session->will = nullptr;
-    publish_message(*will, session);
-    messages_.drop(*will);
+    if (link.session) publish_will(*link.session);
 }
 
 void Core::dump(const Log& log) const {

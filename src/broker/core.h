@@ -4,8 +4,9 @@
 //
 //     dispatch.cc          input ─▶ frames ─▶ handlers; budgets; where a link may stop
 //     handle_*.cc          one per packet
+//     topic_of.cc          topic aliases, mount points, which properties are passed on
 //     publish.cc           a publication: checks, retained, who gets it
-//     fanout.cc, deliver.cc  to all receivers; to one
+//     fanout.cc, deliver.cc, append.cc   to all receivers; to one; into its outbox
 //     pump.cc, replay.cc, jobs.cc   work in slices
 //     timers.cc, sessions.cc, sys_topics.cc
 //
@@ -39,21 +40,42 @@ class SysTopics;
 // One publish, or a run of them, on its way to its receivers.
 struct Publication {
     Bytes topic;
-    Range tail;  // properties, payload; of the first packet if it is a run
-    uint32_t properties_size = 0;
+    Bytes properties;        // 5.0: those that are passed on, in their order
+    Range payload;           // of the first packet if it is a run
+    uint32_t expires_s = 0;  // second of the broker's clock, 0 = never
     uint8_t qos = 0;
-    bool retain = false;  // as published
-    Version version = Version::k311;
-    Session* from = nullptr;     // null: the broker itself
-    bool system = false;         // $SYS: not counted as a message
-    uint32_t count = 1;          // messages in the run
-    uint64_t payload_bytes = 0;  // of all of them
-    Range wire;                  // the packets as they came; size 0: not to be handed on as it is
-    Message* message = nullptr;  // counted copy, made when the first receiver needs one
-    Range head0;                 // QoS 0 encoding for 3.x, made when the first receiver needs it
-    bool head0_whole = false;    // head0 holds the tail as well
-    bool begun = false;          // some receiver was served, or its copy dropped by name
-    bool refused = false;        // QoS 1, 2: no memory for the very first: nothing was done
+    bool retain = false;                 // as published
+    bool system = false;                 // $SYS: not counted as a message
+    Session* from = nullptr;             // null: the broker itself, or it has gone meanwhile
+    uint32_t from_number = 0;            // Subscriber::number of its publisher, for No Local
+    uint32_t count = 1;                  // messages in the run
+    uint64_t payload_bytes = 0;          // of all of them
+    Range wire;                          // the packets as they came
+    Direct wire_fits = Direct::kNobody;  // who may get `wire` as it is
+    uint32_t wire_largest = 0;           // bytes of the largest packet in it
+    Message* message = nullptr;          // counted copy, made when the first receiver needs one
+    bool begun = false;                  // some receiver was served, or its copy dropped by name
+    bool refused = false;                // QoS 1, 2: no memory for the very first: nothing was done
+    bool nobody = false;                 // no subscription matched
+    bool taken = false;                  // some receiver got it, or will
+    bool full = false;                   // some receiver's queue was full
+
+    uint32_t payload_size() const { return payload.size(); }  // of the first packet
+
+    // QoS 0 encodings, made when the first receiver needs one: [5.0][retain].
+    struct Encoded {
+        Range range;
+        bool whole = false;  // holds the payload as well
+    } encoded[2][2];
+};
+
+// How one receiver gets a message.
+struct Delivery {
+    uint8_t qos = 0;
+    bool retain = false;  // as the receiver sees it
+    Bytes ids;            // Subscription Identifiers, encoded; 5.0
+    bool limited = true;  // counts against the queue's limits; retained replays do not
+    bool counted = true;  // as a message sent; $SYS does not
 };
 
 struct FanoutJob {
@@ -68,11 +90,13 @@ struct FanoutJob {
     uint64_t joins = 0;   // subscriptions made before it began; later ones get nothing
     bool merge = false;   // overlapping subscriptions give one copy
     uint32_t count = 1;
+    uint32_t wire_largest = 0;
+    uint32_t from_number = 0;
     uint64_t payload_bytes = 0;
     uint8_t qos = 0;
     bool retain = false;
     bool system = false;
-    Version version = Version::k311;
+    Direct wire_fits = Direct::kNobody;
 };
 
 class Core {
@@ -137,34 +161,81 @@ class Core {
     // --- handle_connect.cc
     Taken handle_connect(Link& link, const Input& input);
     Error admit(const ConnectView& connect, const ListenerOptions& listener) const;
+    Error admit_will(const WillView& will, const ListenerOptions& listener) const;
     Error let_in(Link& link, const ConnectView& connect, const Input& input);
     Session* claim_session(Bytes client_id, bool clean_start);
+    bool begin_session(Link& link, Session& session, const ConnectView& connect);
+    uint32_t capped_expiry(uint32_t wanted) const;
     void refuse_connect(Link& link, Error why);
+
+    // --- connack.cc
+    bool welcome(Link& link, const ConnectView& connect, Bytes assigned_id, bool present);
+    Bytes connack_properties(uint8_t* room,
+                             const Link& link,
+                             const ConnectView& connect,
+                             Bytes assigned_id) const;
+    bool send_connack(Link& link, bool present, uint8_t code, Bytes properties);
     void log_refusal(const Link& link, Error why);
     void log_welcome(const Link& link, Bytes client_id, const ConnectView& connect) const;
-    bool take_will(const ConnectView& connect, const Input& input, Message*& will);
+    bool take_will(const Link& link,
+                   const ConnectView& connect,
+                   const Input& input,
+                   Message*& will);
+    bool take_extras(Link& link, const ConnectView& connect);
+    uint32_t session_expiry_of(const ConnectView& connect) const;
     Bytes assign_client_id(uint8_t* room, std::string_view prefix);
 
     // --- handle_publish.cc
     Taken handle_publish(Link& link, const Input& input);
-    uint32_t handle_run(Link& link, const Range& input, const Frame& first, Taken& taken);
+    Error check_publish(const Link& link, const PublishView& publish) const;
     Error check_topic(Bytes topic) const;
     static bool reserved_topic(Bytes topic);
-    Taken accept_qos2(Link& link, const PublishView& publish, const Input& input);
+    Taken publish_one(Link& link, Segment* segment, const PublishView& publish);
+    Taken take_publish(Link& link, const PublishView& publish, Publication& publication);
+    uint8_t refusal_of(const Link& link,
+                       const PublishView& publish,
+                       const Publication& publication);
+    uint32_t expiry_in(PropertySet set, Bytes properties) const;
+    uint8_t answer_of(const Publication& publication) const;
+    Taken accept_qos2(Link& link,
+                      const PublishView& publish,
+                      const Publication& publication,
+                      uint8_t refusal);
     Taken pass_on(Link& link, Publication& publication);
+
+    // --- handle_run.cc
+    uint32_t handle_run(Link& link, const Range& input, const Frame& first, Taken& taken);
+    void extend_run(const Link& link, const Range& input, const Frame& first, Publication& run);
+    void count_run(Link& link, uint32_t packets);
+
+    // --- topic_of.cc: which topic, which properties
+    struct Text {  // bytes, and what keeps them if they had to be put together
+        Bytes bytes;
+        Segment* held = nullptr;
+        bool refused = false;  // by the arena
+    };
+
+    Result<Bytes> resolve_alias(Link& link, const PublishView& publish);
+    Text mounted(const Link& link, Bytes name);
+    Text passed_on(PropertySet set, Bytes properties);
+    void let_go(const Text& text);
+    LinkExtras* ensure_extras(Link& link);
 
     // --- handle_ack.cc
     Taken handle_ack(Link& link, const Input& input);
     void handle_puback(Link& link, uint16_t packet_id);
-    void handle_pubrec(Link& link, uint16_t packet_id);
+    void handle_pubrec(Link& link, uint16_t packet_id, uint8_t reason);
     Taken handle_pubrel(Link& link, uint16_t packet_id);
     void handle_pubcomp(Link& link, uint16_t packet_id);
+    void let_message_go(Session& session, InflightSlot& slot);
     void finish_slot(Session& session, uint32_t i);
 
     // --- handle_subscribe.cc
     Taken handle_subscribe(Link& link, const Input& input);
-    uint8_t subscribe_one(Link& link, const FilterView& filter);
-    void unsubscribe_one(Link& link, const FilterView& filter);
+    uint8_t subscribe_one(Link& link, const FilterView& filter, uint32_t identifier);
+    uint8_t judge_filter(const Link& link, Bytes text, uint32_t identifier) const;
+    uint8_t subscribe_to(Link& link, Bytes text, const FilterView& filter, uint32_t identifier);
+    uint8_t unsubscribe_one(Link& link, const FilterView& filter);
     Taken finish_request(Link& link, const SubscribeView& request, PacketType type);
     void drop_partial(Link& link);
 
@@ -173,7 +244,8 @@ class Core {
     Taken handle_pingreq(Link& link, const Input& input);
 
     // --- answers.cc: small packets to one link
-    bool answer(Link& link, PacketType type, uint16_t packet_id);
+    bool answer(Link& link, PacketType type, uint16_t packet_id, uint8_t reason = 0);
+    void tell_why(Link& link, Error why);
     bool answer_bytes(Link& link, Bytes packet, PacketType type);
     void flush(Outbox& outbox);
 
@@ -195,38 +267,65 @@ class Core {
     void run_fanout_job(FanoutJob& job);
     void end_fanout_job(FanoutJob& job);
     void hand_to_set(Publication& publication, FilterNode& filter);
-    void hand_to_slot(Publication& publication, const SubscriberSlot& slot);
+    void hand_to_slot(Publication& publication, FilterNode& filter, const SubscriberSlot& slot);
+    void hand_one(Publication& publication, FilterNode& filter, const SubscriberSlot& slot);
     void hand_merged(Publication& publication, std::span<FilterNode*> filters);
     void hand_first_of(Publication& publication, const SubscriberSlot& slot, FanoutJob& job);
+    void deliver_merged(Publication& publication,
+                        Session& session,
+                        uint8_t options,
+                        std::span<FilterNode* const> filters,
+                        uint64_t joins);
+    uint8_t granted_qos(const Publication& publication, uint8_t options) const;
+    bool not_local(const Publication& publication, const Session& session, uint8_t options);
+    Bytes add_id(Bytes ids, uint32_t identifier);
+    static uint8_t merge(uint8_t a, uint8_t b);
+    Publication publication_of(FanoutJob& job);
 
     // --- deliver.cc
-    void deliver(Session& session, uint8_t qos, Publication& publication);
-    void deliver_qos0(Session& session, Publication& publication);
-    void deliver_later(Session& session, uint8_t qos, Publication& publication);
-    void deliver_counted(Session& session, uint8_t qos, Publication& publication);
-    bool encode_qos0(Publication& publication);
-    bool send_qos0(Session& session, Message& message, bool retain);
+    void deliver(Session& session, Publication& publication, const Delivery& delivery);
+    void deliver_qos0(Session& session, Publication& publication, const Delivery& delivery);
+    bool append_shared(Link& link, Publication& publication, bool retain);
+    void append_apart(Link& link, Publication& publication, const Delivery& delivery);
+    void deliver_later(Session& session, Publication& publication, const Delivery& delivery);
+    void deliver_counted(Session& session, Publication& publication, const Delivery& delivery);
+    bool window_open(Session& session, uint32_t bytes);
+    bool window_has_room(const Session& session, uint32_t bytes) const;
+    bool send_qos0(Session& session, Message& message, const Delivery& delivery);
     bool send_inflight(Session& session,
                        Message& message,
-                       uint8_t qos,
-                       bool retain,
+                       const Delivery& delivery,
                        Arena::Use use = Arena::Use::kNormal);
-    bool append_publish(Link& link,
-                        Message& message,
-                        uint8_t qos,
-                        bool dup,
-                        bool retain,
-                        uint16_t packet_id,
-                        Arena::Use use = Arena::Use::kNormal);
-    bool enqueue(Session& session, Message& message, uint8_t qos, bool retain, bool limited);
+
+    // --- append.cc: PUBLISH packets into outboxes
+    enum class Appended : uint8_t { kYes, kNoMemory, kTooLarge };
+    Appended append_publish(Link& link,
+                            const MessageParts& parts,
+                            const Delivery& delivery,
+                            bool dup,
+                            uint16_t packet_id,
+                            Arena::Use use = Arena::Use::kNormal);
+    bool encode_qos0(Publication& publication, bool v5, bool retain);
+    template <class Visit>
+    void for_each_packet(const Publication& publication, Visit&& visit);
+    uint32_t remaining_s(uint32_t expires_s) const;
+    static MessageParts parts_of(Message& message);
+    static MessageParts parts_of(const Publication& publication);
+    enum class Queued : uint8_t { kYes, kFull, kNoMemory };
+    Queued enqueue(Session& session, Message& message, const Delivery& delivery);
+    void note_queued(Session& session, Publication& publication, Queued queued);
+    bool make_room(Session& session, uint32_t bytes);
+    void forget(const Waiting& waiting);
+    uint32_t window_of(const Session& session) const;
+    void drop_front(Session& session, Drop reason);
     void drop(Session* session, Drop reason, uint64_t count);
     void delivered(Link& link, bool reply);
     Outflow* ensure_outflow(Session& session);
-    bool window_open(Session& session);
     void became_slow(Session& session);
     void doom(Link& link);
+    void break_off(Link& link, Error why);
     void count_sent(const Publication& publication);
-    void count_sent(const Message& message, uint8_t qos);
+    void count_sent(uint8_t qos, uint64_t payload_bytes);
 
     // --- pump.cc: from the queue to the link
     void pump(Session& session);
@@ -239,14 +338,18 @@ class Core {
     void run_replay(Replay& replay);
     void run_more_replays(Session& session, Replay& replay);
     void end_replay(Replay& replay);
-    void send_retained(Session& session, Message& message, uint8_t qos);
+    void send_retained(Session& session, Message& message, const Delivery& delivery);
     bool replay_may_go_on(Session& session) const;
 
     // --- sessions.cc
     Session* find_session(Bytes client_id) const;
-    Session* make_session(Bytes client_id, bool clean);
+    Session* make_session(Bytes client_id, uint32_t expiry_s);
+    void set_expiry(Session& session, uint32_t expiry_s);
+    uint64_t expiry_of(const Session& session) const;
     void attach(Link& link, Session& session);
     void detach(Link& link, bool send_will);
+    void drop_extras(Link& link);
+    void publish_will(Session& session);
     void end_session(Session& session);
     bool tear_down(Session& session);
     void update_direct(Session& session);
@@ -267,6 +370,7 @@ class Core {
     void resume_memory_waiters();
     void sweep_retained();
     bool retained_too_old(const RetainedNode& node) const;
+    bool remove_retained(RetainedNode& node);
     void shed();
 
     Segment* scratch(uint32_t bytes);
@@ -311,6 +415,7 @@ class Core {
     uint32_t refusals_silent_ = 0;  // refusals in it without a line
     Segment* scratch_ = nullptr;
     FilterNode** matched_ = nullptr;  // kMatchedFilters places
+    uint8_t ids_[limits::kIdsBytes];  // Subscription Identifiers of the delivery under way
     bool shutting_down_ = false;
     uint64_t closing_links_ = 0;    // links in state kClosing
     uint32_t wills_looked_at_ = 0;  // links, in the first pass of shutting down
@@ -320,6 +425,7 @@ class Core {
     Instant next_memory_try_ = 0;
     RetainedCursor sweep_;
     bool sweeping_ = false;
+    bool retained_expire_ = false;  // some retained message had a Message Expiry Interval
 
     IntrusiveList<Link, &Link::list_hook> links_;
     IntrusiveList<Link, &Link::list_hook> memory_waiters_;

@@ -114,7 +114,10 @@ Core::Taken Core::dispatch(Link& link, const Input& input) {
             return handle_pingreq(link, input);
         case PacketType::kDisconnect:
             return handle_disconnect(link, input);
-        default:  // what only a server sends, AUTH (5.0), and the reserved types
+        case PacketType::kAuth:  // no CONNECT with a method has been let in
+            fail(link, is_v5(link.version) ? Error::kProtocolError : Error::kMalformedPacket);
+            return Taken::kYes;
+        default:  // what only a server sends, and the reserved types
             fail(link, Error::kMalformedPacket);
             return Taken::kYes;
     }
@@ -135,6 +138,7 @@ void Core::fail(Link& link, Error why) {
 void Core::end_link(Link& link, Error why, bool send_will) {
     if (link.state == LinkState::kClosing) return;
     log_leaving(link, why);
+    tell_why(link, why);
     // What leaves now has left when its session asks which messages to repeat with DUP.
     if (!link.outbox->empty() && !link.outbox->blocked() && !link.broken) {
         transport_.flush(*link.outbox);
@@ -240,6 +244,7 @@ void Core::closed(Link& link, Error why) {
     }
     timers_->disarm(link.timer);
     drop_partial(link);
+    drop_extras(link);
     if (link.slow_hook.in_list) slow_.remove(link);
     (link.waiting ? memory_waiters_ : links_).remove(link);
     --stats_.links;

@@ -3,9 +3,14 @@
 // The loop over a set's slots is the hottest of the broker. For a receiver that may be given the
 // very bytes that came (its slot says *plain*, its session says *direct*) it appends a range and
 // nothing else. More receivers than a slice become a job, whose publisher is stopped meanwhile.
+//
+// Everybody else goes through hand_one, which looks at the options of the subscription: No Local,
+// Retain As Published, the identifier.
 
 #include "base/assert.h"
+#include "broker/append_run.h"
 #include "broker/core.h"
+#include "mqtt/properties.h"
 
 #include <algorithm>
 #include <new>
@@ -18,10 +23,17 @@ void Core::fan_out(Publication& publication, Link* publisher, std::span<FilterNo
         receivers += filter->count;
     const bool merge = filters.size() > 1 && !options_.allow_duplicate_messages;
     // Large payloads are written in mid-turn: their bytes count, too.
-    const uint64_t each = 1 + std::max<uint64_t>(publication.wire.size(), publication.tail.size()) /
-                                  limits::kWriteBytes;
-    if (receivers * each > options_.fanout_slice && receivers > 1 &&
-        start_fanout_job(publication, publisher, filters, merge)) {
+    const uint64_t each =
+        uint64_t{1} +
+        std::max(publication.wire.size(), publication.payload.size()) / limits::kWriteBytes;
+    if (receivers * each > options_.fanout_slice && receivers > 1) {
+        if (start_fanout_job(publication, publisher, filters, merge)) return;
+        // Too many to be served at once, no memory to do it later.
+        if (publication.qos > 0 && publisher != nullptr) {
+            publication.refused = true;
+        } else {
+            drop(nullptr, Drop::kMemory, receivers * publication.count);
+        }
         return;
     }
     if (merge) {
@@ -36,25 +48,66 @@ void Core::hand_to_set(Publication& publication, FilterNode& filter) {
     SetCursor cursor;
     const uint32_t handed =
         SubscriptionIndex::visit(filter, cursor, filter.count, [&](const SubscriberSlot& slot) {
-            hand_to_slot(publication, slot);
+            hand_to_slot(publication, filter, slot);
         });
     spend(handed);
 }
 
-inline void Core::hand_to_slot(Publication& publication, const SubscriberSlot& slot) {
+inline void Core::hand_to_slot(Publication& publication,
+                               FilterNode& filter,
+                               const SubscriberSlot& slot) {
     auto& session = static_cast<Session&>(*slot.subscriber);
-    if (publication.wire.size() != 0 && session.direct && (slot.options & suboption::kPlain) != 0) {
+    if (session.direct == publication.wire_fits && (slot.options & suboption::kPlain) != 0) {
         Outbox& outbox = *session.outbox;
         if (!outbox.blocked() && outbox.append(arena_, publication.wire)) {
             stats_.fast_deliveries += publication.count;
             count_sent(publication);
+            publication.taken = true;
             dirty_.add_delivery(outbox);
             if (outbox.wants_flush(options_.outbox_bytes_max)) flush(outbox);
             return;
         }
     }
-    const uint8_t wanted = slot.options & suboption::kQosMask;
-    deliver(session, std::min(publication.qos, wanted), publication);
+    hand_one(publication, filter, slot);
+}
+
+// At what QoS a subscription gets it.
+uint8_t Core::granted_qos(const Publication& publication, uint8_t options) const {
+    const uint8_t wanted = options & suboption::kQosMask;
+    return options_.upgrade_outgoing_qos ? wanted : std::min(publication.qos, wanted);
+}
+
+// [MQTT-3.8.3-3]
+bool Core::not_local(const Publication& publication, const Session& session, uint8_t options) {
+    if ((options & suboption::kNoLocal) == 0 || session.number != publication.from_number) {
+        return false;
+    }
+    drop(nullptr, Drop::kNoLocal, publication.count);
+    return true;
+}
+
+void Core::hand_one(Publication& publication, FilterNode& filter, const SubscriberSlot& slot) {
+    auto& session = static_cast<Session&>(*slot.subscriber);
+    const uint8_t options = slot.options;
+    if (not_local(publication, session, options)) return;
+    Delivery delivery;
+    delivery.qos = granted_qos(publication, options);
+    delivery.retain = publication.retain && (options & suboption::kRetainAsPublished) != 0;
+    delivery.counted = !publication.system;
+    if ((options & suboption::kIdentifier) != 0) {
+        const Subscription* subscription = subscriptions_.find(session, filter.filter());
+        if (subscription != nullptr) delivery.ids = add_id({}, subscription->identifier);
+    }
+    deliver(session, publication, delivery);
+}
+
+// `ids`, which lie at the start of ids_, and one more.
+Bytes Core::add_id(Bytes ids, uint32_t identifier) {
+    constexpr uint32_t kIdMax = 5;
+    if (identifier == 0 || ids.size() + kIdMax > sizeof ids_) return ids;
+    const uint32_t size =
+        encode_property(ids_ + ids.size(), Property::kSubscriptionIdentifier, identifier);
+    return {ids_, ids.size() + size};
 }
 
 // One copy for each client, at the highest QoS of its matching subscriptions: marked in a first
@@ -65,8 +118,9 @@ void Core::hand_merged(Publication& publication, std::span<FilterNode*> filters)
         SetCursor cursor;
         SubscriptionIndex::visit(*filter, cursor, filter->count, [&](const SubscriberSlot& slot) {
             auto& session = static_cast<Session&>(*slot.subscriber);
-            const uint8_t qos = slot.options & suboption::kQosMask;
-            session.merged_qos = session.epoch == epoch_ ? std::max(session.merged_qos, qos) : qos;
+            if (not_local(publication, session, slot.options)) return;
+            session.merged =
+                session.epoch == epoch_ ? merge(session.merged, slot.options) : slot.options;
             session.epoch = epoch_;
         });
     }
@@ -77,13 +131,41 @@ void Core::hand_merged(Publication& publication, std::span<FilterNode*> filters)
                 auto& session = static_cast<Session&>(*slot.subscriber);
                 if (session.epoch != epoch_) return;
                 session.epoch = 0;
-                deliver(session, std::min(publication.qos, session.merged_qos), publication);
+                deliver_merged(publication, session, session.merged, filters, ~uint64_t{0});
             });
         spend(2 * handed);
     }
 }
 
-// False if the arena refused: the caller hands out at once instead.
+// The options of two subscriptions that share one copy: the higher QoS, and all that either wants.
+uint8_t Core::merge(uint8_t a, uint8_t b) {
+    const auto qos = std::max<uint8_t>(a & suboption::kQosMask, b & suboption::kQosMask);
+    return static_cast<uint8_t>(((a | b) & ~suboption::kQosMask) | qos);
+}
+
+// With the identifiers of all its matching subscriptions.   [MQTT-3.3.4-4]
+void Core::deliver_merged(Publication& publication,
+                          Session& session,
+                          uint8_t options,
+                          std::span<FilterNode* const> filters,
+                          uint64_t joins) {
+    Delivery delivery;
+    delivery.qos = granted_qos(publication, options);
+    delivery.retain = publication.retain && (options & suboption::kRetainAsPublished) != 0;
+    delivery.counted = !publication.system;
+    if ((options & suboption::kIdentifier) != 0) {
+        for (const FilterNode* filter : filters) {
+            const Subscription* subscription = subscriptions_.find(session, filter->filter());
+            if (subscription == nullptr || subscription->joined >= joins) continue;
+            if (not_local(publication, session, subscription->options)) continue;
+            delivery.ids = add_id(delivery.ids, subscription->identifier);
+        }
+        spend(static_cast<uint32_t>(filters.size()));
+    }
+    deliver(session, publication, delivery);
+}
+
+// False if the arena refused.
 bool Core::start_fanout_job(Publication& publication,
                             Link* publisher,
                             std::span<FilterNode*> filters,
@@ -93,7 +175,7 @@ bool Core::start_fanout_job(Publication& publication,
         arena_.allocate(count * (sizeof(FilterNode*) + sizeof(SetCursor))));
     if (list == nullptr) return false;
     Segment* wire = nullptr;
-    if (publication.wire.size() != 0 && !options_.queue_qos0_messages) {
+    if (publication.wire_fits != Direct::kNobody && !options_.queue_qos0_messages) {
         wire = copy_to_segment(arena_, bytes_of(publication.wire));
     }
     FanoutJob* job = nullptr;
@@ -123,49 +205,46 @@ bool Core::start_fanout_job(Publication& publication,
     job->count = publication.count;
     job->payload_bytes = publication.payload_bytes;
     job->qos = publication.qos;
-    job->version = publication.version;
+    job->retain = publication.retain;
+    job->wire_fits = wire != nullptr ? publication.wire_fits : Direct::kNobody;
+    job->wire_largest = publication.wire_largest;
+    job->from_number = publication.from_number;
     job->system = publication.system;
     job->publisher = publisher;
     if (publisher != nullptr) publisher->fanout = job;
     fanouts_.push_back(*job);
+    publication.taken = true;
     ++stats_.fanout_jobs;
     return true;
 }
 
 // A slice of the job; ends it when all are served.
 void Core::run_fanout_job(FanoutJob& job) {
-    Publication publication;
-    if (job.wire != nullptr) {
-        publication.wire = {job.wire, 0, job.wire->used};
-        publication.qos = job.qos;
-        publication.count = job.count;
-        publication.payload_bytes = job.payload_bytes;
-        publication.version = job.version;
-    } else {
-        publication = publication_of(*job.message, nullptr);
-        publication.retain = false;
-    }
+    Publication publication =
+        job.wire != nullptr ? publication_of(job) : publication_of(*job.message, nullptr);
+    publication.retain = job.retain;
     publication.system = job.system;
+    publication.from_number = job.from_number;
     publication.begun = true;  // it was acknowledged
     // Few receivers at a time when each is dear, so that the budget is looked at in time.
-    const uint64_t bytes = publication.wire.size() + publication.tail.size();
+    const uint64_t bytes = publication.wire.size() + publication.payload.size();
     uint32_t step = limits::kFanoutStep / static_cast<uint32_t>(1 + bytes / limits::kWriteBytes);
     if (job.merge) step = std::min(step, limits::kFanoutStep / job.filter_count);
     step = std::max(step, 1u);
     int64_t slice = std::min<int64_t>(options_.fanout_slice, std::max<int64_t>(units_, 1));
     while (slice > 0 && units_ > 0 && job.filter < job.filter_count) {
         const auto limit = static_cast<uint32_t>(std::min<int64_t>(slice, step));
-        const uint32_t handed =
-            SubscriptionIndex::visit(*job.filters[job.filter],
-                                     job.cursors[job.filter],
-                                     limit,
-                                     [&](const SubscriberSlot& slot) {
-                                         if (job.merge) {
-                                             hand_first_of(publication, slot, job);
-                                         } else {
-                                             hand_to_slot(publication, slot);
-                                         }
-                                     });
+        const uint32_t handed = SubscriptionIndex::visit(
+            *job.filters[job.filter],
+            job.cursors[job.filter],
+            limit,
+            [&](const SubscriberSlot& slot) {
+                if (job.merge) {
+                    hand_first_of(publication, slot, job);
+                } else {
+                    hand_to_slot(publication, *job.filters[job.filter], slot);
+                }
+            });
         slice -= std::max<uint32_t>(handed, 1);
         spend(std::max<uint32_t>(handed, 1));
         if (job.cursors[job.filter].done) ++job.filter;
@@ -174,21 +253,47 @@ void Core::run_fanout_job(FanoutJob& job) {
     if (job.filter == job.filter_count) end_fanout_job(job);
 }
 
+// The publication of a job that hands out a copy of the packets themselves.
+Publication Core::publication_of(FanoutJob& job) {
+    Publication publication;
+    publication.wire = {job.wire, 0, job.wire->used};
+    publication.wire_fits = job.wire_fits;
+    publication.wire_largest = job.wire_largest;
+    publication.qos = job.qos;
+    publication.count = job.count;
+    publication.payload_bytes = job.payload_bytes;
+    const Bytes bytes = bytes_of(publication.wire);
+    const Version version = job.wire_fits == Direct::k5 ? Version::k50 : Version::k311;
+    const Result<Frame> frame = find_frame(bytes);
+    MQTTD_ASSERT(frame.ok());
+    const Result<PublishView> first =
+        decode_publish(bytes.subspan(frame->header, frame->size - frame->header), 0, version);
+    MQTTD_ASSERT(first.ok());  // it was when it came
+    publication.topic = first->topic_name;
+    publication.properties = first->properties;
+    publication.payload = range_in(job.wire, first->payload);
+    return publication;
+}
+
 // Merging across turns cannot use marks, which the next publish overwrites: a receiver is served
 // from the first of the matching filters it has.
 void Core::hand_first_of(Publication& publication, const SubscriberSlot& slot, FanoutJob& job) {
     auto& session = static_cast<Session&>(*slot.subscriber);
-    uint8_t wanted = 0;
+    uint8_t options = 0;
     spend(job.filter_count);
+    const std::span<FilterNode* const> filters{job.filters, job.filter_count};
+    bool any = false;
     for (uint32_t i = 0; i < job.filter_count; ++i) {
-        const Subscription* other = subscriptions_.find(session, job.filters[i]->filter());
+        const Subscription* other = subscriptions_.find(session, filters[i]->filter());
         const bool counts =
-            other != nullptr && other->filter.get() == job.filters[i] && other->joined < job.joins;
+            other != nullptr && other->filter.get() == filters[i] && other->joined < job.joins;
         if (!counts) continue;
+        if (not_local(publication, session, other->options)) continue;
         if (i < job.filter) return;
-        wanted = std::max<uint8_t>(wanted, other->options & suboption::kQosMask);
+        options = any ? merge(options, other->options) : other->options;
+        any = true;
     }
-    deliver(session, std::min(publication.qos, wanted), publication);
+    if (any) deliver_merged(publication, session, options, filters, job.joins);
 }
 
 void Core::end_fanout_job(FanoutJob& job) {

@@ -23,7 +23,7 @@ Core::Taken Core::handle_ack(Link& link, const Input& input) {
             handle_puback(link, decoded->packet_id);
             return Taken::kYes;
         case PacketType::kPubrec:
-            handle_pubrec(link, decoded->packet_id);
+            handle_pubrec(link, decoded->packet_id, decoded->reason);
             return Taken::kYes;
         case PacketType::kPubrel:
             return handle_pubrel(link, decoded->packet_id);
@@ -48,25 +48,31 @@ void Core::handle_puback(Link& link, uint16_t packet_id) {
     pump(session);
 }
 
-void Core::handle_pubrec(Link& link, uint16_t packet_id) {
+void Core::handle_pubrec(Link& link, uint16_t packet_id, uint8_t reason) {
     Session& session = *link.session;
-    const int64_t i = session.outflow ? session.outflow->window.find(packet_id) : -1;
-    if (i >= 0) {
-        InflightSlot& slot = session.outflow->window.at(static_cast<uint32_t>(i));
-        if (slot.state == FlowState::kAwaitPuback) {
-            fail(link, Error::kProtocolError);
-            return;
-        }
-        if (slot.message) {
-            messages_.drop(*slot.message);
-            slot.message = nullptr;
-        }
-        slot.state = FlowState::kAwaitPubcomp;
-        slot.sent_ms = now_ms();
-        slot.position = link.outbox->appended();
-        if (options_.await_rel_timeout_s != 0) {
-            arm_session_by(session, now_ + options_.await_rel_timeout_s * kSecond);
-        }
+    const int64_t found = session.outflow ? session.outflow->window.find(packet_id) : -1;
+    const auto i = static_cast<uint32_t>(found);
+    if (found < 0) {
+        if (reason >= kReasonUnspecifiedError) return;
+        answer(link, PacketType::kPubrel, packet_id, kReasonPacketIdNotFound);
+        return;
+    }
+    InflightSlot& slot = session.outflow->window.at(i);
+    if (slot.state == FlowState::kAwaitPuback) {
+        fail(link, Error::kProtocolError);
+        return;
+    }
+    if (reason >= kReasonUnspecifiedError) {  // the receiver does not want it: that was all
+        finish_slot(session, i);
+        pump(session);
+        return;
+    }
+    let_message_go(session, slot);
+    slot.state = FlowState::kAwaitPubcomp;
+    slot.sent_ms = now_ms();
+    slot.position = link.outbox->appended();
+    if (options_.await_rel_timeout_s != 0) {
+        arm_session_by(session, now_ + options_.await_rel_timeout_s * kSecond);
     }
     answer(link, PacketType::kPubrel, packet_id);
 }
@@ -100,18 +106,30 @@ Core::Taken Core::handle_pubrel(Link& link, uint16_t packet_id) {
         session.awaiting->erase(*entry);
         --stats_.inflight_in;
     }
-    if (link.state == LinkState::kConnected) answer(link, PacketType::kPubcomp, packet_id);
+    const uint8_t reason = entry != nullptr ? kReasonSuccess : kReasonPacketIdNotFound;
+    if (link.state == LinkState::kConnected) {
+        answer(link, PacketType::kPubcomp, packet_id, reason);
+    }
     return taken;
+}
+
+// The receiver has the message, or will not get it: only the flow goes on.
+void Core::let_message_go(Session& session, InflightSlot& slot) {
+    if (!slot.message) return;
+    session.outflow->bytes -= slot.message->payload_size;
+    messages_.drop(*slot.message);
+    slot.message = nullptr;
 }
 
 // The flow of slot i is over.
 void Core::finish_slot(Session& session, uint32_t i) {
     Outflow& outflow = *session.outflow;
     InflightSlot& slot = outflow.window.at(i);
-    if (slot.message) {
-        messages_.drop(*slot.message);
-        slot.message = nullptr;
-    }
+    let_message_go(session, slot);
+    if (slot.ids) arena_.release(slot.ids.get());
+    slot.ids = nullptr;
+    if (slot.counted) --outflow.unacknowledged;
+    slot.counted = false;
     const uint32_t span = outflow.window.span();
     outflow.window.finish(i);
     const uint32_t gone = span - outflow.window.span();

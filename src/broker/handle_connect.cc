@@ -5,8 +5,11 @@
 
 #include "base/assert.h"
 #include "base/peer_text.h"
+#include "broker/append_run.h"
 #include "broker/core.h"
+#include "mqtt/properties.h"
 
+#include <algorithm>
 #include <cstdio>
 
 namespace mqttd {
@@ -15,20 +18,35 @@ namespace {
 
 constexpr uint32_t kAssignedIdMax = 96;
 
+// In which form a version we do not speak is told so: from level 6 on as 5.0 does, below as 3.1.1.
+Version version_of_refusal(Bytes body) {
+    constexpr std::string_view kName("\0\4MQTT", 6);
+    const bool newer = body.size() > kName.size() && as_text(body).starts_with(kName) &&
+                       body[kName.size()] > 5 && body[kName.size()] < 0x80;
+    return newer ? Version::k50 : Version::k311;
+}
+
 }  // namespace
 
 Core::Taken Core::handle_connect(Link& link, const Input& input) {
     spend(limits::kConnectUnits);
     const Result<ConnectView> decoded = decode_connect(input.body(), input.frame.flags());
     if (!decoded && decoded.error() != Error::kUnsupportedVersion) {
-        fail(link, decoded.error());
+        // 5.0 can be told what was wrong with it.
+        link.version = connect_version(input.body());
+        if (is_v5(link.version)) {
+            ++stats_.malformed;
+            refuse_connect(link, decoded.error());
+        } else {
+            fail(link, decoded.error());
+        }
         return Taken::kYes;
     }
-    link.version = decoded ? decoded->version : Version::k311;
+    link.version = decoded ? decoded->version : version_of_refusal(input.body());
     Error error = Error::kNone;
     if (link.state == LinkState::kRefused) {
         error = Error::kServerBusy;
-    } else if (!decoded || is_v5(decoded->version)) {  // 5.0 is not spoken yet
+    } else if (!decoded) {
         error = Error::kUnsupportedVersion;
     } else {
         error = admit(*decoded, listener_of(link));
@@ -44,30 +62,75 @@ Core::Taken Core::handle_connect(Link& link, const Input& input) {
 // The CONNECT is welcome: an older connection of the same client ends, its session is taken up or
 // thrown away.  Error: kServerBusy if the arena refused.
 Error Core::let_in(Link& link, const ConnectView& connect, const Input& input) {
-    uint8_t assigned[kAssignedIdMax];
-    Bytes client_id = connect.client_id;
-    if (client_id.empty()) client_id = assign_client_id(assigned, listener_of(link).auto_id_prefix);
+    uint8_t room[kAssignedIdMax];
+    const ListenerOptions& listener = listener_of(link);
+    Bytes client_id = listener.use_username_as_clientid ? connect.user_name : connect.client_id;
+    Bytes assigned;
+    if (client_id.empty()) client_id = assigned = assign_client_id(room, listener.auto_id_prefix);
+    Message* will = nullptr;
+    if (!take_extras(link, connect) || !take_will(link, connect, input, will)) {
+        return Error::kServerBusy;
+    }
     Session* session = claim_session(client_id, connect.clean_start);
     const bool present = session != nullptr;
-    Message* will = nullptr;
-    if (!take_will(connect, input, will)) return Error::kServerBusy;
-    if (!present) session = make_session(client_id, connect.clean_start);
+    if (!present) session = make_session(client_id, session_expiry_of(connect));
     if (session == nullptr) {
         if (will != nullptr) messages_.drop(*will);
         return Error::kServerBusy;
     }
-    MQTTD_ASSERT(!session->will);
+    if (session->will) messages_.drop(*session->will);  // it came back in time  [MQTT-3.1.3-9]
     session->will = will;
-    link.keep_alive_s = connect.keep_alive_s;
+    session->will_delay_s =
+        property_number(connect.will.properties, Property::kWillDelayInterval, 0);
+    set_expiry(*session, session_expiry_of(connect));
+    const uint32_t longest = options_.max_keepalive_s;
+    const bool cut = longest != 0 && (connect.keep_alive_s == 0 || connect.keep_alive_s > longest);
+    link.keep_alive_s = cut ? static_cast<uint16_t>(longest) : connect.keep_alive_s;
     link.bridge = connect.bridge;
     attach(link, *session);
     if (present) ++stats_.sessions_resumed;
     log_welcome(link, client_id, connect);
-    uint8_t connack[8];
-    const bool told = present && connect.version != Version::k31;  // 3.1: a reserved byte
-    const uint32_t size = encode_connack(connack, connect.version, told, 0);
-    if (answer_bytes(link, {connack, size}, PacketType::kConnack)) pump(*session);
+    if (welcome(link, connect, assigned, present)) pump(*session);
     return Error::kNone;
+}
+
+// How long a session stays that wants to stay so long.
+uint32_t Core::capped_expiry(uint32_t wanted) const {
+    const uint64_t most = options_.persistent_client_expiration_s;
+    return most != 0 && wanted != kNoExpiry && wanted > most ? static_cast<uint32_t>(most) : wanted;
+}
+
+uint32_t Core::session_expiry_of(const ConnectView& connect) const {
+    if (!is_v5(connect.version)) return connect.clean_start ? 0 : kNoExpiry;
+    return capped_expiry(property_number(connect.properties, Property::kSessionExpiryInterval, 0));
+}
+
+// What a 5.0 CONNECT asks for that most do not.  False if the arena refused.
+bool Core::take_extras(Link& link, const ConnectView& connect) {
+    const ListenerOptions& listener = listener_of(link);
+    const auto number = [&](Property id, uint32_t absent) {
+        return property_number(connect.properties, id, absent);
+    };
+    const uint32_t packet_size = number(Property::kMaximumPacketSize, ~uint32_t{0});
+    const uint32_t receive_maximum = number(Property::kReceiveMaximum, InflightWindow::kIds);
+    const uint32_t aliases = std::min<uint32_t>(number(Property::kTopicAliasMaximum, 0),
+                                                listener.max_topic_alias_broker);
+    // Nothing that we send can be as large as we ourselves take, with some properties of our own.
+    const uint64_t largest = uint64_t{options_.max_packet_size} + 2 * limits::kIdsBytes;
+    const bool bounded = packet_size < largest;
+    const bool mounted = !listener.mount_point.empty();
+    if (!bounded && receive_maximum == InflightWindow::kIds && aliases == 0 && !mounted) {
+        return true;
+    }
+    LinkExtras* extras = ensure_extras(link);
+    if (extras == nullptr) return false;
+    if (bounded) extras->max_packet_size = packet_size;
+    extras->receive_maximum = static_cast<uint16_t>(receive_maximum);
+    extras->mounted = mounted;
+    if (aliases == 0) return true;
+    OutboundAliases* outbound = OutboundAliases::make(arena_, static_cast<uint16_t>(aliases));
+    extras->outbound = outbound;
+    return outbound != nullptr;
 }
 
 // The client's session, freed from the link it may still have, or nullptr if there is none to go on
@@ -106,17 +169,29 @@ void Core::log_welcome(const Link& link, Bytes client_id, const ConnectView& con
 // gives no user name needs allow_anonymous, and one that does cannot be verified without it.
 Error Core::admit(const ConnectView& connect, const ListenerOptions& listener) const {
     if (shutting_down_) return Error::kShuttingDown;
-    if (arena_.pressure() >= Arena::Pressure::kConnections &&
-        (connect.clean_start || find_session(connect.client_id) == nullptr)) {
-        return Error::kServerBusy;
+    const bool spoken = (listener.versions >> static_cast<unsigned>(connect.version) & 1) != 0;
+    if (!spoken) return Error::kUnsupportedVersion;
+    if (connect.property_set.has(Property::kAuthenticationMethod)) {
+        return Error::kBadAuthenticationMethod;  // no method has been built yet
     }
-    if (connect.client_id.size() > options_.max_clientid_len) return Error::kClientIdInvalid;
-    if (connect.client_id.empty()) {
-        const bool assignable = connect.version != Version::k31 && connect.clean_start &&
-                                listener.allow_zero_length_clientid;
+    const Bytes client_id =
+        listener.use_username_as_clientid ? connect.user_name : connect.client_id;
+    if (listener.use_username_as_clientid && client_id.empty()) return Error::kBadCredentials;
+    if (client_id.size() > options_.max_clientid_len) return Error::kClientIdInvalid;
+    if (!client_id.empty() && !as_text(client_id).starts_with(options_.clientid_prefixes)) {
+        return Error::kNotAuthorized;
+    }
+    if (client_id.empty()) {
+        const bool clean = connect.clean_start || is_v5(connect.version);
+        const bool assignable =
+            connect.version != Version::k31 && clean && listener.allow_zero_length_clientid;
         if (!assignable) return Error::kClientIdInvalid;
     }
-    if (options_.max_keepalive_s != 0 &&
+    if (arena_.pressure() >= Arena::Pressure::kConnections &&
+        (connect.clean_start || find_session(client_id) == nullptr)) {
+        return Error::kServerBusy;
+    }
+    if (options_.max_keepalive_s != 0 && !is_v5(connect.version) &&
         (connect.keep_alive_s == 0 || connect.keep_alive_s > options_.max_keepalive_s)) {
         return Error::kClientIdInvalid;  // as mosquitto answers it for 3.x
     }
@@ -124,15 +199,21 @@ Error Core::admit(const ConnectView& connect, const ListenerOptions& listener) c
         return connect.has_user_name ? Error::kBadCredentials : Error::kNotAuthorized;
     }
     if (connect.has_will) {
-        if (check_topic(connect.will.topic_name) != Error::kNone) return Error::kNotAuthorized;
-        if (connect.will.retain && !options_.retain_available) return Error::kNotAuthorized;
+        const Error error = admit_will(connect.will, listener);
+        if (error != Error::kNone) return is_v5(connect.version) ? error : Error::kNotAuthorized;
     }
     if (options_.global_max_clients >= 0 &&
         stats_.sessions >= static_cast<uint64_t>(options_.global_max_clients) &&
-        find_session(connect.client_id) == nullptr) {
+        find_session(client_id) == nullptr) {
         return Error::kServerBusy;
     }
     return Error::kNone;
+}
+
+Error Core::admit_will(const WillView& will, const ListenerOptions& listener) const {
+    if (check_topic(will.topic_name) != Error::kNone) return Error::kTopicNameInvalid;
+    if (will.retain && !options_.retain_available) return Error::kRetainNotSupported;
+    return will.qos > listener.max_qos ? Error::kQosNotSupported : Error::kNone;
 }
 
 // A storm of refusals must not become a storm of lines: some each second, then their number.
@@ -161,26 +242,39 @@ void Core::log_refusal(const Link& link, Error why) {
 void Core::refuse_connect(Link& link, Error why) {
     ++stats_.connects_refused;
     log_refusal(link, why);
-    uint8_t connack[8];
     const uint8_t code = connack_code(why, link.version);
-    const uint32_t size = encode_connack(connack, link.version, false, code);
-    if (answer_bytes(link, {connack, size}, PacketType::kConnack)) end_link(link, why, false);
+    if (code == 0xff) {  // this version has no word for it
+        end_link(link, why, false);
+        return;
+    }
+    uint8_t property[64];
+    const Bytes text = as_bytes(error_text(why));
+    Bytes properties;
+    if (is_v5(link.version) && property_size(Property::kReasonString, text) <= sizeof property) {
+        properties = {property, encode_property(property, Property::kReasonString, text)};
+    }
+    if (send_connack(link, false, code, properties)) end_link(link, why, false);
 }
 
 // Keeps the will as a message.  False if the arena refused.
-bool Core::take_will(const ConnectView& connect, const Input& input, Message*& will) {
+bool Core::take_will(const Link& link,
+                     const ConnectView& connect,
+                     const Input& input,
+                     Message*& will) {
     if (!connect.has_will) return true;
+    const WillView& view = connect.will;
+    const Text topic = mounted(link, view.topic_name);
+    const Text properties = passed_on(view.property_set, view.properties);
     MessageParts parts;
-    parts.topic = connect.will.topic_name;
-    Segment* segment = input.range.segment;
-    if (!connect.will.payload.empty()) {
-        const auto begin = static_cast<uint32_t>(connect.will.payload.data() - segment->data());
-        parts.tail = {segment, begin, begin + static_cast<uint32_t>(connect.will.payload.size())};
-    }
-    parts.qos = connect.will.qos;
-    parts.retain = connect.will.retain;
-    parts.version = connect.version;
-    will = messages_.make(parts);
+    parts.topic = topic.bytes;
+    parts.properties = properties.bytes;
+    parts.payload = range_in(input.range.segment, view.payload);
+    parts.expires_s = property_number(view.properties, Property::kMessageExpiryInterval, 0);
+    parts.qos = view.qos;
+    parts.retain = view.retain;
+    if (!topic.refused && !properties.refused) will = messages_.make(parts);
+    let_go(topic);
+    let_go(properties);
     return will != nullptr;
 }
 

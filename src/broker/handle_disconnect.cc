@@ -1,10 +1,12 @@
 // DISCONNECT and PINGREQ.   MQTT 3.1.1 §3.14, §3.12.
 
 #include "broker/core.h"
+#include "mqtt/properties.h"
 
 namespace mqttd {
 
-// An orderly end: the will is thrown away.   [MQTT-3.14.4-3]
+// An orderly end: the will is thrown away, unless a 5.0 client says otherwise.  It may change how
+// long its session stays, but not bring one to life that was to end.   [MQTT-3.14.4-3]
 Core::Taken Core::handle_disconnect(Link& link, const Input& input) {
     const Result<DisconnectView> decoded =
         decode_disconnect(input.body(), input.frame.flags(), link.version);
@@ -12,7 +14,17 @@ Core::Taken Core::handle_disconnect(Link& link, const Input& input) {
         fail(link, decoded.error());
         return Taken::kYes;
     }
-    end_link(link, Error::kNone, false);
+    Session& session = *link.session;
+    if (decoded->property_set.has(Property::kSessionExpiryInterval)) {
+        const uint32_t wanted =
+            property_number(decoded->properties, Property::kSessionExpiryInterval, 0);
+        if (wanted != 0 && session.expiry_s == 0) {
+            fail(link, Error::kProtocolError);  // [MQTT-3.1.2-23]
+            return Taken::kYes;
+        }
+        set_expiry(session, capped_expiry(wanted));
+    }
+    end_link(link, Error::kNone, decoded->reason == kReasonDisconnectWithWill);
     return Taken::kYes;
 }
 

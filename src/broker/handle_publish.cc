@@ -1,40 +1,15 @@
-// PUBLISH: runs at QoS 0, single packets at any QoS.   MQTT 3.1.1 §3.3, §4.3.
+// PUBLISH: one packet at a time; runs at QoS 0 are in handle_run.cc.   MQTT 3.1.1 §3.3, §4.3.
 
 #include "mqttd/topic.h"
 
 #include "base/assert.h"
+#include "broker/append_run.h"
 #include "broker/core.h"
+#include "mqtt/properties.h"
+
+#include <algorithm>
 
 namespace mqttd {
-
-namespace {
-
-// A payload as a range of the segment it lies in.
-Range range_of(Segment* segment, Bytes bytes) {
-    if (bytes.empty()) return {segment, 0, 0};
-    const auto begin = static_cast<uint32_t>(bytes.data() - segment->data());
-    return {segment, begin, begin + static_cast<uint32_t>(bytes.size())};
-}
-
-// The bytes from the properties to the end of the packet lie together.
-Publication publication_from(const PublishView& publish,
-                             Segment* segment,
-                             Session* from,
-                             Version version) {
-    Publication publication;
-    publication.topic = publish.topic_name;
-    publication.tail = range_of(segment, publish.payload);
-    publication.tail.begin -= static_cast<uint32_t>(publish.properties.size());
-    publication.properties_size = static_cast<uint32_t>(publish.properties.size());
-    publication.qos = publish.qos;
-    publication.retain = publish.retain;
-    publication.version = version;
-    publication.from = from;
-    publication.payload_bytes = publish.payload.size();
-    return publication;
-}
-
-}  // namespace
 
 // Clients do not write where the broker speaks.
 bool Core::reserved_topic(Bytes topic) {
@@ -53,100 +28,118 @@ Error Core::check_topic(Bytes topic) const {
     return Error::kNone;
 }
 
-// Takes consecutive QoS 0 PUBLISH packets with the same topic from the front of `input`, checking
-// each, and hands them on as one run.  Returns the bytes taken (at least the first packet).
-uint32_t Core::handle_run(Link& link, const Range& input, const Frame& first, Taken& taken) {
-    taken = Taken::kYes;
-    const Bytes bytes = bytes_of(input);
-    const Result<PublishView> decoded =
-        decode_publish(bytes.subspan(first.header, first.size - first.header), 0, link.version);
-    if (!decoded || check_topic(decoded->topic_name) != Error::kNone) {
-        fail(link, decoded ? Error::kTopicNameInvalid : decoded.error());
-        return first.size;
+// What ends the link of whoever sends it.
+Error Core::check_publish(const Link& link, const PublishView& publish) const {
+    if (publish.property_set.has(Property::kSubscriptionIdentifier)) {
+        return Error::kProtocolError;  // [MQTT-3.3.4-6]
     }
-    if (dirty_.backlog() > options_.backlog_max) {
-        taken = stop_before(link, StopReason::kBacklog);
-        return 0;
-    }
-    Publication run = publication_from(*decoded, input.segment, link.session.get(), link.version);
-    // The topic with its length: what every further packet of the run must begin with.
-    const uint32_t topic_size = static_cast<uint32_t>(decoded->topic_name.size()) + 2;
-    const uint8_t* topic = bytes.data() + first.header;
-    const uint32_t limit = options_.message_size_limit;
-    const bool too_large = limit != 0 && run.payload_bytes > limit;
-    uint32_t size = first.size;
-    const bool mergeable = first.length_minimal && !too_large && !options_.queue_qos0_messages;
-    while (mergeable && size < bytes.size() && bytes[size] == bytes[0] &&
-           run.count < visit_units_) {
-        const Result<Frame> next = find_frame(bytes.subspan(size));
-        if (!next || !next->header_complete() || !next->length_minimal) break;
-        const uint32_t body = next->size - next->header;
-        if (next->size > bytes.size() - size || next->size > options_.max_packet_size) break;
-        if (body < topic_size) break;
-        if (limit != 0 && body - topic_size > limit) break;
-        if (std::memcmp(bytes.data() + size + next->header, topic, topic_size) != 0) break;
-        run.payload_bytes += body - topic_size;
-        ++run.count;
-        size += next->size;
-    }
-    stats_.packets_received_all += run.count;
-    stats_.packets_received[static_cast<uint32_t>(PacketType::kPublish)] += run.count;
-    stats_.publish_received += run.count;
-    stats_.publish_received_qos[0] += run.count;
-    stats_.publish_bytes_received += run.payload_bytes;
-    link.packets_in += run.count;
-    spend(run.count);
-    if (too_large) {
-        drop(nullptr, Drop::kTooLarge, 1);
-        return size;
-    }
-    if (reserved_topic(run.topic)) {
-        drop(nullptr, Drop::kSystemTopic, run.count);
-        return size;
-    }
-    ++stats_.runs;
-    if (first.length_minimal) run.wire = {input.segment, input.begin, input.begin + size};
-    publish(run, &link);
-    if (link.fanout) taken = stop_behind(link, StopReason::kFanout);
-    return size;
+    if (publish.retain && !options_.retain_available) return Error::kRetainNotSupported;
+    if (publish.qos > listener_of(link).max_qos) return Error::kQosNotSupported;
+    return check_topic(publish.topic_name);
 }
 
 Core::Taken Core::handle_publish(Link& link, const Input& input) {
     const Result<PublishView> decoded =
         decode_publish(input.body(), input.frame.flags(), link.version);
-    if (!decoded || check_topic(decoded->topic_name) != Error::kNone) {
-        fail(link, decoded ? Error::kTopicNameInvalid : decoded.error());
+    if (!decoded) {
+        fail(link, decoded.error());
         return Taken::kYes;
     }
-    const PublishView& publish = *decoded;
-    if (publish.retain && !options_.retain_available) {
-        fail(link, Error::kRetainNotSupported);
+    return publish_one(link, input.range.segment, *decoded);
+}
+
+// A packet that was decoded: its topic and properties as they are passed on.
+Core::Taken Core::publish_one(Link& link, Segment* segment, const PublishView& publish) {
+    const Error error = check_publish(link, publish);
+    if (error != Error::kNone) {
+        fail(link, error);
         return Taken::kYes;
     }
     if (dirty_.backlog() > options_.backlog_max) return stop_before(link, StopReason::kBacklog);
-    Taken taken = Taken::kYes;
-    const uint32_t limit = options_.message_size_limit;
-    const bool too_large = limit != 0 && publish.payload.size() > limit;
-    if (publish.qos == 2) {
-        taken = accept_qos2(link, publish, input);
-        if (taken == Taken::kAgain) return taken;
-    } else if (too_large) {
-        drop(nullptr, Drop::kTooLarge, 1);
-    } else if (reserved_topic(publish.topic_name)) {
-        drop(nullptr, Drop::kSystemTopic, 1);
-    } else {
-        Publication publication =
-            publication_from(publish, input.range.segment, link.session.get(), link.version);
-        taken = pass_on(link, publication);
-        if (taken == Taken::kAgain) return taken;
+    const Result<Bytes> name = resolve_alias(link, publish);
+    if (!name) {
+        if (name.error() == Error::kNoMemory) return wait_for_memory(link);
+        fail(link, name.error());
+        return Taken::kYes;
     }
+    const Text topic = mounted(link, *name);
+    const Text properties = passed_on(publish.property_set, publish.properties);
+    Taken taken = Taken::kYes;
+    if (topic.refused || properties.refused) {
+        taken = wait_for_memory(link);
+    } else if (check_topic(topic.bytes) != Error::kNone) {
+        fail(link, Error::kTopicNameInvalid);
+    } else {
+        Publication publication;
+        publication.topic = topic.bytes;
+        publication.properties = properties.bytes;
+        publication.payload = range_in(segment, publish.payload);
+        publication.expires_s = expiry_in(publish.property_set, publish.properties);
+        publication.qos = publish.qos;
+        publication.retain = publish.retain;
+        publication.from = link.session.get();
+        publication.from_number = publication.from->number;
+        publication.payload_bytes = publish.payload.size();
+        taken = take_publish(link, publish, publication);
+    }
+    let_go(topic);
+    let_go(properties);
+    return taken;
+}
+
+// When a message with these properties is too old; 0: never.
+uint32_t Core::expiry_in(PropertySet set, Bytes properties) const {
+    if (!set.has(Property::kMessageExpiryInterval)) return 0;
+    const uint32_t interval = property_number(properties, Property::kMessageExpiryInterval, 0);
+    return static_cast<uint32_t>(std::min<uint64_t>(uint64_t{now_s()} + interval, UINT32_MAX));
+}
+
+Core::Taken Core::take_publish(Link& link, const PublishView& publish, Publication& publication) {
+    const uint8_t refusal = refusal_of(link, publish, publication);
+    Taken taken = Taken::kYes;
+    if (publish.qos == 2) {
+        taken = accept_qos2(link, publish, publication, refusal);
+    } else if (refusal == 0) {
+        taken = pass_on(link, publication);
+    }
+    if (taken == Taken::kAgain) return taken;
     ++stats_.publish_received;
     ++stats_.publish_received_qos[publish.qos];
     stats_.publish_bytes_received += publish.payload.size();
     if (publish.qos == 1 && link.state == LinkState::kConnected) {
-        answer(link, PacketType::kPuback, publish.packet_id);
+        answer(link,
+               PacketType::kPuback,
+               publish.packet_id,
+               refusal != 0 ? refusal : answer_of(publication));
     }
     return taken;
+}
+
+// Why this message is not passed on though its link goes on, as a reason code; 0 if it is.  Counts
+// it.
+uint8_t Core::refusal_of(const Link& link,
+                         const PublishView& publish,
+                         const Publication& publication) {
+    const uint32_t limit = options_.message_size_limit;
+    if (limit != 0 && publication.payload.size() > limit) {
+        drop(nullptr, Drop::kTooLarge, 1);
+        return kReasonImplementationSpecific;
+    }
+    if (reserved_topic(publication.topic)) {
+        drop(nullptr, Drop::kSystemTopic, 1);
+        return kReasonNotAuthorized;
+    }
+    AwaitingRel* awaiting = link.session->awaiting.get();
+    const bool in_use = is_v5(link.version) && publish.qos == 1 && awaiting != nullptr &&
+                        awaiting->find(publish.packet_id) != nullptr;
+    return in_use ? kReasonPacketIdInUse : 0;
+}
+
+// What the publisher is told of a message that was passed on.
+uint8_t Core::answer_of(const Publication& publication) const {
+    if (publication.nobody) return kReasonNoMatchingSubscribers;
+    const bool refused = options_.queue_full == QueueFull::kRefuse && publication.full;
+    return refused && !publication.taken ? kReasonQuotaExceeded : kReasonSuccess;
 }
 
 // Publishes; the link waits before the packet if memory is short (so that it is not acknowledged
@@ -158,39 +151,43 @@ Core::Taken Core::pass_on(Link& link, Publication& publication) {
     return link.fanout ? stop_behind(link, StopReason::kFanout) : Taken::kYes;
 }
 
-// QoS 2: kept until its PUBREL.  A repeated identifier is answered again and not kept again.
-Core::Taken Core::accept_qos2(Link& link, const PublishView& publish, const Input& input) {
+// QoS 2: kept until its PUBREL.  A repeated packet is answered again and not kept again.
+Core::Taken Core::accept_qos2(Link& link,
+                              const PublishView& publish,
+                              const Publication& publication,
+                              uint8_t refusal) {
     Session& session = *link.session;
+    const bool v5 = is_v5(link.version);
+    const auto refuse = [&](uint8_t reason) {
+        answer(link, PacketType::kPubrec, publish.packet_id, reason);
+        return Taken::kYes;
+    };
     AwaitingRel* awaiting = session.awaiting.get();
     if (awaiting != nullptr && awaiting->find(publish.packet_id) != nullptr) {
-        answer(link, PacketType::kPubrec, publish.packet_id);
-        return Taken::kYes;
+        return refuse(v5 && !publish.dup ? kReasonPacketIdInUse : kReasonSuccess);
     }
-    if (awaiting != nullptr && options_.max_awaiting_rel != 0 &&
-        awaiting->size() >= options_.max_awaiting_rel) {
-        drop(&session, Drop::kAwaitRel, 1);  // 3.x has no way to say so: no PUBREC
-        return Taken::kYes;
+    if (v5 && refusal != 0) return refuse(refusal);
+    const uint32_t most = options_.max_awaiting_rel;
+    if (awaiting != nullptr && most != 0) {
+        // 5.0 was told how many at a time; what an earlier connection left comes on top, bounded.
+        if (v5 && awaiting->on_connection() >= most) {
+            drop(&session, Drop::kAwaitRel, 1);
+            fail(link, Error::kReceiveMaximumExceeded);
+            return Taken::kYes;
+        }
+        const bool too_many = awaiting->size() >= (v5 ? uint64_t{most} * 2 : most);
+        if (too_many) {
+            drop(&session, Drop::kAwaitRel, 1);
+            // 3.x has no way to say so: no PUBREC.
+            return v5 ? refuse(kReasonQuotaExceeded) : Taken::kYes;
+        }
     }
-    Message* message = nullptr;
-    const uint32_t limit = options_.message_size_limit;
-    const bool too_large = limit != 0 && publish.payload.size() > limit;
-    const bool keep = !too_large && !reserved_topic(publish.topic_name);
-    if (!keep) drop(nullptr, too_large ? Drop::kTooLarge : Drop::kSystemTopic, 1);
-    if (keep) {
-        const Publication parts =
-            publication_from(publish, input.range.segment, &session, link.version);
-        message = messages_.make({parts.topic,
-                                  parts.tail,
-                                  parts.properties_size,
-                                  publish.qos,
-                                  publish.retain,
-                                  link.version});
-    }
+    Message* message = refusal == 0 ? messages_.make(parts_of(publication)) : nullptr;
     if (awaiting == nullptr) {
         awaiting = arena_.make<AwaitingRel>(Arena::Use::kNormal);
         session.awaiting = awaiting;
     }
-    const bool kept = awaiting != nullptr && (message != nullptr || !keep) &&
+    const bool kept = awaiting != nullptr && (message != nullptr || refusal != 0) &&
                       awaiting->insert(arena_, publish.packet_id, now_s(), message);
     if (!kept) {
         if (message != nullptr) messages_.drop(*message);

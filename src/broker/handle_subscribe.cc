@@ -8,12 +8,20 @@
 
 #include "base/assert.h"
 #include "broker/core.h"
+#include "mqtt/properties.h"
+
+#include <algorithm>
 
 namespace mqttd {
 
 namespace {
 
-constexpr uint8_t kSubackFailure = 0x80;
+constexpr uint8_t kSubackFailure = 0x80;  // all that 3.1.1 can say
+
+bool is_shared(Bytes filter) {
+    const std::string_view text = as_text(filter);
+    return text.starts_with("$share/") || text.starts_with("$queue/") || text.starts_with("$Q/");
+}
 
 }  // namespace
 
@@ -34,7 +42,7 @@ Core::Taken Core::handle_subscribe(Link& link, const Input& input) {
         if (partial == nullptr) return wait_for_memory(link);
         link.partial = partial;
         partial->count = request.filter_count;
-        if (type == PacketType::kSubscribe) {
+        if (type == PacketType::kSubscribe || is_v5(link.version)) {
             partial->codes = static_cast<uint8_t*>(arena_.allocate(request.filter_count));
             if (!partial->codes) {
                 drop_partial(link);
@@ -43,17 +51,22 @@ Core::Taken Core::handle_subscribe(Link& link, const Input& input) {
         }
     } else {
         // Checked when it came the first time; only its place in memory may be new.
-        request.packet_id = static_cast<uint16_t>(body[0] << 8 | body[1]);
-        request.filters = body.subspan(2);
+        request = reread_subscribe(type, body, link.version);
     }
+    const uint32_t identifier =
+        property_number(request.properties, Property::kSubscriptionIdentifier, 0);
     Bytes rest = request.filters.subspan(partial->offset);
     for (uint32_t slice = 0; !rest.empty() && slice < limits::kFiltersPerSlice; ++slice) {
         const FilterView filter = next_filter(rest, type);
-        if (type == PacketType::kSubscribe) {
-            partial->codes[partial->done] = subscribe_one(link, filter);
-        } else {
-            unsubscribe_one(link, filter);
+        const bool shared_no_local = filter.no_local && is_shared(filter.topic_filter);
+        if (shared_no_local) {
+            fail(link, Error::kProtocolError);  // [MQTT-3.8.3-4]
+            return Taken::kYes;
         }
+        const uint8_t code = type == PacketType::kSubscribe
+                                 ? subscribe_one(link, filter, identifier)
+                                 : unsubscribe_one(link, filter);
+        if (partial->codes) partial->codes[partial->done] = code;
         ++partial->done;
         partial->offset = static_cast<uint32_t>(request.filters.size() - rest.size());
         spend(limits::kSubscribeUnits);
@@ -65,64 +78,116 @@ Core::Taken Core::handle_subscribe(Link& link, const Input& input) {
 Core::Taken Core::finish_request(Link& link, const SubscribeView& request, PacketType type) {
     PartialRequest& partial = *link.partial;
     MQTTD_ASSERT(partial.done == partial.count);
-    if (type == PacketType::kUnsubscribe) {
+    if (type == PacketType::kUnsubscribe && !is_v5(link.version)) {
         drop_partial(link);
         answer(link, PacketType::kUnsuback, request.packet_id);
         return Taken::kYes;
     }
+    const auto answer_type =
+        type == PacketType::kSubscribe ? PacketType::kSuback : PacketType::kUnsuback;
     const uint32_t header = suback_header_size(partial.count, link.version);
-    uint8_t* at = link.outbox->room(arena_, header + partial.count, Arena::Use::kReserve);
+    const uint32_t size = header + partial.count;
+    if (link.extras && size > link.extras->max_packet_size) {
+        fail(link, Error::kPacketTooLarge);  // it cannot be told
+        return Taken::kYes;
+    }
+    uint8_t* at = link.outbox->room(arena_, size, Arena::Use::kReserve);
     if (at == nullptr) {
         ++stats_.refused_memory;
         end_link(link, Error::kNoMemory, true);
         return Taken::kYes;
     }
-    encode_suback_header(at, PacketType::kSuback, request.packet_id, partial.count, link.version);
+    encode_suback_header(at, answer_type, request.packet_id, partial.count, link.version);
     std::memcpy(at + header, partial.codes.get(), partial.count);
-    link.outbox->commit(header + partial.count);
+    link.outbox->commit(size);
     ++stats_.packets_sent_all;
-    ++stats_.packets_sent[static_cast<uint32_t>(PacketType::kSuback)];
+    ++stats_.packets_sent[static_cast<uint32_t>(answer_type)];
     drop_partial(link);
     delivered(link, true);
     return Taken::kYes;
 }
 
 // Subscribes to one filter and starts its retained replay.  Returns the SUBACK code.
-uint8_t Core::subscribe_one(Link& link, const FilterView& filter) {
+uint8_t Core::subscribe_one(Link& link, const FilterView& filter, uint32_t identifier) {
+    const Text text = mounted(link, filter.topic_filter);
+    uint8_t code = kReasonQuotaExceeded;
+    if (text.refused) {
+        ++stats_.refused_memory;
+    } else {
+        code = judge_filter(link, text.bytes, identifier);
+    }
+    if (code == 0) code = subscribe_to(link, text.bytes, filter, identifier);
+    let_go(text);
+    return code >= kReasonUnspecifiedError && !is_v5(link.version) ? kSubackFailure : code;
+}
+
+// Why there can be no such subscription, as a reason code; 0 if there can.
+uint8_t Core::judge_filter(const Link& link, Bytes text, uint32_t identifier) const {
+    const Session& session = *link.session;
+    if (check_topic(text) != Error::kNone) return kReasonTopicFilterInvalid;
+    if (is_shared(text)) return kReasonSharedNotSupported;  // to come
+    if (!options_.wildcard_available && has_wildcard(text)) return kReasonWildcardsNotSupported;
+    if (!options_.subscription_ids_available && identifier != 0) {
+        return kReasonSubscriptionIdsNotSupported;
+    }
+    const bool many = options_.max_subscriptions != 0 &&
+                      session.subscriptions >= options_.max_subscriptions &&
+                      subscriptions_.find(session, text) == nullptr;
+    const bool scarce = session.subscriptions >= limits::kFiltersWhenScarce &&
+                        arena_.pressure() >= Arena::Pressure::kGrowth;
+    return many || scarce ? kReasonQuotaExceeded : 0;
+}
+
+uint8_t Core::subscribe_to(Link& link, Bytes text, const FilterView& filter, uint32_t identifier) {
     Session& session = *link.session;
-    if (check_topic(filter.topic_filter) != Error::kNone) return kSubackFailure;
-    if (as_text(filter.topic_filter).starts_with("$share/")) return kSubackFailure;  // to come
-    const uint8_t options = filter.qos | suboption::kPlain;
-    const auto added = subscriptions_.subscribe(session, filter.topic_filter, options);
+    const uint8_t qos = std::min(filter.qos, listener_of(link).max_qos);
+    unsigned options = qos;
+    if (filter.no_local) options |= suboption::kNoLocal;
+    if (filter.retain_as_published) options |= suboption::kRetainAsPublished;
+    if (identifier != 0) options |= suboption::kIdentifier;
+    if (identifier == 0 && !filter.no_local) options |= suboption::kPlain;
+    const auto added =
+        subscriptions_.subscribe(session, text, static_cast<uint8_t>(options), identifier);
     if (!added) {
         ++stats_.refused_memory;
-        return kSubackFailure;
+        return added.error() == Error::kTopicFilterInvalid ? kReasonTopicFilterInvalid
+                                                           : kReasonQuotaExceeded;
     }
     log_.write(LogKind::kSubscribe,
                "%s %u %s",
                Clean(session.id->text()).c_str(),
-               unsigned{filter.qos},
-               Clean(filter.topic_filter).c_str());
-    // 3.1.1 sends retained messages for every SUBSCRIBE, also for one it already had.
-    // [MQTT-3.8.4-3]
-    if (!start_replay(session, *added->subscription)) {
+               unsigned{qos},
+               Clean(text).c_str());
+    // 3.1.1 sends retained messages for every SUBSCRIBE, also for one it already had; 5.0 asks.
+    // [MQTT-3.8.4-3], [MQTT-3.3.1-9…-11]
+    const bool replay =
+        filter.retain_handling == 0 || (filter.retain_handling == 1 && !added->existed);
+    if (replay && !start_replay(session, *added->subscription)) {
         ++stats_.refused_memory;
         if (!added->existed) subscriptions_.remove(*added->subscription);
-        return kSubackFailure;
+        return kReasonQuotaExceeded;
     }
-    return filter.qos;
+    return qos;
 }
 
-void Core::unsubscribe_one(Link& link, const FilterView& filter) {
+uint8_t Core::unsubscribe_one(Link& link, const FilterView& filter) {
     Session& session = *link.session;
-    Subscription* subscription = subscriptions_.find(session, filter.topic_filter);
-    if (subscription == nullptr) return;
-    if (subscription->replay) end_replay(*subscription->replay);
-    subscriptions_.remove(*subscription);
-    log_.write(LogKind::kUnsubscribe,
-               "%s %s",
-               Clean(session.id->text()).c_str(),
-               Clean(filter.topic_filter).c_str());
+    const Text text = mounted(link, filter.topic_filter);
+    if (text.refused) {
+        ++stats_.refused_memory;
+        return kReasonImplementationSpecific;
+    }
+    Subscription* subscription = subscriptions_.find(session, text.bytes);
+    if (subscription != nullptr) {
+        if (subscription->replay) end_replay(*subscription->replay);
+        subscriptions_.remove(*subscription);
+        log_.write(LogKind::kUnsubscribe,
+                   "%s %s",
+                   Clean(session.id->text()).c_str(),
+                   Clean(text.bytes).c_str());
+    }
+    let_go(text);
+    return subscription != nullptr ? kReasonSuccess : kReasonNoSubscriptionExisted;
 }
 
 void Core::drop_partial(Link& link) {

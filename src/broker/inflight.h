@@ -16,6 +16,7 @@
 #include "base/arena.h"
 #include "base/ptr32.h"
 #include "broker/message.h"
+#include "broker/subscription_ids.h"
 
 #include <cstdint>
 
@@ -30,12 +31,14 @@ enum class FlowState : uint8_t {
 
 struct InflightSlot {
     Ptr32<Message> message;  // null from PUBREC on
-    uint32_t sent_ms = 0;    // low bits of the time it was last sent
-    uint64_t position = 0;   // outbox.appended() before it was appended
+    Ptr32<SubscriptionIds> ids;
+    uint64_t position = 0;  // outbox.appended() before it was appended
+    uint32_t sent_ms = 0;   // low bits of the time it was last sent
     FlowState state = FlowState::kHole;
-    bool retain = false;
-    bool left = false;  // its first byte went to the kernel on an earlier connection
-    bool sent = false;  // appended to the outbox of the present connection
+    bool retain : 1 = false;
+    bool left : 1 = false;     // its first byte went to the kernel on an earlier connection
+    bool sent : 1 = false;     // appended to the outbox of the present connection
+    bool counted : 1 = false;  // as a PUBLISH: counts against Receive Maximum
 };
 
 static_assert(sizeof(InflightSlot) == 24);

@@ -11,9 +11,8 @@ namespace mqttd {
 
 namespace {
 
-constexpr uint32_t kTimerLooks = 1'024;          // timers looked at per turn
-constexpr Duration kMemoryRetry = 100;           // ms between tries of what waits for memory
-constexpr Duration kSweepPeriod = 60 * kSecond;  // retained messages that are too old
+constexpr uint32_t kTimerLooks = 1'024;  // timers looked at per turn
+constexpr Duration kMemoryRetry = 100;   // ms between tries of what waits for memory
 
 }  // namespace
 
@@ -70,7 +69,7 @@ void Core::run_jobs() {
     }
     resume_memory_waiters();
     if (sys_ != nullptr) sys_->run();
-    if (options_.retain_max_age_s != 0) sweep_retained();
+    if (options_.retain_max_age_s != 0 || retained_expire_ || sweeping_) sweep_retained();
 }
 
 bool Core::idle() const {
@@ -82,7 +81,7 @@ Instant Core::next_deadline() const {
     Instant next = timers_->next_deadline();
     if (sys_ != nullptr) next = std::min(next, sys_->next_tick());
     if (!memory_waiters_.empty() || !starved_.empty()) next = std::min(next, next_memory_try_);
-    if (options_.retain_max_age_s != 0) next = std::min(next, next_sweep_);
+    if (options_.retain_max_age_s != 0 || retained_expire_) next = std::min(next, next_sweep_);
     return next;
 }
 
@@ -104,18 +103,20 @@ void Core::shed() {
     end_link(*slow_.front(), Error::kServerBusy, true);
 }
 
-// Our own values are as old as they are.
+// By its own interval, or by ours; our own values are as old as they are.
 bool Core::retained_too_old(const RetainedNode& node) const {
+    const auto& message = static_cast<const Message&>(*node.message);
+    if (message.expired(now_s())) return true;
     if (options_.retain_max_age_s == 0 || now_s() - node.stored_at_s < options_.retain_max_age_s) {
         return false;
     }
-    return !as_text(static_cast<Message&>(*node.message).topic()).starts_with("$SYS/");
+    return !as_text(message.topic()).starts_with("$SYS/");
 }
 
 void Core::sweep_retained() {
     if (!sweeping_) {
         if (now_ < next_sweep_) return;
-        next_sweep_ = now_ + kSweepPeriod;
+        next_sweep_ = now_ + options_.retain_sweep_period_s * kSecond;
         retained_.start_all(sweep_);
         sweeping_ = true;
     }

@@ -3,7 +3,8 @@
 // Link: the protocol state of one network connection.
 //
 // It begins when a connection is accepted and ends when that is gone; the session it is attached to
-// by CONNECT may live on. 80 bytes: what is rare hangs off a pointer (`partial`, `fanout`).
+// by CONNECT may live on. 80 bytes: what is rare hangs off a pointer (`partial`, `fanout`,
+// `extras`).
 //
 //     kAwaitConnect ──CONNECT──▶ kConnected ──▶ kClosing      (kRefused: only gets its CONNACK 3)
 
@@ -15,12 +16,14 @@
 #include "base/outbox.h"
 #include "base/ptr32.h"
 #include "base/timer_wheel.h"
+#include "broker/alias.h"
 
 #include <cstdint>
 
 namespace mqttd {
 
 struct FanoutJob;
+struct LinkExtras;
 struct PartialRequest;
 struct Session;
 
@@ -34,6 +37,7 @@ struct alignas(16) Link {
     Ptr32<Session> session;
     Ptr32<FanoutJob> fanout;        // the job its last PUBLISH became
     Ptr32<PartialRequest> partial;  // a long SUBSCRIBE or UNSUBSCRIBE that is half done
+    Ptr32<LinkExtras> extras;       // what most links do not have
     uint32_t last_packet_ms = 0;    // low bits of the time of the last packet
     uint16_t keep_alive_s = 0;
     uint16_t listener = 0;
@@ -51,6 +55,19 @@ struct alignas(16) Link {
 };
 
 static_assert(sizeof(Link) <= limits::kLinkBytes);
+
+// What a 5.0 CONNECT asked for that not everybody asks for, and what a mount point needs.  A link
+// without it has no limit of its own and no aliases.
+struct alignas(16) LinkExtras {
+    uint32_t max_packet_size = ~uint32_t{0};  // bytes the client takes at a time
+    uint16_t receive_maximum = 65'535;
+    bool mounted = false;  // its listener's mount point is cut off every topic it gets
+    Ptr32<InboundAliases> inbound;
+    Ptr32<OutboundAliases> outbound;
+
+    // Whether packets to this link must be looked at one by one.
+    bool own_head() const { return max_packet_size != ~uint32_t{0} || mounted || outbound; }
+};
 
 // What is left to do of a SUBSCRIBE or UNSUBSCRIBE with very many filters.
 struct alignas(16) PartialRequest {

@@ -6,49 +6,45 @@ namespace mqttd {
 
 namespace {
 
-// Whether the parts lie in a block that is nobody else's: then it is kept instead of copied.
-bool adoptable(const MessageParts& parts) {
-    const Segment* segment = parts.tail.segment;
-    if (parts.tail.size() <= MessagePool::kAdoptBytes || segment == nullptr || segment->shared) {
-        return false;
-    }
-    return parts.topic.data() >= segment->data() &&
-           parts.topic.data() + parts.topic.size() <= segment->data() + segment->used;
+// Whether the payload lies in a block that is nobody else's: then it is kept instead of copied.
+bool adoptable(const Range& payload) {
+    return payload.size() > MessagePool::kAdoptBytes && payload.segment != nullptr &&
+           !payload.segment->shared;
+}
+
+uint8_t* put(uint8_t* at, Bytes bytes) {
+    if (!bytes.empty()) std::memcpy(at, bytes.data(), bytes.size());
+    return at + bytes.size();
 }
 
 }  // namespace
 
 Message* MessagePool::make(const MessageParts& parts) {
-    const bool adopt = adoptable(parts);
-    const auto topic_size = static_cast<uint32_t>(parts.topic.size());
-    const size_t text = adopt ? 0 : topic_size + size_t{parts.tail.size()};
-    void* memory = arena_.allocate(sizeof(Message) + text);
+    const bool adopt = adoptable(parts.payload);
+    const size_t text = parts.topic.size() + parts.properties.size();
+    const size_t size = text + (adopt ? 0 : parts.payload.size());
+    void* memory = arena_.allocate(sizeof(Message) + size);
     if (memory == nullptr) return nullptr;
+    constexpr uint32_t kText = sizeof(Message) - sizeof(Segment);
     auto* message = new (memory) Message;
     message->capacity = static_cast<uint32_t>(arena_.room(memory) - sizeof(Segment));
-    message->topic_size = static_cast<uint16_t>(topic_size);
-    message->tail_size = parts.tail.size();
-    message->properties_size = parts.properties_size;
+    message->used = static_cast<uint32_t>(kText + size);
+    message->topic_size = static_cast<uint16_t>(parts.topic.size());
+    message->properties_size = static_cast<uint32_t>(parts.properties.size());
+    message->payload_size = parts.payload.size();
+    message->expires_s = parts.expires_s;
     message->qos = parts.qos;
     message->retain = parts.retain;
-    message->version = parts.version;
+    uint8_t* at = put(message->data() + kText, parts.topic);
+    at = put(at, parts.properties);
     if (adopt) {
-        Segment* body = parts.tail.segment;
+        Segment* body = parts.payload.segment;
         body->hold();
         message->body = body;
-        message->topic_begin = static_cast<uint32_t>(parts.topic.data() - body->data());
-        message->tail_begin = parts.tail.begin;
+        message->payload_begin = parts.payload.begin;
     } else {
-        constexpr uint32_t kText = sizeof(Message) - sizeof(Segment);
-        message->topic_begin = kText;
-        message->tail_begin = kText + topic_size;
-        message->used = static_cast<uint32_t>(kText + text);
-        uint8_t* at = message->data() + kText;
-        std::memcpy(at, parts.topic.data(), topic_size);
-        if (parts.tail.size() > 0) {
-            const Bytes tail = bytes_of(parts.tail);
-            std::memcpy(at + topic_size, tail.data(), tail.size());
-        }
+        message->payload_begin = static_cast<uint32_t>(kText + text);
+        if (parts.payload.size() > 0) put(at, bytes_of(parts.payload));
     }
     count(*message, true);
     ++stats_.copies;
@@ -67,7 +63,7 @@ void MessagePool::drop(Message& message) {
 }
 
 void MessagePool::count(const Message& message, bool up) {
-    const uint32_t bytes = message.payload_size();
+    const uint32_t bytes = message.payload_size;
     stats_.messages_stored += up ? 1 : uint64_t(-1);
     stats_.messages_stored_bytes += up ? bytes : -uint64_t{bytes};
 }

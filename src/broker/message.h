@@ -7,9 +7,12 @@
 //
 //     | Segment | Message fields | topic | properties | payload |      up to kAdoptBytes
 //
-// A larger one that arrived as its own assembly block is not copied at all: the message adopts that
+// A larger payload that arrived as its own assembly block is not copied: the message adopts that
 // segment and only points into it (`body`). All holders together own one count of the segment, so a
 // range of it in an outbox may outlive the last holder.
+//
+// The properties are those that are passed on as they came, in their order (5.0 only). The Message
+// Expiry Interval is not among them: it is kept as a deadline and written anew each time.
 
 #include "mqttd/packet.h"
 #include "mqttd/stats.h"
@@ -24,35 +27,40 @@ namespace mqttd {
 
 struct alignas(16) Message : Segment {
     uint32_t holders = 1;
-    Ptr32<Segment> body;           // null: topic and tail lie in this very segment
-    uint32_t topic_begin = 0;      // positions in the segment's data
-    uint32_t tail_begin = 0;       // properties (5.0), then payload
-    uint32_t tail_size = 0;        // bytes
-    uint32_t properties_size = 0;  // bytes of the tail that are properties
+    Ptr32<Segment> body;         // null: the payload lies in this very segment
+    uint32_t payload_begin = 0;  // position in the data of `body`, or of this segment
+    uint32_t payload_size = 0;   // bytes
+    uint32_t properties_size = 0;
+    uint32_t expires_s = 0;  // second of the broker's clock; 0: never.  A will: seconds to live
     uint16_t topic_size = 0;
     uint8_t qos = 0;
     bool retain = false;
-    Version version = Version::k311;
 
-    Segment* where() { return body ? body.get() : this; }
+    Bytes topic() const { return {text(), topic_size}; }
 
-    Bytes topic() { return {where()->data() + topic_begin, topic_size}; }
+    Bytes properties() const { return {text() + topic_size, properties_size}; }
 
-    Range tail() { return {where(), tail_begin, tail_begin + tail_size}; }
+    Range payload() {
+        Segment* where = body ? body.get() : this;
+        return {where, payload_begin, payload_begin + payload_size};
+    }
 
-    uint32_t payload_size() const { return tail_size - properties_size; }
+    bool expired(uint32_t now_s) const { return expires_s != 0 && now_s >= expires_s; }
+
+  private:
+    const uint8_t* text() const { return reinterpret_cast<const uint8_t*>(this + 1); }
 };
 
 static_assert(sizeof(Message) == 48);
 
-// The parts a message is made of; `tail` may lie anywhere.
+// The parts a message is made of; they may lie anywhere.
 struct MessageParts {
     Bytes topic;
-    Range tail;
-    uint32_t properties_size = 0;
+    Bytes properties;
+    Range payload;
+    uint32_t expires_s = 0;
     uint8_t qos = 0;
     bool retain = false;
-    Version version = Version::k311;
 };
 
 class MessagePool {
@@ -61,8 +69,7 @@ class MessagePool {
 
     MessagePool(Arena& arena, Stats& stats) : arena_(arena), stats_(stats) {}
 
-    // A message with one holder, or nullptr if the arena refused.  The topic must lie in the tail's
-    // segment if that is adopted (it does: both were decoded from one packet).
+    // A message with one holder, or nullptr if the arena refused.
     Message* make(const MessageParts& parts);
 
     void hold(Message& message) { ++message.holders; }

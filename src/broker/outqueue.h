@@ -3,13 +3,14 @@
 // OutQueue: messages that wait for one session.
 //
 // They wait because the session is away, its link is blocked, or its window is full. A FIFO of
-// eight-byte entries in chunks that grow from 6 to 126, so that an empty queue costs nothing and a
+// twelve-byte entries in chunks that grow from 4 to 84, so that an empty queue costs nothing and a
 // long one is never copied. Limits, and what a full queue drops, are judged by the caller before
 // `push`; packet identifiers and bytes come into being only when a message leaves the queue.
 
 #include "base/arena.h"
 #include "base/ptr32.h"
 #include "broker/message.h"
+#include "broker/subscription_ids.h"
 
 #include <cstdint>
 
@@ -17,6 +18,7 @@ namespace mqttd {
 
 struct QueueEntry {
     Ptr32<Message> message;
+    Ptr32<SubscriptionIds> ids;
     uint8_t qos = 0;
     bool retain = false;
     bool limited = true;
@@ -26,6 +28,7 @@ struct QueueEntry {
 // An entry outside the arena, where a Ptr32 cannot be.
 struct Waiting {
     Message* message = nullptr;
+    SubscriptionIds* ids = nullptr;
     uint8_t qos = 0;      // of the delivery
     bool retain = false;  // as the receiver sees it
     bool limited = true;  // counts against the queue's limits; retained replays do not
@@ -40,7 +43,7 @@ struct alignas(16) QueueChunk {
     QueueEntry* entries() { return reinterpret_cast<QueueEntry*>(this + 1); }
 };
 
-static_assert(sizeof(QueueChunk) == 16 && sizeof(QueueEntry) == 8);
+static_assert(sizeof(QueueChunk) == 16 && sizeof(QueueEntry) == 12);
 
 class OutQueue {
   public:
@@ -57,10 +60,10 @@ class OutQueue {
 
     const QueueEntry& front() { return first_->entries()[first_->begin]; }
 
-    // Takes over one hold on the message.  False if the arena refused.
+    // Takes over one hold on the message, and the identifiers.  False if the arena refused.
     bool push(Arena& arena, const Waiting& waiting);
 
-    // The caller takes over the hold.
+    // The caller takes over the hold and the identifiers.
     Waiting pop(Arena& arena);
 
   private:

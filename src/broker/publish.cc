@@ -26,7 +26,10 @@ bool Core::publish(Publication& publication, Link* publisher) {
         filters = {many, matched};
         subscriptions_.match(publication.topic, filters);
     }
-    const bool keep = publication.retain || (publication.qos > 0 && matched > 0);
+    const bool clears = publication.retain && publication.payload_size() == 0;
+    const bool counted = publication.qos > 0 || options_.upgrade_outgoing_qos;
+    const bool keep = (publication.retain && !clears) || (counted && matched > 0);
+    publication.nobody = matched == 0;
     bool done = true;
     publication.begun = publisher == nullptr;  // nobody who could wait
     if (keep && !ensure_message(publication)) {
@@ -47,29 +50,35 @@ bool Core::publish(Publication& publication, Link* publisher) {
 void Core::retain(Publication& publication) {
     RetainedNode* node = retained_.find(publication.topic);
     auto* old = node != nullptr ? static_cast<Message*>(node->message.get()) : nullptr;
-    Message& message = *publication.message;
     if (old != nullptr) old->hold();  // outlives its place in the store until the books are done
     bool replaced = false;
-    if (message.payload_size() == 0) {
+    if (publication.payload_size() == 0) {
         replaced = retained_.clear(publication.topic);
     } else {
+        Message& message = *publication.message;
+        // What stays must not fill the room that those who come and go need.
+        const bool scarce =
+            old == nullptr && !publication.system && arena_.pressure() >= Arena::Pressure::kGrowth;
         const bool too_large = options_.retain_max_payload != 0 && !publication.system &&
-                               message.payload_size() >= options_.retain_max_payload;
+                               message.payload_size >= options_.retain_max_payload;
         const bool too_many = options_.retain_max_messages != 0 && !publication.system &&
                               old == nullptr &&
                               retained_by_clients() >= options_.retain_max_messages;
         if (too_large || too_many) {
             drop(publication.from, Drop::kRetainLimit, 1);
+        } else if (scarce) {
+            drop(publication.from, Drop::kMemory, 1);
         } else {
             message.hold();
             messages_.hold(message);
             const Result<bool> stored = retained_.set(publication.topic,
                                                       &message,
-                                                      message.payload_size(),
+                                                      message.payload_size,
                                                       next_retained_sequence_++,
                                                       now_s());
             if (stored) {
                 replaced = old != nullptr;
+                retained_expire_ = retained_expire_ || message.expires_s != 0;
             } else {
                 messages_.drop(message);
                 drop(publication.from, Drop::kMemory, 1);
@@ -91,12 +100,7 @@ uint64_t Core::retained_by_clients() const {
 bool Core::ensure_message(Publication& publication) {
     if (publication.message != nullptr) return true;
     MQTTD_ASSERT(publication.count == 1);
-    publication.message = messages_.make({publication.topic,
-                                          publication.tail,
-                                          publication.properties_size,
-                                          publication.qos,
-                                          publication.retain,
-                                          publication.version});
+    publication.message = messages_.make(parts_of(publication));
     return publication.message != nullptr;
 }
 
@@ -104,13 +108,14 @@ bool Core::ensure_message(Publication& publication) {
 Publication Core::publication_of(Message& message, Session* from) {
     Publication publication;
     publication.topic = message.topic();
-    publication.tail = message.tail();
-    publication.properties_size = message.properties_size;
+    publication.properties = message.properties();
+    publication.payload = message.payload();
+    publication.expires_s = message.expires_s;
     publication.qos = message.qos;
     publication.retain = message.retain;
-    publication.version = message.version;
     publication.from = from;
-    publication.payload_bytes = message.payload_size();
+    publication.from_number = from != nullptr ? from->number : 0;
+    publication.payload_bytes = message.payload_size;
     messages_.hold(message);
     publication.message = &message;
     return publication;
@@ -121,6 +126,10 @@ void Core::publish_message(Message& message, Session* from) {
     if (reserved_topic(message.topic())) {
         drop(nullptr, Drop::kSystemTopic, 1);
         return;
+    }
+    if (message.expires_s != 0) {
+        message.expires_s = static_cast<uint32_t>(
+            std::min<uint64_t>(uint64_t{now_s()} + message.expires_s, UINT32_MAX));
     }
     Publication publication = publication_of(message, from);
     if (!publish(publication, nullptr)) drop(nullptr, Drop::kMemory, 1);

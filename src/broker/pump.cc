@@ -22,34 +22,39 @@ void Core::pump(Session& session) {
         OutQueue& queue = outflow->queue;
         const auto next_may_go = [&] {
             if (queue.empty()) return false;
-            return queue.front().qos == 0 ||
-                   (outflow->window.live() < options_.max_inflight_messages &&
-                    !outflow->window.span_full());
+            const QueueEntry& front = queue.front();
+            return front.qos == 0 || window_has_room(session, front.message->payload_size);
         };
         resend_some(session, slice);
         const bool resent = outflow->resend == outflow->resend_end;
         while (resent && slice > 0 && may_append() && next_may_go()) {
+            --slice;
+            spend(limits::kCountedUnits);
             const QueueEntry& front = queue.front();
             Message& message = *front.message;
+            if (message.expired(now_s())) {  // [MQTT-3.3.2-5]
+                drop_front(session, Drop::kExpired);
+                continue;
+            }
+            Delivery delivery;
+            delivery.qos = front.qos;
+            delivery.retain = front.retain;
+            delivery.ids = encoded_ids(front.ids.get());
             // The first one may use the reserve: what leaves a queue makes room.
             const auto use = outbox.pending() == 0 ? Arena::Use::kReserve : Arena::Use::kNormal;
-            const bool sent = front.qos == 0
-                                  ? send_qos0(session, message, front.retain)
-                                  : send_inflight(session, message, front.qos, front.retain, use);
+            const bool sent = front.qos == 0 ? send_qos0(session, message, delivery)
+                                             : send_inflight(session, message, delivery, use);
             if (!sent && front.qos > 0) {
                 starve(session);
                 break;
             }
             if (!sent) drop(&session, Drop::kMemory, 1);
-            queue.pop(arena_);
-            --stats_.queued;
-            stats_.queued_bytes -= message.payload_size();
-            messages_.drop(message);
-            --slice;
-            spend(limits::kCountedUnits);
+            forget(queue.pop(arena_));
         }
         update_direct(session);
-        if ((!resent || next_may_go()) && !outbox.blocked() && !link->broken) pump_later(session);
+        const bool waits = !resent && outflow->unacknowledged >= window_of(session);
+        if ((resent ? next_may_go() : !waits) && !outbox.blocked() && !link->broken)
+            pump_later(session);
     }
     if (!session.replays || !replay_may_go_on(session)) return;
     for (Replay* replay = session.replays.get(); replay != nullptr && replay->running;
@@ -81,7 +86,12 @@ bool Core::resend_some(Session& session, uint32_t& slice) {
             link.outbox->pending() >= limits::kPumpBytes) {
             return false;
         }
+        --slice;  // a hole, too, was looked at
+        spend(1);
         const uint32_t i = outflow.resend;
+        const FlowState state = outflow.window.at(i).state;
+        const bool again = state == FlowState::kAwaitPuback || state == FlowState::kAwaitPubrec;
+        if (again && outflow.unacknowledged >= window_of(session)) return false;
         InflightSlot& slot = outflow.window.at(i);
         const uint16_t packet_id = outflow.window.id_at(i);
         if (slot.state == FlowState::kAwaitPubcomp) {
@@ -89,16 +99,28 @@ bool Core::resend_some(Session& session, uint32_t& slice) {
             if (!answer(link, PacketType::kPubrel, packet_id)) return false;
         } else if (slot.state != FlowState::kHole) {
             const uint64_t position = link.outbox->appended();
-            const uint8_t qos = slot.state == FlowState::kAwaitPuback ? 1 : 2;
+            Delivery delivery;
+            delivery.qos = slot.state == FlowState::kAwaitPuback ? 1 : 2;
+            delivery.retain = slot.retain;
+            delivery.ids = encoded_ids(slot.ids.get());
             const auto use =
                 link.outbox->pending() == 0 ? Arena::Use::kReserve : Arena::Use::kNormal;
-            if (!append_publish(link, *slot.message, qos, slot.left, slot.retain, packet_id, use)) {
+            const Appended appended =
+                append_publish(link, parts_of(*slot.message), delivery, slot.left, packet_id, use);
+            if (appended == Appended::kNoMemory) {
                 starve(session);
                 return false;
             }
+            if (appended == Appended::kTooLarge) {
+                drop(&session, Drop::kReceiverSize, 1);
+                ++outflow.resend;
+                finish_slot(session, i);
+                continue;
+            }
+            slot.counted = true;
+            ++outflow.unacknowledged;
             slot.position = position;
-            --slice;
-            spend(limits::kCountedUnits);
+            spend(limits::kCountedUnits - 1);
         }
         slot.sent = true;
         slot.sent_ms = now_ms();

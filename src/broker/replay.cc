@@ -65,6 +65,7 @@ bool Core::replay_may_go_on(Session& session) const {
 void Core::run_replay(Replay& replay) {
     Session& session = *replay.session;
     const uint8_t wanted = replay.subscription->options & suboption::kQosMask;
+    const uint32_t identifier = replay.subscription->identifier;
     uint32_t steps = limits::kPumpSlice;
     while (replay_may_go_on(session)) {
         if (steps == 0 || session.outbox->pending() >= limits::kPumpBytes) {
@@ -81,24 +82,26 @@ void Core::run_replay(Replay& replay) {
         }
         if (retained_too_old(*node)) continue;
         auto& message = static_cast<Message&>(*node->message);
-        send_retained(session, message, std::min(message.qos, wanted));
+        Delivery delivery;
+        delivery.qos = options_.upgrade_outgoing_qos ? wanted : std::min(message.qos, wanted);
+        delivery.retain = true;
+        delivery.ids = add_id({}, identifier);
+        delivery.limited = false;
+        delivery.counted = !as_text(message.topic()).starts_with("$SYS/");
+        send_retained(session, message, delivery);
     }
 }
 
-void Core::send_retained(Session& session, Message& message, uint8_t qos) {
-    if (qos > 0 && !window_open(session)) {
-        if (!enqueue(session, message, qos, true, false)) drop(&session, Drop::kMemory, 1);
+void Core::send_retained(Session& session, Message& message, const Delivery& delivery) {
+    if (delivery.qos == 0) {
+        if (!send_qos0(session, message, delivery)) drop(&session, Drop::kMemory, 1);
         return;
     }
-    const bool sent =
-        qos == 0 ? send_qos0(session, message, true) : send_inflight(session, message, qos, true);
-    if (sent) return;
-    if (qos == 0) {
-        drop(&session, Drop::kMemory, 1);
-        return;
+    if (window_open(session, message.payload_size)) {
+        if (send_inflight(session, message, delivery)) return;
+        starve(session);
     }
-    starve(session);
-    if (!enqueue(session, message, qos, true, false)) drop(&session, Drop::kMemory, 1);
+    if (enqueue(session, message, delivery) != Queued::kYes) drop(&session, Drop::kMemory, 1);
 }
 
 void Core::end_replay(Replay& replay) {

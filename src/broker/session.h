@@ -3,7 +3,7 @@
 // Session: what outlives a connection, keyed by client identifier.
 //
 // Subscriptions, the window of what is in flight, the queue behind it, inbound QoS 2 flows and the
-// will. 96 bytes; most of it hangs off pointers that an idle session does not have. A session that
+// will. 112 bytes; most of it hangs off pointers that an idle session does not have. A session that
 // has ended is *dead* at once: no longer found by its identifier, skipped by every fan-out, while a
 // job takes its subscriptions and messages apart in slices.
 
@@ -40,8 +40,23 @@ struct alignas(16) ClientId {
 struct alignas(16) Outflow {
     InflightWindow window;
     OutQueue queue;
-    uint32_t resend = 0;      // place in the span of the next slot to repeat after a reconnect
-    uint32_t resend_end = 0;  // one past the last of them
+    uint32_t resend = 0;          // place in the span of the next slot to repeat after a reconnect
+    uint32_t resend_end = 0;      // one past the last of them
+    uint32_t unacknowledged = 0;  // slots sent on this connection: what Receive Maximum bounds
+    uint64_t bytes = 0;           // payload of the slots in the window
+};
+
+// Session Expiry Interval "never": all of MQTT 3.x that is not clean, and 0xffffffff of 5.0.
+constexpr uint32_t kNoExpiry = ~uint32_t{0};
+
+// Which bytes may be put into the outbox of a session just like that.  kNo: not connected, or
+// something at QoS 0 waits in its queue.
+enum class Direct : uint8_t {
+    kNo,
+    k3,        // packets of MQTT 3.x as they are
+    k5,        // packets of MQTT 5.0 as they are
+    kOwnHead,  // anything, but each with a head of its own: LinkExtras
+    kNobody,   // of a publication: its bytes as they came fit nobody
 };
 
 struct alignas(16) Session : Subscriber {
@@ -57,11 +72,12 @@ struct alignas(16) Session : Subscriber {
     Ptr32<Replay> last_replay;
     ListHook<Session> job_hook;  // pump list, or teardown list once dead
     uint32_t dropped = 0;        // messages it did not get
-    uint32_t away_since_s = 0;
-    uint8_t merged_qos = 0;  // of overlapping subscriptions, valid for Subscriber::epoch
-    bool direct = false;     // may be given wire ranges: connected, nothing at QoS 0 waits
+    uint32_t away_since_s = 0;   // also since when its will waits
+    uint32_t expiry_s = 0;       // how long it outlives its connection; kNoExpiry: see the option
+    uint32_t will_delay_s = 0;
+    uint8_t merged = 0;  // options of overlapping subscriptions, valid for Subscriber::epoch
+    Direct direct = Direct::kNo;
     bool dead : 1 = false;
-    bool clean : 1 = false;    // ends with its connection
     bool warned : 1 = false;   // its drops were logged this time
     bool starved : 1 = false;  // job_hook is in the list of those whose pump was refused memory
     uint8_t running_replays = 0;

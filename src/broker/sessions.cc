@@ -14,7 +14,7 @@ Session* Core::find_session(Bytes client_id) const {
 }
 
 // nullptr if the arena refused.
-Session* Core::make_session(Bytes client_id, bool clean) {
+Session* Core::make_session(Bytes client_id, uint32_t expiry_s) {
     auto* id = static_cast<ClientId*>(
         arena_.allocate(std::max(sizeof(ClientId), sizeof(uint16_t) + client_id.size())));
     if (id == nullptr) return nullptr;
@@ -29,11 +29,24 @@ Session* Core::make_session(Bytes client_id, bool clean) {
     }
     session->id = id;
     session->number = ++next_session_number_;
-    session->clean = clean;
+    session->expiry_s = expiry_s;
     session->timer.kind = kSessionTimer;
     stats_.sessions_max = std::max(stats_.sessions_max, ++stats_.sessions);
-    if (!clean) ++stats_.sessions_persistent;
+    if (expiry_s != 0) ++stats_.sessions_persistent;
     return session;
+}
+
+void Core::set_expiry(Session& session, uint32_t expiry_s) {
+    stats_.sessions_persistent += (expiry_s != 0 ? 1u : 0u);
+    stats_.sessions_persistent -= (session.expiry_s != 0 ? 1u : 0u);
+    session.expiry_s = expiry_s;
+}
+
+// How long the session outlives its connection, in seconds; kNoExpiry: for ever.
+uint64_t Core::expiry_of(const Session& session) const {
+    const uint64_t most = options_.persistent_client_expiration_s;
+    if (session.expiry_s != kNoExpiry) return session.expiry_s;
+    return most != 0 ? most : uint64_t{kNoExpiry};
 }
 
 void Core::attach(Link& link, Session& session) {
@@ -47,6 +60,7 @@ void Core::attach(Link& link, Session& session) {
         outflow->resend = 0;
         outflow->resend_end = outflow->window.span();
     }
+    if (session.awaiting) session.awaiting->begin_connection();
     stats_.clients_connected_max =
         std::max(stats_.clients_connected_max, ++stats_.clients_connected);
     timers_->disarm(link.timer);
@@ -55,13 +69,15 @@ void Core::attach(Link& link, Session& session) {
     arm_session(session);
 }
 
-// The link leaves its session: its will is sent or thrown away, and the session ends or waits.
+// The link leaves its session: its will is sent, waits or is thrown away, and the session ends or
+// waits.
 void Core::detach(Link& link, bool send_will) {
     drop_partial(link);
     if (link.fanout) {
         link.fanout->publisher = nullptr;
         link.fanout = nullptr;
     }
+    drop_extras(link);
     Session* session = link.session.get();
     if (session == nullptr) return;
     if (Outflow* outflow = session->outflow.get()) {
@@ -70,24 +86,43 @@ void Core::detach(Link& link, bool send_will) {
             InflightSlot& slot = outflow->window.at(i);
             slot.left = slot.left || (slot.sent && slot.position < written);
             slot.sent = false;
+            slot.counted = false;
         }
+        outflow->unacknowledged = 0;
     }
     link.session = nullptr;
     session->link = nullptr;
     session->outbox = nullptr;
-    session->direct = false;
+    session->direct = Direct::kNo;
     session->away_since_s = now_s();
     --stats_.clients_connected;
     if (link.slow_hook.in_list) slow_.remove(link);
-    Message* will = session->will.get();
-    session->will = nullptr;
-    if (session->clean) {
-        end_session(*session);
-    } else {
-        arm_session(*session);
+    if (session->will && !send_will) {
+        messages_.drop(*session->will);
+        session->will = nullptr;
     }
+    if (session->expiry_s == 0) {
+        end_session(*session);
+        return;
+    }
+    if (session->will && session->will_delay_s == 0) publish_will(*session);
+    arm_session(*session);
+}
+
+void Core::drop_extras(Link& link) {
+    LinkExtras* extras = link.extras.get();
+    if (extras == nullptr) return;
+    if (extras->inbound) extras->inbound->release(arena_);
+    if (extras->outbound) extras->outbound->release(arena_);
+    arena_.destroy(extras);
+    link.extras = nullptr;
+}
+
+void Core::publish_will(Session& session) {
+    Message* will = session.will.get();
     if (will == nullptr) return;
-    if (send_will) publish_message(*will, session);
+    session.will = nullptr;
+    publish_message(*will, &session);
     messages_.drop(*will);
 }
 
@@ -95,13 +130,14 @@ void Core::end_session(Session& session) {
     MQTTD_ASSERT(!session.link && !session.dead);
     sessions_.remove(session);
     session.dead = true;
-    session.direct = false;
+    session.direct = Direct::kNo;
     --stats_.sessions;
-    if (!session.clean) --stats_.sessions_persistent;
+    if (session.expiry_s != 0) --stats_.sessions_persistent;
     timers_->disarm(session.timer);
     if (session.job_hook.in_list) (session.starved ? starved_ : pumping_).remove(session);
     session.starved = false;
     teardown_.push_back(session);
+    publish_will(session);  // [MQTT-3.1.3-9]: when the session ends, its delay does not count
 }
 
 // Takes a dead session apart within the turn's units.  True when it is gone.
@@ -120,10 +156,7 @@ bool Core::tear_down(Session& session) {
         OutQueue& queue = outflow->queue;
         while (!queue.empty()) {
             if (units_ <= 0) return false;
-            const Waiting entry = queue.pop(arena_);
-            --stats_.queued;
-            stats_.queued_bytes -= entry.message->payload_size();
-            messages_.drop(*entry.message);
+            forget(queue.pop(arena_));
             drop(nullptr, Drop::kSessionEnded, 1);
             spend(limits::kTeardownUnits);
         }
@@ -156,8 +189,13 @@ bool Core::tear_down(Session& session) {
 
 void Core::update_direct(Session& session) {
     const Outflow* outflow = session.outflow.get();
-    session.direct = session.link && !session.dead && !session.link->broken &&
-                     (outflow == nullptr || outflow->queue.qos0() == 0);
+    const Link* link = session.link.get();
+    session.direct = Direct::kNo;
+    if (link == nullptr || session.dead || link->broken) return;
+    if (outflow != nullptr && outflow->queue.qos0() != 0) return;
+    session.direct = link->extras && link->extras->own_head() ? Direct::kOwnHead
+                     : is_v5(link->version)                   ? Direct::k5
+                                                              : Direct::k3;
 }
 
 }  // namespace mqttd

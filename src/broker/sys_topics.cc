@@ -394,7 +394,7 @@ void SysTopics::publish_text(const char* name, const char* payload) {
     segment->used += payload_size;
     Publication publication;
     publication.topic = as_bytes({topic, static_cast<size_t>(topic_size)});
-    publication.tail = tail;
+    publication.payload = tail;
     publication.retain = true;
     publication.system = true;
     const uint64_t messages = core_.retained_.messages();

@@ -66,19 +66,23 @@ void Core::link_timer(Link& link) {
 }
 
 void Core::session_timer(Session& session) {
-    const uint64_t expiry = options_.persistent_client_expiration_s;
-    if (!session.link && expiry != 0 && now_s() - session.away_since_s >= expiry) {
-        ++stats_.sessions_expired;
-        log_.write(LogKind::kNotice,
-                   "Expiring client %s due to inactivity.",
-                   Clean(session.id->text()).c_str());
-        end_session(session);
-        return;
+    if (!session.link) {
+        const uint64_t away = now_s() - session.away_since_s;
+        const uint64_t expiry = expiry_of(session);
+        if (expiry != kNoExpiry && away >= expiry) {
+            ++stats_.sessions_expired;
+            log_.write(LogKind::kNotice,
+                       "Expiring client %s due to inactivity.",
+                       Clean(session.id->text()).c_str());
+            end_session(session);
+            return;
+        }
+        if (session.will && away >= session.will_delay_s) publish_will(session);
     }
     drop_unreleased(session);
     drop_uncompleted(session);
     retry_unacknowledged(session);
-    if (session.dead) return;  // an answer was refused memory: link and clean session have ended
+    if (session.dead) return;  // an answer was refused memory: link and session have ended
     arm_session(session);
 }
 
@@ -92,9 +96,13 @@ void Core::arm_session_by(Session& session, Instant deadline) {
 // Arms the session's timer for whatever comes first; O(what it has under way).
 void Core::arm_session(Session& session) {
     Instant first = kNever;
-    const uint64_t expiry = options_.persistent_client_expiration_s;
-    if (!session.link && expiry != 0) {
-        first = std::min(first, (session.away_since_s + expiry) * kSecond);
+    if (!session.link) {
+        const uint64_t expiry = expiry_of(session);
+        if (expiry != kNoExpiry) first = (session.away_since_s + expiry) * kSecond;
+        if (session.will) {
+            const Instant due = (uint64_t{session.away_since_s} + session.will_delay_s) * kSecond;
+            first = std::min(first, due);
+        }
     }
     AwaitingRel* awaiting = session.awaiting.get();
     if (awaiting != nullptr && awaiting->size() > 0 && options_.await_rel_timeout_s != 0) {
@@ -116,7 +124,7 @@ void Core::arm_session(Session& session) {
                 first = std::min(first, now_ + (age < interval ? interval - age : kSecond));
         };
         if (slot.state == FlowState::kHole || !slot.sent) continue;
-        after(options_.unack_retry_interval_s);
+        if (!is_v5(session.link->version)) after(options_.unack_retry_interval_s);
         if (slot.state == FlowState::kAwaitPubcomp) after(options_.await_rel_timeout_s);
     }
     timers_->disarm(session.timer);
@@ -129,6 +137,7 @@ void Core::retry_unacknowledged(Session& session) {
     Link* link = session.link.get();
     Outflow* outflow = session.outflow.get();
     if (options_.unack_retry_interval_s == 0 || link == nullptr || outflow == nullptr) return;
+    if (is_v5(link->version)) return;  // [MQTT-4.4.0-1]
     const Duration interval = options_.unack_retry_interval_s * kSecond;
     for (uint32_t i = 0; i < outflow->window.span(); ++i) {
         InflightSlot& slot = outflow->window.at(i);
@@ -143,8 +152,14 @@ void Core::retry_unacknowledged(Session& session) {
         if (slot.state == FlowState::kAwaitPubcomp) {
             if (!answer(*link, PacketType::kPubrel, packet_id)) return;
         } else {
-            const uint8_t qos = slot.state == FlowState::kAwaitPuback ? 1 : 2;
-            if (!append_publish(*link, *slot.message, qos, true, slot.retain, packet_id)) return;
+            Delivery delivery;
+            delivery.qos = slot.state == FlowState::kAwaitPuback ? 1 : 2;
+            delivery.retain = slot.retain;
+            delivery.ids = encoded_ids(slot.ids.get());
+            if (append_publish(*link, parts_of(*slot.message), delivery, true, packet_id) !=
+                Appended::kYes) {
+                return;
+            }
         }
         slot.left = true;
         slot.position = position;

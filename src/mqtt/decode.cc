@@ -293,6 +293,20 @@ Result<SubscribeView> decode_subscribe(PacketType type,
     return subscribe;
 }
 
+SubscribeView reread_subscribe(PacketType type, Bytes body, Version version) {
+    Reader reader(body);
+    SubscribeView subscribe;
+    subscribe.packet_id = take_packet_id(reader);
+    if (is_v5(version)) {
+        const PropertyBlock block = take_properties(reader, type);
+        subscribe.properties = block.bytes;
+        subscribe.property_set = block.set;
+    }
+    MQTTD_ASSERT(!reader.failed());
+    subscribe.filters = reader.rest();
+    return subscribe;
+}
+
 FilterView next_filter(Bytes& filters, PacketType type) {
     Reader reader(filters);
     FilterView filter;

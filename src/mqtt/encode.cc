@@ -69,10 +69,25 @@ uint32_t encode_pingresp(uint8_t* out) {
     return writer.written();
 }
 
-uint32_t encode_disconnect(uint8_t* out, uint8_t reason) {
+namespace {
+
+uint32_t disconnect_remaining(uint8_t reason, Bytes properties) {
+    if (!properties.empty()) return 1 + properties_size(properties);
+    return reason == 0 ? 0 : 1;
+}
+
+}  // namespace
+
+uint32_t disconnect_size(uint8_t reason, Bytes properties) {
+    return packet_size(disconnect_remaining(reason, properties));
+}
+
+uint32_t encode_disconnect(uint8_t* out, uint8_t reason, Bytes properties) {
+    const uint32_t remaining = disconnect_remaining(reason, properties);
     Writer writer(out);
-    put_header(writer, PacketType::kDisconnect, reason == 0 ? 0 : 1);
-    if (reason != 0) writer.put_byte(reason);
+    put_header(writer, PacketType::kDisconnect, remaining);
+    if (remaining > 0) writer.put_byte(reason);
+    if (remaining > 1) writer.put_properties(properties);
     return writer.written();
 }
 

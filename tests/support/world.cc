@@ -18,7 +18,7 @@ std::string FakeConnection::take_output() {
 }
 
 std::string FakeConnection::received() {
-    return packets::describe(take_output());
+    return v5_ ? packets5::describe(take_output()) : packets::describe(take_output());
 }
 
 void FakeConnection::hang_up(Error why) {
@@ -83,6 +83,17 @@ FakeConnection& World::client(const packets::Connect& fields) {
     REQUIRE(packets::packet_size(answer) == 4);
     REQUIRE(packets::describe(answer.substr(0, 4)).starts_with("CONNACK(0"));
     connection.output_ = answer.substr(4);
+    return connection;
+}
+
+FakeConnection& World::client5(const packets5::Connect& fields) {
+    FakeConnection& connection = this->connection();
+    connection.speak_v5();
+    connection.send(packets5::connect(fields));
+    const std::string answer = connection.take_output();
+    const size_t size = packets::packet_size(answer);
+    REQUIRE(packets5::describe(answer.substr(0, size)).starts_with("CONNACK(0"));
+    connection.output_ = answer.substr(size);
     return connection;
 }
 

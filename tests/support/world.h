@@ -19,6 +19,7 @@
 #include "base/outbox.h"
 #include "support/arena_memory.h"
 #include "support/packets.h"
+#include "support/packets5.h"
 
 #include <deque>
 #include <memory>
@@ -40,7 +41,8 @@ class alignas(16) FakeConnection : public Outbox {
         unfinished_ = false;
     }
 
-    // What was received since the last call, described packet by packet.
+    // What was received since the last call, described packet by packet, in the version of the
+    // CONNECT that World::client sent.
     std::string received();
 
     // The same as raw bytes.
@@ -54,6 +56,8 @@ class alignas(16) FakeConnection : public Outbox {
 
     // False once the broker has closed it, or it hung up.
     bool open() const { return link_ != nullptr && !closing_; }
+
+    void speak_v5() { v5_ = true; }
 
     Error close_reason() const { return why_; }
 
@@ -74,6 +78,7 @@ class alignas(16) FakeConnection : public Outbox {
     bool unfinished_ = false;  // its input is the beginning of one packet
     bool closing_ = false;     // Transport::close was called
     bool gone_ = false;        // the peer hung up
+    bool v5_ = false;
     Error why_ = Error::kNone;
 };
 
@@ -92,6 +97,7 @@ class World final : public Transport, public Host {
     // A connection that has sent CONNECT and got CONNACK 0 (checked).
     FakeConnection& client(std::string_view client_id, bool clean = true);
     FakeConnection& client(const packets::Connect& fields);
+    FakeConnection& client5(const packets5::Connect& fields);
 
     void turn();
     void settle();  // turns until nothing moves

@@ -14,25 +14,28 @@ uint64_t drops(const World& world, Drop reason) {
     return world.stats().drops[static_cast<uint32_t>(reason)];
 }
 
-// Retained messages of a kilobyte until the arena is this near its ceiling.
-uint32_t fill(World& world, FakeConnection& filler, Arena::Pressure level, uint32_t from) {
-    uint32_t i = from;
-    for (; world.arena().pressure() < level && i < from + 100'000; ++i) {
-        filler.push(publish({.topic = "fill/" + std::to_string(i),
-                             .payload = std::string(900, 'f'),
-                             .retain = true}));
-        world.turn();
-    }
-    REQUIRE(world.arena().pressure() >= level);
-    return i;
-}
+// Memory that somebody holds, a kilobyte at a time, until the arena is this near its ceiling.
+class Filler {
+  public:
+    explicit Filler(World& world) : world_(world) {}
 
-void clear(World& world, FakeConnection& filler, uint32_t until) {
-    for (uint32_t i = 0; i < until; ++i) {
-        filler.push(publish({.topic = "fill/" + std::to_string(i), .retain = true}));
+    void fill(Arena::Pressure level) {
+        while (world_.arena().pressure() < level)
+            held_.push_back(world_.arena().allocate(1'000));
+        world_.settle();
     }
-    world.settle();
-}
+
+    void clear() {
+        for (void* each : held_)
+            world_.arena().release(each);
+        held_.clear();
+        world_.settle();
+    }
+
+  private:
+    World& world_;
+    std::vector<void*> held_;
+};
 
 }  // namespace
 
@@ -46,6 +49,7 @@ TEST_CASE("new connections go first, then QoS 0 copies, then the slowest reader"
         options.queue_qos0_messages = true;
         options.max_queued_messages = 0;
         World world(options, size);
+        Filler memory(world);
         auto& filler = world.client("filler");
         auto& good = world.client("good");
         good.send(subscribe(1,
@@ -73,7 +77,7 @@ TEST_CASE("new connections go first, then QoS 0 copies, then the slowest reader"
         REQUIRE(world.stats().queued == 3);  // two for who is away, one for the slow one
 
         // 1: new connections.
-        uint32_t filled = fill(world, filler, Arena::Pressure::kConnections, 0);
+        memory.fill(Arena::Pressure::kConnections);
         REQUIRE(world.arena().pressure() == Arena::Pressure::kConnections);
         auto& late = world.connection();
         late.send(connect("late"));
@@ -81,21 +85,21 @@ TEST_CASE("new connections go first, then QoS 0 copies, then the slowest reader"
         REQUIRE_FALSE(late.open());
         REQUIRE(world.stats().connects_refused == 1);
         filler.send(message);
-        REQUIRE(world.stats().queued == 5);
-        REQUIRE(drops(world, Drop::kMemory) == 0);
+        REQUIRE(world.stats().queued == 4);  // the absent one's queue grows no more
+        REQUIRE(drops(world, Drop::kMemory) == 1);
 
         // 2: copies of QoS 0.
-        filled = fill(world, filler, Arena::Pressure::kQos0, filled);
+        memory.fill(Arena::Pressure::kQos0);
         REQUIRE(world.arena().pressure() == Arena::Pressure::kQos0);
         REQUIRE(world.stats().slow_closed == 0);
         const uint64_t before = drops(world, Drop::kMemory);
         filler.send(message);
-        REQUIRE(world.stats().queued == 5);
+        REQUIRE(world.stats().queued == 4);
         REQUIRE(drops(world, Drop::kMemory) == before + 2);
         REQUIRE(slow.open());
 
         // 3: the slowest reader.
-        filled = fill(world, filler, Arena::Pressure::kSlowReaders, filled);
+        memory.fill(Arena::Pressure::kSlowReaders);
         world.settle();
         REQUIRE_FALSE(slow.open());
         REQUIRE(slow.close_reason() == Error::kServerBusy);
@@ -109,7 +113,7 @@ TEST_CASE("new connections go first, then QoS 0 copies, then the slowest reader"
         REQUIRE(filler.open());
 
         // And back: room returns, everybody may come.
-        clear(world, filler, filled);
+        memory.clear();
         REQUIRE(world.arena().pressure() == Arena::Pressure::kNone);
         auto& again = world.connection();
         again.send(connect("late"));
@@ -177,7 +181,7 @@ TEST_CASE("memory full of queued messages loses nothing that was acknowledged", 
         // Life goes on.
         auto& late = world.connection();
         late.send(connect("late"));
-        REQUIRE(late.received() == "CONNACK(3)");
+        REQUIRE(late.received() == "CONNACK(0)");
         good.send(pingreq() + publish({.topic = "t", .payload = "m"}));
         REQUIRE(good.received() == "PINGRESP PUBLISH(t,m,q0)");
         REQUIRE(world.stats().dropped == 0);
@@ -217,6 +221,68 @@ TEST_CASE("memory full of queued messages loses nothing that was acknowledged", 
         REQUIRE(world.stats().dropped == 0);
         REQUIRE(world.end() == 0);
     }
+}
+
+// What stays for ever must not keep out who comes: a flood of retained topics stops growing before
+// new clients are refused, what is there can still be replaced and cleared, and room comes back.
+TEST_CASE("retained messages fill memory only so far", "[wire][memory]") {
+    World world(World::test_options(), 3 * kMiB);
+    auto& flood = world.client("flood");
+    uint32_t sent = 0;
+    while (drops(world, Drop::kMemory) == 0 && sent < 100'000) {
+        flood.send(publish({.topic = "r/" + std::to_string(++sent),
+                            .payload = std::string(900, 'r'),
+                            .retain = true}));
+    }
+    REQUIRE(drops(world, Drop::kMemory) == 1);
+    REQUIRE(world.arena().pressure() == Arena::Pressure::kGrowth);
+    for (int i = 0; i < 100; ++i) {
+        flood.send(publish({.topic = "more/" + std::to_string(i), .payload = "m", .retain = true}));
+    }
+    REQUIRE(drops(world, Drop::kMemory) == 101);
+    world.client("late");
+    flood.send(publish({.topic = "r/1", .payload = "new", .retain = true}));
+    REQUIRE(drops(world, Drop::kMemory) == 101);
+    auto& reader = world.client("reader");
+    reader.send(subscribe(1,
+                          {
+                              {"r/1", 0}
+    }));
+    REQUIRE(reader.received() == "SUBACK(1,0) PUBLISH(r/1,new,q0,retain)");
+    for (uint32_t i = 1; i <= sent; ++i)
+        flood.push(publish({.topic = "r/" + std::to_string(i), .retain = true}));
+    world.settle();
+    REQUIRE(world.arena().pressure() == Arena::Pressure::kNone);
+    flood.send(publish({.topic = "again", .payload = "m", .retain = true}));
+    REQUIRE(drops(world, Drop::kMemory) == 101);
+    REQUIRE(world.end() == 0);
+}
+
+// A queue for one who is away is the same: its publisher waits, others come in.
+TEST_CASE("queues of the absent fill memory only so far", "[wire][memory]") {
+    BrokerOptions options = World::test_options();
+    options.max_queued_messages = 0;
+    World world(options, 3 * kMiB);
+    auto& owner = world.client("owner", false);
+    owner.send(subscribe(1,
+                         {
+                             {"q", 1}
+    }));
+    owner.hang_up();
+    auto& publisher = world.client("p");
+    for (uint32_t i = 1; i < 60'000 && publisher.stopped() != StopReason::kMemory; ++i) {
+        publisher.push(publish({.topic = "q",
+                                .payload = std::string(500, 'q'),
+                                .qos = 1,
+                                .packet_id = static_cast<uint16_t>(i)}));
+        world.turn();
+    }
+    REQUIRE(publisher.stopped() == StopReason::kMemory);
+    REQUIRE(world.arena().pressure() == Arena::Pressure::kGrowth);
+    for (int i = 0; i < 50; ++i)
+        world.client("late" + std::to_string(i));
+    REQUIRE(world.stats().dropped == 0);
+    REQUIRE(world.end() == 0);
 }
 
 // A reader that is blocked when memory ends keeps what was queued for it or is closed as slow:

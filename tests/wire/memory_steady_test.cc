@@ -188,7 +188,7 @@ TEST_CASE("an idle client costs what limits.h says", "[wire][memory]") {
         REQUIRE((loop.arena().bytes_used() - bytes) / count + kOthers <= limits::kIdleClientBytes);
         // In pages, where nothing can hide: the last pages of each size class are half full.
         const uint64_t page_bytes = (loop.arena().pages_used() - pages) * Arena::kPageBytes;
-        REQUIRE((page_bytes - std::min<uint64_t>(page_bytes, 8 * Arena::kPageBytes)) / count +
+        REQUIRE((page_bytes - std::min<uint64_t>(page_bytes, 9 * Arena::kPageBytes)) / count +
                     kOthers <=
                 limits::kIdleClientBytes);
     }

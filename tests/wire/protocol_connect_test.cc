@@ -127,15 +127,16 @@ TEST_CASE("each pair of protocol name and level has its answer",
                 name == "MQTT" ? (level & 127) == 4 : name == "MQIsdp" && (level & 127) == 3;
             if (spoken) {
                 require_accepted(packet);
+            } else if (name == "MQTT" && level > 5 && level < 128) {
+                // From a later version: in the form that is likelier to be understood.
+                const Answer answer = ask(packet);
+                REQUIRE(answer.bytes.substr(2, 2) == byte(0) + byte(0x84));
+                REQUIRE_FALSE(answer.open);
             } else {
                 require_refused(packet, 1);
             }
         }
     }
-    const Answer five =
-        ask(raw(0x10, text("MQTT") + byte(5) + byte(2) + number(0) + byte(0) + text("c")));
-    REQUIRE(five.bytes == raw(0x20, byte(0) + byte(0x84) + byte(0)));
-    REQUIRE_FALSE(five.open);
 }
 
 // The connect flags: the reserved bit, QoS 3, will bits without a will, a password without a user.
@@ -256,7 +257,8 @@ TEST_CASE("a connection above a cap gets server busy", "[wire]") {
     REQUIRE_FALSE(old.open());
     auto& five = world.connection(true);
     five.send(raw(0x10, text("MQTT") + byte(5) + byte(2) + number(0) + byte(0) + text("c")));
-    REQUIRE(five.take_output() == raw(0x20, byte(0) + byte(0x89) + byte(0)));
+    REQUIRE(five.take_output() ==
+            raw(0x20, byte(0) + byte(0x89) + byte(14) + byte(0x1f) + text("server busy")));
     auto& wrong = world.connection(true);
     wrong.send(pingreq());
     REQUIRE(wrong.received().empty());

@@ -65,8 +65,9 @@ TEST_CASE("answers are written byte for byte", "[MQTT-2.2.2-1], [MQTT-3.2.2-1], 
 
     CHECK(encoded(kPingrespSize, encode_pingresp) == Bytes8{0xd0, 0});
     CHECK(encoded(2, [](uint8_t* out) { return encode_disconnect(out, 0); }) == Bytes8{0xe0, 0});
-    CHECK(encoded(kDisconnectSizeMax, [](uint8_t* out) { return encode_disconnect(out, 0x8b); }) ==
-          Bytes8{0xe0, 1, 0x8b});
+    CHECK(encoded(disconnect_size(0x8b), [](uint8_t* out) {
+              return encode_disconnect(out, 0x8b);
+          }) == Bytes8{0xe0, 1, 0x8b});
 
     const auto suback = [](PacketType type, uint32_t count, Version version) {
         return encoded(suback_header_size(count, version), [&](uint8_t* out) {
