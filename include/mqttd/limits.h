@@ -27,8 +27,7 @@ constexpr uint32_t kIdleClientBytes = kConnectionBytes + kLinkBytes + kSessionBy
                                       kHashBytes + kFileBytes;
 static_assert(kIdleClientBytes <= 512);
 
-constexpr uint32_t kMeterBytes = 32;  // for one that has sent something to a listener with a rate
-static_assert(kIdleClientBytes + kMeterBytes <= 512);
+constexpr uint32_t kMeterBytes = 32;  // on top, for one of a listener with a rate (net/meter.h)
 
 // --- bounds of the core ------------------------------------------------------------------------
 
