@@ -202,8 +202,7 @@ Result<Sockets::Opened> Sockets::listen_unix(const ListenOptions& options) {
     }
     if (failed != nullptr) {
         const bool foreign = code == EADDRINUSE && is_no_socket(un.sun_path);
-        const Error error =
-            fail(foreign ? "a file that is no socket lies there" : failed, code);
+        const Error error = fail(foreign ? "a file that is no socket lies there" : failed, code);
         ::close(fd);
         return error;
     }
