@@ -141,7 +141,7 @@ class Sockets {
     // more, what it sent before is still there to be read.  Raises no SIGPIPE.
     Result<uint64_t> send(int fd, std::span<const Piece> pieces);
 
-    // What broke the connection (kReset, kTimedOut), or kNone.  Told once.
+    // What broke the connection, or kNone; the errors are those of `send`.  Told once.
     Error take_error(int fd);
 
     // TCP_USER_TIMEOUT: how long bytes may stay unacknowledged, or their receiver's window shut,

@@ -29,6 +29,8 @@ Error error_of_traffic(int code) {
             return Error::kWouldBlock;
         case ETIMEDOUT:
             return Error::kTimedOut;
+        case EPIPE:  // also a reset behind a FIN
+            return Error::kEndOfFile;
         default:
             return Error::kReset;
     }
@@ -193,7 +195,7 @@ Result<uint64_t> Sockets::send(int fd, std::span<const Piece> pieces) {
         message.msg_iovlen = pieces.size();
         sent = retry([&] { return sendmsg(fd, &message, MSG_NOSIGNAL); });
     }
-    if (sent < 0) return errno == EPIPE ? Error::kEndOfFile : error_of_traffic(errno);
+    if (sent < 0) return error_of_traffic(errno);
     return static_cast<uint64_t>(sent);
 }
 

@@ -122,7 +122,7 @@ bool Net::ends_broken(Connection& c) {
             break;
     }
     const Error error = sockets_.take_error(c.fd);
-    if (error == Error::kNone) return false;
+    if (error == Error::kNone || error == Error::kEndOfFile) return false;
     end(c, error);
     return true;
 }
@@ -227,7 +227,6 @@ bool Net::input_waiting(const Outbox& outbox) const {
     const Connection& c = of(outbox);
     if (c.state != Connection::kOpen) return false;
     if (c.queue.linked()) return true;
-    if (c.stop == StopReason::kByteRate) return true;
     return c.stop != StopReason::kNone && (c.has(Connection::kReadable) || c.kept() != nullptr);
 }
 

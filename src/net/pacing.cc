@@ -2,7 +2,8 @@
 //
 // See meter.h. A paused connection has the stop kByteRate: it is on no list but the PauseRing,
 // costs nothing until its time comes, and everything but its reading goes on. `resume` from the
-// protocol does not end a pause.
+// protocol does not end a pause, and `input_waiting` says yes: only one with input to read is
+// paused.
 
 #include "net/net.h"
 

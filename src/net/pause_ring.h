@@ -26,6 +26,7 @@ class PauseRing {
     static constexpr Duration kLongest = (kSlots - 1) * kTickMs;
 
     void add(Meter& meter, Instant now, Duration pause) {
+        if (size_ == 0) at_ = std::max(at_, now_);
         const Instant deadline = now + std::min(pause, kLongest);
         const uint64_t tick =
             std::clamp((deadline + kTickMs - 1) / kTickMs, at_, at_ + (kSlots - 1));
@@ -45,7 +46,7 @@ class PauseRing {
     // Time goes on.  What is more than a whole ring late is due all the same.
     void advance(Instant now) {
         now_ = std::max(now_, now / kTickMs);
-        at_ = std::max(at_, size_ == 0 ? now_ : now_ - std::min<uint64_t>(now_, kSlots - 1));
+        at_ = std::max(at_, now_ - std::min<uint64_t>(now_, kSlots - 1));
     }
 
     // The next one whose time has come, taken out, or nullptr.

@@ -323,6 +323,36 @@ TEST_CASE("a reset met by a write in mid-turn ends the link at once", "[net][edg
     CHECK(world.net.stats().pending_input_bytes == 0);
 }
 
+TEST_CASE("a blocked link whose peer closed in good order is told and closed", "[net][edge]") {
+    // It said FIN and then went without reading: stopped for draining, nobody else would resume the
+    // link. What it sent is still processed, draining or parked.
+    for (const StopReason stop : {StopReason::kDraining, StopReason::kParked}) {
+        World world;
+        world.listen();
+        Client client = world.join();
+        Link& link = world.link(0);
+        link.stop = stop;
+        link.allowance = 0;
+        for (int i = 0; i < 400; ++i)
+            world.say(link, pattern(30'000));
+        client.send(packet("waits"));
+        REQUIRE(world.until([&] { return link.receives == 1 && link.outbox->blocked(); }));
+        client.half_close();
+        world.settle();
+        link.allowance = 10;
+        client.close();
+        world.settle();
+        CHECK(link.writables == 1);
+        if (stop == StopReason::kParked) {
+            REQUIRE(link.closes == 0);
+            world.net.resume(*link.outbox);
+        }
+        REQUIRE(world.until([&] { return link.closes == 1; }));
+        CHECK(link.all == "waits");
+        CHECK(world.net.connections() == 0);
+    }
+}
+
 TEST_CASE("a blocked link whose peer resets is closed", "[net][edge]") {
     // Stopped for draining, nobody else would resume it.
     World world;
