@@ -21,6 +21,7 @@ class FileParser {
 
     std::vector<ConfigProblem> run(std::string_view text) {
         parse_text(text);
+        check_queues();
         return std::move(problems_);
     }
 
@@ -50,6 +51,9 @@ class FileParser {
     void add_topic_rank(std::string_view rest);
     void include(std::string_view path);
     void set_per_listener(bool wanted);
+    void check_queues();
+    Place& seen(std::string_view name);
+    void go_back_to(std::string_view name);
     bool belongs_here(const ConfigKey& row) const;
     bool is_default(const ConfigKey& row, const ConfigValue& value) const;
     void store(const ConfigKey& row, const ConfigValue& value);

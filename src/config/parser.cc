@@ -159,7 +159,7 @@ bool FileParser::is_repeated(const ConfigKey& row) {
     if ((row.flags & kRepeatable) != 0) {
         return false;
     }
-    Place& first = seen_[static_cast<size_t>(&row - config_keys().data())];
+    Place& first = seen(row.name);
     if (first.line == 0) {
         first = {line_, file_};
         return false;
@@ -197,6 +197,11 @@ void FileParser::use_default_listener() {
         out_.listeners.back().file = included_ ? std::string(file_) : std::string();
     }
     listener_ = default_listener_;
+}
+
+// Where the value of a row was set.
+FileParser::Place& FileParser::seen(std::string_view name) {
+    return seen_[static_cast<size_t>(find_config_key(name) - config_keys().data())];
 }
 
 void FileParser::forget_lines_of(Scope scope) {

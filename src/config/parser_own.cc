@@ -148,7 +148,7 @@ void FileParser::add_address_rule(const ConfigKey& row, std::string_view rest) {
         return error(printable(key_) + " '" + printable(rest) + "' " + problem);
     }
     std::vector<AddressRule>& rules = target_listener(row.scope).access;
-    Place& first = seen_[static_cast<size_t>(&row - config_keys().data())];
+    Place& first = seen(row.name);
     if (first.line == 0) {
         rules.clear();
     }
@@ -166,6 +166,7 @@ void FileParser::add_topic_rank(std::string_view rest) {
     if (!problem.empty()) {
         return error(printable(key_) + " '" + printable(rest) + "' " + problem);
     }
+    seen("queue_priority") = {line_, file_};
     if (out_.queue_priorities.size() == kTopicRanksMax) {
         return error("there are too many queue_priority lines: mqttd takes " +
                      std::to_string(kTopicRanksMax));
@@ -209,6 +210,29 @@ void FileParser::include(std::string_view path) {
     in_bridge_ = main_bridge;
     forget_lines_of(Scope::kListener);
     forget_lines_of(Scope::kBridge);
+}
+
+// What only the whole file can tell, at the line that would have to change.
+void FileParser::check_queues() {
+    const uint32_t low = seen("queue_low_watermark").line;
+    if (out_.queue_low_permille >= out_.queue_high_permille) {
+        go_back_to(low != 0 ? "queue_low_watermark" : "queue_high_watermark");
+        error(
+            "queue_low_watermark is not below queue_high_watermark: the alarm must end lower than "
+            "it begins");
+    }
+    if (!out_.queue_priorities.empty() && out_.queue_order == QueueOrder::kSimple) {
+        go_back_to("queue_priority");
+        warn(
+            "queue_priority has no effect because queue_type is simple: write 'queue_type "
+            "priority'");
+    }
+}
+
+void FileParser::go_back_to(std::string_view name) {
+    key_ = name;
+    line_ = seen(name).line;
+    file_ = seen(name).file;
 }
 
 }  // namespace mqttd
