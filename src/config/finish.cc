@@ -21,7 +21,6 @@ class Finisher {
             check_listener(config_.listeners[i]);
             check_collisions(i);
         }
-        check_queues();
         name_listeners();
         if (!config_.allow_anonymous_is_set) {
             config_.allow_anonymous = config_.local_only;
@@ -41,7 +40,6 @@ class Finisher {
     void choose_listeners(const std::vector<uint16_t>& ports);
     void check_listener(const ListenerConfig& listener);
     void check_collisions(size_t index);
-    void check_queues();
     void name_listeners();
 
     // About the listener, whose line is 0 if -p made it.
@@ -117,21 +115,6 @@ void Finisher::name_listeners() {
         } else if (same_port > 1) {
             listener.name = listener.host + ':' + listener.name;
         }
-    }
-}
-
-void Finisher::check_queues() {
-    if (config_.queue_low_permille >= config_.queue_high_permille) {
-        report(Severity::kError,
-               "queue_low_watermark",
-               "queue_low_watermark is not below queue_high_watermark: the alarm must end lower "
-               "than it begins");
-    }
-    if (!config_.queue_priorities.empty() && config_.queue_order == QueueOrder::kSimple) {
-        report(Severity::kWarning,
-               "queue_priority",
-               "queue_priority has no effect because queue_type is simple: write 'queue_type "
-               "priority'");
     }
 }
 

@@ -15,7 +15,7 @@ namespace mqttd {
 namespace {
 
 constexpr size_t kFileMax = 16 * 1024 * 1024;
-constexpr size_t kFilesMax = 10'000;  // in a directory
+constexpr size_t kFilesMax = 10'000;  // in a directory, and together no longer than one may be
 
 void sort_out(const std::vector<ConfigProblem>& problems, LoadedConfig& loaded) {
     for (const ConfigProblem& problem : problems) {
@@ -32,15 +32,17 @@ IncludedFiles read_folder(const std::string& path) {
         folder.problem = folder_error_text(names.error());
         return folder;
     }
+    size_t room = kFileMax;
     std::erase_if(*names, [](const std::string& name) { return !is_included(name); });
     std::sort(names->begin(), names->end(), is_read_before);
     for (const std::string& name : *names) {
         const std::string file = path + (path.ends_with('/') ? "" : "/") + name;
-        Result<std::string> text = read_file(file.c_str(), kFileMax);
+        Result<std::string> text = read_file(file.c_str(), room);
         if (!text.ok()) {
             folder.problem = "unable to read " + name + ": " + file_error_text(text.error());
             return folder;
         }
+        room -= text->size();
         folder.files.push_back({file, std::move(*text)});
     }
     return folder;

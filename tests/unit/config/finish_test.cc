@@ -176,7 +176,9 @@ TEST_CASE("socket_domain leaves one family's addresses", "[config]") {
 TEST_CASE("the low watermark lies below the high one", "[config]") {
     // An alarm that ends where it begins would come and go with every message.
     CHECK(parse_and_finish("queue_low_watermark 0.599\n").ok());
-    CHECK(parse_and_finish("queue_low_watermark 0.6\n").says("queue_low_watermark is not below"));
+    CHECK(parse_and_finish("queue_low_watermark 0.6\n")
+              .says("test.conf:1: error: queue_low_watermark is not below"));
+    CHECK(parse_and_finish("\nqueue_high_watermark 0.1\n").says("test.conf:2: error: queue_low"));
     CHECK(parse_and_finish("queue_low_watermark 0\nqueue_high_watermark 0.001\n").ok());
     CHECK_FALSE(parse_and_finish("queue_high_watermark 0.2\n").ok());
     CHECK_FALSE(parse_and_finish("queue_high_watermark 1.001\n").ok());

@@ -111,7 +111,10 @@ TEST_CASE("a topic's rank is a filter and a number", "[config]") {
     CHECK(parsed.config.queue_order == QueueOrder::kPriority);
     REQUIRE(parsed.config.queue_priorities.size() == 2);
     CHECK(parsed.config.queue_priorities[1] == TopicRank{"b/#", 2});
-    CHECK(parse_and_finish("queue_priority a 1\n").says("no effect because queue_type is simple"));
+    CHECK(
+        parse_and_finish("queue_priority a 1\n")
+            .says(
+                "test.conf:1: warning: queue_priority has no effect because queue_type is simple"));
 
     std::string many = "queue_type priority\n";
     for (size_t i = 0; i < kTopicRanksMax; ++i) {
