@@ -353,7 +353,7 @@ class Core {
     void note_queued(Session& session, Publication& publication, Queued queued);
     bool make_room(Session& session, const Message& message);
     void watch_queue(Session& session);
-    void tell_queue_alarm(Session& session, bool high);
+    bool tell_queue_alarm(Session& session, bool high);
     void forget(Session& session, const Waiting& waiting);
     uint32_t window_of(const Session& session) const;
     void drop(Session* session, Drop reason, uint64_t count);

@@ -193,6 +193,7 @@ void Core::resume(Link& link) {
     link.stop = StopReason::kNone;
     if (link.waiting) {
         (paused ? paused_ : memory_waiters_).remove(link);
+        if (paused) --stats_.paused_publishers;
         links_.push_back(link);
         link.waiting = false;
     }
@@ -229,6 +230,7 @@ Link* Core::opened(Outbox& outbox, const Arrival& arrival) {
 // All links are in one of three lists.
 void Core::leave_list(Link& link) {
     const bool paused = link.stop == StopReason::kSlowConsumer;
+    if (link.waiting && paused) --stats_.paused_publishers;
     (!link.waiting ? links_ : paused ? paused_ : memory_waiters_).remove(link);
 }
 

@@ -158,6 +158,7 @@ Core::Taken Core::pause(Link& link) {
         paused_.push_back(link);
         link.waiting = true;
         ++stats_.pauses;
+        ++stats_.paused_publishers;
     }
     return stop_before(link, StopReason::kSlowConsumer);
 }

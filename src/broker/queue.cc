@@ -2,10 +2,20 @@
 
 #include "base/assert.h"
 #include "broker/core.h"
+#include "broker/sys_alarms.h"
+#include "broker/sys_text.h"
 
 #include <algorithm>
 
 namespace mqttd {
+
+namespace {
+
+// An alarm about a client bears the beginning of its identifier.
+constexpr uint32_t kQueueAlarmName = 200;
+constexpr uint32_t kQueueAlarmId = kQueueAlarmName + 32;
+
+}  // namespace
 
 Outflow* Core::ensure_outflow(Session& session) {
     if (!session.outflow) session.outflow = arena_.make<Outflow>(Arena::Use::kNormal);
@@ -117,19 +127,29 @@ void Core::watch_queue(Session& session) {
     };
     const bool high =
         above(session.queue_alarm ? options_.queue_low_permille : options_.queue_high_permille);
-    if (high == session.queue_alarm) return;
+    if (high == session.queue_alarm || !tell_queue_alarm(session, high)) return;
     session.queue_alarm = high;
     stats_.queue_alarms += high ? 1u : ~uint64_t{0};
-    tell_queue_alarm(session, high);
 }
 
-void Core::tell_queue_alarm(Session& session, bool high) {
+// False if the alarm could not be noted: it is told with the next change of the queue.
+bool Core::tell_queue_alarm(Session& session, bool high) {
+    const Clean name(session.id->text());
+    SysTextOf<kQueueAlarmId> id;
+    id.add("queue_high_watermark.").add(as_text(session.id->text()).substr(0, kQueueAlarmName));
+    if (!high) return sys_ == nullptr || clear_alarm(id.text());
+    SysTextOf<160> summary;
+    summary.number(session.outflow->queue.limited()).add(" messages, ");
+    summary.number(session.outflow->queue.limited_bytes()).add(" bytes wait");
+    SysTextOf<1024> json;
+    SysAlarms::write(json, id.text(), "queue above its high watermark", summary.text(), wall_s_);
+    if (sys_ != nullptr && !raise_alarm(id.text(), json.text())) return false;
     log_.write(LogKind::kWarning,
-               high ? "Queue of client %s is above its high watermark: %u messages, %llu bytes."
-                    : "Queue of client %s is below its low watermark: %u messages, %llu bytes.",
-               Clean(session.id->text()).c_str(),
+               "Queue of client %s is above its high watermark: %u messages, %llu bytes.",
+               name.c_str(),
                session.outflow->queue.limited(),
                static_cast<unsigned long long>(session.outflow->queue.limited_bytes()));
+    return true;
 }
 
 }  // namespace mqttd

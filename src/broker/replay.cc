@@ -113,9 +113,7 @@ void Core::send_retained(Session& session, Message& message, const Delivery& del
 // One of our own values did not reach a receiver that is connected but cannot take it now.  It may
 // not change again for hours, so what he missed comes as a replay once he can.  The end of a
 // retained value leaves nothing to replay: that one waits in his queue.
-void Core::replay_missed(Session& session,
-                         Publication& publication,
-                         const Delivery& delivery) {
+void Core::replay_missed(Session& session, Publication& publication, const Delivery& delivery) {
     const Link* link = session.link.get();
     if (link == nullptr || link->broken || publication.filter == nullptr) return;
     Subscription* subscription = subscriptions_.find(session, publication.filter->filter());

@@ -44,11 +44,6 @@ uint64_t stopped(const SysView& view) {
     return view.stats.stops[static_cast<uint32_t>(Reason)];
 }
 
-uint64_t none(const SysView& view) {
-    (void)view;
-    return 0;
-}
-
 uint64_t absent(const SysView& view) {
     return view.stats.sessions - view.stats.clients_connected;
 }
@@ -80,7 +75,7 @@ constexpr SysRow kRows[] = {
     {"messages/stored",               kGauge,   seen<&SysView::stored>},
     {"store/messages/bytes",          kGauge,   seen<&SysView::stored_bytes>},
     {"subscriptions/count",           kGauge,   seen<&SysView::subscriptions>},
-    {"shared_subscriptions/count",    kGauge,   none},
+    {"shared_subscriptions/count",    kGauge,   seen<&SysView::shared>},
     {"retained messages/count",       kGauge,   seen<&SysView::retained>},
     {"heap/current",                  kGauge,   [](const SysView& v) { return v.arena.bytes_used(); }},
     {"heap/maximum",                  kMaximum, [](const SysView& v) { return v.arena.pages_high() * Arena::kPageBytes; }},
@@ -141,7 +136,12 @@ constexpr SysRow kRows[] = {
     {"queue/dropped/qos0",            kCounter, dropped<Drop::kBlocked>},
     {"queue/dropped/offline",         kCounter, dropped<Drop::kOffline>},
     {"queue/dropped/memory",          kCounter, dropped<Drop::kMemory>},
+    {"queue/dropped/expired",         kCounter, dropped<Drop::kExpired>},
+    {"queue/dropped/no_local",        kCounter, dropped<Drop::kNoLocal>},
+    {"queue/dropped/no_member",       kCounter, dropped<Drop::kNoMember>},
+    {"queue/dropped/receiver_size",   kCounter, dropped<Drop::kReceiverSize>},
     {"queue/dropped/too_large",       kCounter, dropped<Drop::kTooLarge>},
+    {"queue/alarms",                  kGauge,   counted<&Stats::queue_alarms>},
     {"queue/dropped/session_ended",   kCounter, dropped<Drop::kSessionEnded>},
     {"queue/dropped/system_topic",    kCounter, dropped<Drop::kSystemTopic>},
     {"inflight/out",                  kGauge,   counted<&Stats::inflight_out>},

@@ -24,6 +24,7 @@ struct SysView {
     const HostStats& host;
     const Arena& arena;
     uint64_t subscriptions = 0;
+    uint64_t shared = 0;  // subscriptions with a group
     uint64_t filters = 0;
     uint64_t retained = 0;  // messages, without our own
     uint64_t retained_bytes = 0;

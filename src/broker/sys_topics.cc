@@ -184,6 +184,7 @@ SysView SysTopics::look() const {
     const SysSlow slow(core_.slow_, core_.options_, core_.now_ms());
     SysView view{.stats = stats, .host = host_, .arena = core_.arena_};
     view.subscriptions = core_.subscriptions_.subscriptions();
+    view.shared = core_.subscriptions_.shared_subscriptions();
     view.filters = core_.subscriptions_.filters();
     view.retained = core_.retained_.messages() - own_messages_;
     view.retained_bytes = core_.retained_.bytes() - own_bytes_;
