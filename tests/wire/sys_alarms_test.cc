@@ -209,7 +209,7 @@ TEST_CASE("memory raises an alarm above 80 percent", "[wire][sys]") {
         return alarms.world.arena().pages_used() * 100 / alarms.world.arena().pages_total();
     };
     uint16_t id = 1;
-    while (share() < 82) {
+    while (share() < 81) {
         publisher.send(publish(
             {.topic = "t", .payload = std::string(60'000, 'x'), .qos = 1, .packet_id = id++}));
     }
