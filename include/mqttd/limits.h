@@ -29,6 +29,7 @@ static_assert(kIdleClientBytes <= 512);
 
 // --- bounds of the core ------------------------------------------------------------------------
 
+constexpr uint32_t kLargestPacket = 268'435'460;   // bytes, as MQTT can say it
 constexpr uint32_t kMatchedFilters = 1'024;        // filters one topic matches without extra memory
 constexpr uint32_t kReplaysPerSession = 64;        // retained replays that run at a time
 constexpr uint32_t kUnknownLinksWhenScarce = 256;  // links without CONNECT while memory is short

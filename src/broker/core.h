@@ -166,21 +166,16 @@ class Core {
     Session* claim_session(Bytes client_id, bool clean_start);
     bool begin_session(Link& link, Session& session, const ConnectView& connect);
     uint32_t capped_expiry(uint32_t wanted) const;
-    void refuse_connect(Link& link, Error why);
+    void refuse_connect(Link& link, Error why, uint32_t largest);
 
     // --- connack.cc
     bool welcome(Link& link, const ConnectView& connect, Bytes assigned_id, bool present);
-    Bytes connack_properties(uint8_t* room,
-                             const Link& link,
-                             const ConnectView& connect,
-                             Bytes assigned_id) const;
+    Bytes connack_numbers(uint8_t* room, const Link& link, const ConnectView& connect) const;
+    bool connack_fits(const Link& link, const ConnectView& connect, Bytes assigned_id) const;
     bool send_connack(Link& link, bool present, uint8_t code, Bytes properties);
     void log_refusal(const Link& link, Error why);
     void log_welcome(const Link& link, Bytes client_id, const ConnectView& connect) const;
-    bool take_will(const Link& link,
-                   const ConnectView& connect,
-                   const Input& input,
-                   Message*& will);
+    Result<Message*> take_will(const Link& link, const ConnectView& connect, const Input& input);
     bool take_extras(Link& link, const ConnectView& connect);
     uint32_t session_expiry_of(const ConnectView& connect) const;
     Bytes assign_client_id(uint8_t* room, std::string_view prefix);
