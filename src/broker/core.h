@@ -341,6 +341,7 @@ class Core {
     Session* make_session(Bytes client_id, uint32_t expiry_s);
     void set_expiry(Session& session, uint32_t expiry_s);
     uint64_t expiry_of(const Session& session) const;
+    uint32_t away_s(const Session& session) const;
     void attach(Link& link, Session& session);
     void detach(Link& link, bool send_will);
     void drop_extras(Link& link);

@@ -67,7 +67,7 @@ void Core::link_timer(Link& link) {
 
 void Core::session_timer(Session& session) {
     if (!session.link) {
-        const uint64_t away = now_s() - session.away_since_s;
+        const uint64_t away = away_s(session);
         const uint64_t expiry = expiry_of(session);
         if (expiry != kNoExpiry && away >= expiry) {
             ++stats_.sessions_expired;
@@ -98,7 +98,7 @@ void Core::arm_session(Session& session) {
     Instant first = kNever;
     if (!session.link) {
         const uint64_t expiry = expiry_of(session);
-        if (expiry != kNoExpiry) first = (session.away_since_s + expiry) * kSecond;
+        if (expiry != kNoExpiry) first = (uint64_t{session.away_since_s} + expiry) * kSecond;
         if (session.will) {
             const Instant due = (uint64_t{session.away_since_s} + session.will_delay_s) * kSecond;
             first = std::min(first, due);
