@@ -124,7 +124,8 @@ void Core::arm_session(Session& session) {
                 first = std::min(first, now_ + (age < interval ? interval - age : kSecond));
         };
         if (slot.state == FlowState::kHole || !slot.sent) continue;
-        if (!is_v5(session.link->version)) after(options_.unack_retry_interval_s);
+        if (is_v5(session.link->version)) break;
+        after(options_.unack_retry_interval_s);
         if (slot.state == FlowState::kAwaitPubcomp) after(options_.await_rel_timeout_s);
     }
     timers_->disarm(session.timer);
@@ -169,11 +170,13 @@ void Core::retry_unacknowledged(Session& session) {
     }
 }
 
-// Outbound QoS 2 flows whose PUBCOMP did not come: the receiver has the message, its identifier and
-// the place in the window are free again.
+// 3.x: outbound QoS 2 flows whose PUBCOMP did not come: the receiver has the message, its
+// identifier and the place in the window are free again.  To a 5.0 client the place is free when it
+// says so: else it would get more than its Receive Maximum.   [MQTT-3.3.4-9], [MQTT-4.3.3-5]
 void Core::drop_uncompleted(Session& session) {
     Outflow* outflow = session.outflow.get();
     if (options_.await_rel_timeout_s == 0 || !session.link || outflow == nullptr) return;
+    if (is_v5(session.link->version)) return;
     const Duration timeout = options_.await_rel_timeout_s * kSecond;
     bool any = false;
     for (uint32_t n = outflow->window.span(); n > 0; --n) {
