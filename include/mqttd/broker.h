@@ -164,8 +164,9 @@ class Broker final : public StreamHandler {
     // Publishes every $SYS value once; the loop does it before it accepts the first connection.
     void publish_sys();
 
-    // The server stops: every link is closed for kShuttingDown, so that each will is sent once.
-    // Returns true when all links are told; call again in the next turn otherwise.
+    // The server stops: each will is sent once, also one that waits for its delay, and every link
+    // is closed for kShuttingDown. Returns true when all links are told; call again in the next
+    // turn otherwise.
     bool shut_down();
 
     // Log lines about sessions, subscriptions and pools, for SIGUSR2.

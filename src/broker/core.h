@@ -119,6 +119,7 @@ class Core {
     Instant next_deadline() const;
     void publish_sys();
     bool shut_down();
+    bool send_all_wills();
     void reconfigure(const BrokerOptions& options);
     void dump(const Log& log) const;
     Link* opened(Outbox& outbox, const Arrival& arrival);
@@ -251,7 +252,6 @@ class Core {
     bool ensure_message(Publication& publication);
     Publication publication_of(Message& message, Session* from);
     void publish_message(Message& message, Session* from);
-    void send_will(Link& link);
 
     // --- fanout.cc
     void fan_out(Publication& publication, Link* publisher, std::span<FilterNode*> filters);
@@ -413,9 +413,9 @@ class Core {
     FilterNode** matched_ = nullptr;  // kMatchedFilters places
     uint8_t ids_[limits::kIdsBytes];  // Subscription Identifiers of the delivery under way
     bool shutting_down_ = false;
-    uint64_t closing_links_ = 0;    // links in state kClosing
-    uint32_t wills_looked_at_ = 0;  // links, in the first pass of shutting down
-    bool wills_sent_ = false;       // that pass is done
+    uint64_t closing_links_ = 0;  // links in state kClosing
+    uint64_t wills_bucket_ = 0;   // of sessions_, in the first pass of shutting down
+    bool wills_sent_ = false;     // that pass is done
     uint32_t job_turn_ = 0;
     Instant next_sweep_ = 0;
     Instant next_memory_try_ = 0;
