@@ -357,6 +357,7 @@ class Core {
     void session_timer(Session& session);
     void arm_session(Session& session);
     void arm_session_by(Session& session, Instant deadline);
+    void arm_flow(Session& session, const InflightSlot& slot);
     void retry_unacknowledged(Session& session);
     void drop_unreleased(Session& session);
     void drop_uncompleted(Session& session);

@@ -93,6 +93,16 @@ void Core::arm_session_by(Session& session, Instant deadline) {
     timers_->arm(session.timer, deadline);
 }
 
+// A packet of this flow was sent just now: 3.x repeats it in a while, or lets go of it.
+void Core::arm_flow(Session& session, const InflightSlot& slot) {
+    if (is_v5(session.link->version)) return;
+    const bool released = slot.state == FlowState::kAwaitPubcomp;
+    for (const uint32_t seconds :
+         {options_.unack_retry_interval_s, released ? options_.await_rel_timeout_s : 0}) {
+        if (seconds != 0) arm_session_by(session, now_ + seconds * kSecond);
+    }
+}
+
 // Arms the session's timer for whatever comes first; O(what it has under way).
 void Core::arm_session(Session& session) {
     Instant first = kNever;
