@@ -31,6 +31,7 @@ constexpr uint32_t kMeterBytes = 32;  // on top, for one of a listener with a ra
 
 // --- bounds of the core ------------------------------------------------------------------------
 
+constexpr uint32_t kLargestPacket = 268'435'460;   // bytes, as MQTT can say it
 constexpr uint32_t kMatchedFilters = 1'024;        // filters matched at once; more become a job
 constexpr uint32_t kMatchSteps = 2'048;            // trie nodes walked at once; more become a job
 constexpr uint32_t kReplaysPerSession = 64;        // retained replays that run at a time

@@ -51,11 +51,13 @@ Core::Core(Arena& arena,
 Core::~Core() {
     MQTTD_ASSERT(links_.empty() && memory_waiters_.empty() && paused_.empty());
     units_ = int64_t{1} << 62;
-    while (!fanouts_.empty())
-        run_fanout_job(*fanouts_.front());
-    for (uint64_t bucket = 0;
-         sessions_.visit_bucket(bucket, [&](Session& session) { end_session(session); });) {
+    while (sessions_.size() > 0) {  // removing moves elements about: not all are met at once
+        for (uint64_t bucket = 0;
+             sessions_.visit_bucket(bucket, [&](Session& session) { end_session(session); });) {
+        }
     }
+    while (!fanouts_.empty())  // the wills of the last ones, too
+        run_fanout_job(*fanouts_.front());
     while (!teardown_.empty())
         tear_down(*teardown_.pop_front());
     retained_.stop(sweep_);
@@ -118,8 +120,8 @@ void Core::reconfigure(const BrokerOptions& options) {
     reconfigure_sys();
 }
 
-// Twice through all links: first every will goes out, to those who are still there, then the links
-// are closed.  In slices; true when all have been told.
+// First every will goes out, of present sessions and of absent ones whose will still waits, to
+// those who are still there; then the links are closed.  In slices; true when all have been told.
 bool Core::shut_down() {
     constexpr uint32_t kPerCall = 1'024;
     shutting_down_ = true;
@@ -128,23 +130,26 @@ bool Core::shut_down() {
         link.waiting = false;
         links_.push_back(link);
     }
-    if (wills_sent_ && !fanouts_.empty()) return false;  // they still need their receivers
+    if (!send_all_wills()) return false;
+    if (!fanouts_.empty()) return false;  // they still need their receivers
     for (uint32_t n = std::min(links_.size(), kPerCall); n > 0; --n) {
         Link& link = *links_.pop_front();
         links_.push_back(link);
-        if (wills_sent_) {
-            end_link(link, Error::kShuttingDown, true);
-        } else {
-            send_will(link);
-            if (++wills_looked_at_ >= links_.size()) wills_sent_ = true;
-        }
+        end_link(link, Error::kShuttingDown, true);
     }
-    if (links_.empty()) wills_sent_ = true;
-    return wills_sent_ && closing_links_ == stats_.links;
+    return closing_links_ == stats_.links;
 }
 
-void Core::send_will(Link& link) {
-    if (link.session) publish_will(*link.session);
+// Goes through the table of sessions; a call costs a turn's units, whatever is left of them.  No
+// session is made meanwhile, so every one is met.  True when all wills are out.
+bool Core::send_all_wills() {
+    const int64_t stop = units_ - int64_t{options_.turn_units};
+    while (!wills_sent_ && units_ > stop) {
+        spend(1);
+        const auto visit = [&](Session& session) { publish_will(session); };
+        wills_sent_ = !sessions_.visit_bucket(wills_bucket_, visit);
+    }
+    return wills_sent_;
 }
 
 void Core::dump(const Log& log) const {

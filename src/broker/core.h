@@ -131,6 +131,7 @@ class Core {
     bool raise_alarm(std::string_view id, std::string_view json);
     bool clear_alarm(std::string_view id);
     bool shut_down();
+    bool send_all_wills();
     void reconfigure(const BrokerOptions& options);
     void dump(const Log& log) const;
     Link* opened(Outbox& outbox, const Arrival& arrival);
@@ -179,21 +180,16 @@ class Core {
     Session* claim_session(Bytes client_id, bool clean_start);
     bool begin_session(Link& link, Session& session, const ConnectView& connect);
     uint32_t capped_expiry(uint32_t wanted) const;
-    void refuse_connect(Link& link, Error why);
+    void refuse_connect(Link& link, Error why, uint32_t largest);
 
     // --- connack.cc
     bool welcome(Link& link, const ConnectView& connect, Bytes assigned_id, bool present);
-    Bytes connack_properties(uint8_t* room,
-                             const Link& link,
-                             const ConnectView& connect,
-                             Bytes assigned_id) const;
+    Bytes connack_numbers(uint8_t* room, const Link& link, const ConnectView& connect) const;
+    bool connack_fits(const Link& link, const ConnectView& connect, Bytes assigned_id) const;
     bool send_connack(Link& link, bool present, uint8_t code, Bytes properties);
     void log_refusal(const Link& link, Error why);
     void log_welcome(const Link& link, Bytes client_id, const ConnectView& connect) const;
-    bool take_will(const Link& link,
-                   const ConnectView& connect,
-                   const Input& input,
-                   Message*& will);
+    Result<Message*> take_will(const Link& link, const ConnectView& connect, const Input& input);
     bool take_extras(Link& link, const ConnectView& connect);
     uint32_t session_expiry_of(const ConnectView& connect) const;
     Bytes assign_client_id(uint8_t* room, std::string_view prefix);
@@ -274,7 +270,6 @@ class Core {
     bool ensure_message(Publication& publication);
     Publication publication_of(Message& message, Session* from);
     void publish_message(Message& message, Session* from);
-    void send_will(Link& link);
 
     // --- fanout.cc
     void fan_out(Publication& publication,
@@ -385,6 +380,7 @@ class Core {
     Session* make_session(Bytes client_id, uint32_t expiry_s);
     void set_expiry(Session& session, uint32_t expiry_s);
     uint64_t expiry_of(const Session& session) const;
+    uint32_t away_s(const Session& session) const;
     void attach(Link& link, Session& session);
     void detach(Link& link, bool send_will);
     void drop_extras(Link& link);
@@ -401,6 +397,7 @@ class Core {
     void session_timer(Session& session);
     void arm_session(Session& session);
     void arm_session_by(Session& session, Instant deadline);
+    void arm_flow(Session& session, const InflightSlot& slot);
     void retry_unacknowledged(Session& session);
     void drop_unreleased(Session& session);
     void drop_uncompleted(Session& session);
@@ -463,9 +460,9 @@ class Core {
     FilterNode** matched_ = nullptr;  // kMatchedFilters places
     uint8_t ids_[limits::kIdsBytes];  // Subscription Identifiers of the delivery under way
     bool shutting_down_ = false;
-    uint64_t closing_links_ = 0;    // links in state kClosing
-    uint32_t wills_looked_at_ = 0;  // links, in the first pass of shutting down
-    bool wills_sent_ = false;       // that pass is done
+    uint64_t closing_links_ = 0;  // links in state kClosing
+    uint64_t wills_bucket_ = 0;   // of sessions_, in the first pass of shutting down
+    bool wills_sent_ = false;     // that pass is done
     uint32_t job_turn_ = 0;
     Instant next_sweep_ = 0;
     Instant next_memory_try_ = 0;

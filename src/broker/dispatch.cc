@@ -20,6 +20,14 @@ bool makes_output(PacketType type) {
 
 constexpr uint32_t kPausedAtOnce = 64;  // publishers that try again when somebody reads
 
+// What is wrong with an AUTH: 3.x has none, and no CONNECT with a method has been let in.
+//   [MQTT-3.15.1-1], [MQTT-4.12.0-7]
+Error judge_auth(Version version, Bytes body, uint8_t flags) {
+    if (!is_v5(version)) return Error::kMalformedPacket;
+    const Result<AuthView> decoded = decode_auth(body, flags);
+    return decoded ? Error::kProtocolError : decoded.error();
+}
+
 }  // namespace
 
 Consumed Core::receive(Link& link, const Range& input) {
@@ -115,8 +123,8 @@ Core::Taken Core::dispatch(Link& link, const Input& input) {
             return handle_pingreq(link, input);
         case PacketType::kDisconnect:
             return handle_disconnect(link, input);
-        case PacketType::kAuth:  // no CONNECT with a method has been let in
-            fail(link, is_v5(link.version) ? Error::kProtocolError : Error::kMalformedPacket);
+        case PacketType::kAuth:
+            fail(link, judge_auth(link.version, input.body(), input.frame.flags()));
             return Taken::kYes;
         default:  // what only a server sends, and the reserved types
             fail(link, Error::kMalformedPacket);

@@ -31,7 +31,7 @@ struct alignas(16) Message : Segment {
     uint32_t payload_begin = 0;  // position in the data of `body`, or of this segment
     uint32_t payload_size = 0;   // bytes
     uint32_t properties_size = 0;
-    uint32_t expires_s = 0;  // second of the broker's clock; 0: never.  A will: seconds to live
+    uint32_t expires_s = 0;  // second of the broker's clock; 0: never.  A will: its interval + 1
     uint16_t topic_size = 0;
     uint8_t qos = 0;
     bool retain = false;

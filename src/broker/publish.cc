@@ -173,7 +173,7 @@ void Core::publish_message(Message& message, Session* from) {
     }
     if (message.expires_s != 0) {
         message.expires_s = static_cast<uint32_t>(
-            std::min<uint64_t>(uint64_t{now_s()} + message.expires_s, UINT32_MAX));
+            std::min<uint64_t>(uint64_t{now_s()} + message.expires_s - 1, UINT32_MAX));
     }
     Publication publication = publication_of(message, from);
     if (!publish(publication, nullptr)) drop(nullptr, Drop::kMemory, 1);

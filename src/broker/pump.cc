@@ -124,6 +124,7 @@ bool Core::resend_some(Session& session, uint32_t& slice) {
             slot.position = position;
             spend(limits::kCountedUnits - 1);
         }
+        if (slot.state != FlowState::kHole) arm_flow(session, slot);
         slot.sent = true;
         slot.sent_ms = now_ms();
         ++outflow.resend;

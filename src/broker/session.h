@@ -73,7 +73,7 @@ struct alignas(16) Session : Subscriber {
     Ptr32<Replay> last_replay;
     ListHook<Session> job_hook;  // pump list, or teardown list once dead
     uint32_t dropped = 0;        // messages it did not get
-    uint32_t away_since_s = 0;   // also since when its will waits
+    uint32_t away_since_s = 0;   // rounded up; also since when its will waits
     uint32_t expiry_s = 0;       // how long it outlives its connection; kNoExpiry: see the option
     uint32_t will_delay_s = 0;
     uint8_t merged = kNotMerged;  // options of overlapping subscriptions, within one fan-out

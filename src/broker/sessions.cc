@@ -69,6 +69,12 @@ void Core::attach(Link& link, Session& session) {
     arm_session(session);
 }
 
+// Whole seconds that a session has been without a link.  Its last second with one is rounded up, so
+// that nothing of it ends early.
+uint32_t Core::away_s(const Session& session) const {
+    return now_s() > session.away_since_s ? now_s() - session.away_since_s : 0;
+}
+
 // The link leaves its session: its will is sent, waits or is thrown away, and the session ends or
 // waits.
 void Core::detach(Link& link, bool send_will) {
@@ -94,7 +100,7 @@ void Core::detach(Link& link, bool send_will) {
     session->link = nullptr;
     session->outbox = nullptr;
     session->direct = Direct::kNo;
-    session->away_since_s = now_s();
+    session->away_since_s = static_cast<uint32_t>((now_ + kSecond - 1) / kSecond);
     --stats_.clients_connected;
     if (link.slow_hook.in_list) slow_.remove(link);
     if (session->will && !send_will) {
