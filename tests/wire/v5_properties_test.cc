@@ -1,12 +1,12 @@
-// Every property in every packet that a client can send: where it belongs, where it does not, twice,
-// cut short, and at the bounds of its values.
+// Every property in every packet that a client can send: where it belongs, where it does not,
+// twice, cut short, and at the bounds of its values.
 //
-// What is expected comes from a table of its own, copied from the standard and not from the decoder.
+// What is expected comes from a table of its own, copied from the standard and not from the
+// decoder.
 
 #include "support/world.h"
 
 #include <catch2/catch.hpp>
-
 #include <string>
 #include <vector>
 
@@ -27,14 +27,38 @@ struct Rule {
     std::string_view places;
 };
 
+// clang-format off
 constexpr Rule kRules[] = {
-    {1, "1B", "PW"},  {2, "4", "PW"},  {3, "s", "PW"},   {8, "sZ", "PW"},    {9, "b", "PW"},
-    {11, "vZ", "PS"}, {17, "4", "CD"}, {18, "s", ""},    {19, "2", ""},      {21, "s", "CA"},
-    {22, "b", "CA"},  {23, "1B", "C"}, {24, "4", "W"},   {25, "1B", "C"},    {26, "s", ""},
-    {28, "s", "D"},   {31, "s", "arlcDA"}, {33, "2Z", "C"}, {34, "2", "C"},  {35, "2", "P"},
-    {36, "1B", ""},   {37, "1B", ""},  {38, "p", "CWParlcSUDA"}, {39, "4Z", "C"}, {40, "1B", ""},
-    {41, "1B", ""},   {42, "1B", ""},
+    {1,  "1B", "PW"},
+    {2,  "4",  "PW"},
+    {3,  "s",  "PW"},
+    {8,  "sZ", "PW"},
+    {9,  "b",  "PW"},
+    {11, "vZ", "PS"},
+    {17, "4",  "CD"},
+    {18, "s",  ""},
+    {19, "2",  ""},
+    {21, "s",  "CA"},
+    {22, "b",  "CA"},
+    {23, "1B", "C"},
+    {24, "4",  "W"},
+    {25, "1B", "C"},
+    {26, "s",  ""},
+    {28, "s",  "D"},
+    {31, "s",  "arlcDA"},
+    {33, "2Z", "C"},
+    {34, "2",  "C"},
+    {35, "2",  "P"},
+    {36, "1B", ""},
+    {37, "1B", ""},
+    {38, "p",  "CWParlcSUDA"},
+    {39, "4Z", "C"},
+    {40, "1B", ""},
+    {41, "1B", ""},
+    {42, "1B", ""},
 };
+
+// clang-format on
 
 const Rule* rule_of(int id) {
     for (const Rule& rule : kRules) {
@@ -72,6 +96,7 @@ std::vector<Value> values_of(std::string_view type) {
     const bool not_zero = type.ends_with('Z');
     const Verdict zero = not_zero ? Verdict::kProtocol : Verdict::kGood;
     const std::string long_text = big_endian(65'535, 2) + std::string(65'535, 'x');
+    // clang-format off
     switch (type[0]) {
         case '1':
             return {{big_endian(0, 1), 0},
@@ -79,7 +104,9 @@ std::vector<Value> values_of(std::string_view type) {
                     {big_endian(2, 1), 2, Verdict::kProtocol},
                     {big_endian(255, 1), 255, Verdict::kProtocol}};
         case '2':
-            return {{big_endian(0, 2), 0, zero}, {big_endian(1, 2), 1}, {big_endian(65'535, 2), 65'535}};
+            return {{big_endian(0, 2), 0, zero},
+                    {big_endian(1, 2), 1},
+                    {big_endian(65'535, 2), 65'535}};
         case '4':
             return {{big_endian(0, 4), 0, zero},
                     {big_endian(1, 4), 1},
@@ -107,6 +134,7 @@ std::vector<Value> values_of(std::string_view type) {
                     {packets::text("\xff") + packets::text("v"), 0, Verdict::kMalformed},
                     {packets::text("n") + packets::text("\xff"), 0, Verdict::kMalformed}};
     }
+    // clang-format on
 }
 
 std::string with_size(std::string_view block) {
@@ -123,7 +151,8 @@ std::string packet_of(char place, std::string_view block) {
         case 'W':
             return connect({.will_topic = "w", .will_properties = std::string(block)});
         case 'P':
-            return publish({.topic = "t", .qos = 1, .packet_id = 7, .properties = std::string(block)});
+            return publish(
+                {.topic = "t", .qos = 1, .packet_id = 7, .properties = std::string(block)});
         case 'a':
             return raw(0x40, id + '\0' + with_size(block));
         case 'r':
