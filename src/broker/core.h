@@ -40,9 +40,9 @@ class SysTopics;
 // One publish, or a run of them, on its way to its receivers.
 struct Publication {
     Bytes topic;
-    Bytes properties;        // 5.0: those that are passed on, in their order
-    Range payload;           // of the first packet if it is a run
-    uint32_t expires_s = 0;  // second of the broker's clock, 0 = never
+    Bytes properties;                    // 5.0: those that are passed on, in their order
+    Range payload;                       // of the first packet if it is a run
+    uint64_t expires_s = kNeverExpires;  // second of the broker's clock
     uint8_t qos = 0;
     bool retain = false;                 // as published
     bool system = false;                 // $SYS: not counted as a message
@@ -195,7 +195,7 @@ class Core {
     uint8_t refusal_of(const Link& link,
                        const PublishView& publish,
                        const Publication& publication);
-    uint32_t expiry_in(PropertySet set, Bytes properties) const;
+    uint64_t expiry_in(PropertySet set, Bytes properties) const;
     uint8_t answer_of(const Publication& publication) const;
     Taken accept_qos2(Link& link,
                       const PublishView& publish,
@@ -308,7 +308,7 @@ class Core {
     bool encode_qos0(Publication& publication, bool v5, bool retain);
     template <class Visit>
     void for_each_packet(const Publication& publication, Visit&& visit);
-    uint32_t remaining_s(uint32_t expires_s) const;
+    uint32_t remaining_s(uint64_t expires_s) const;
     static MessageParts parts_of(Message& message);
     static MessageParts parts_of(const Publication& publication);
     enum class Queued : uint8_t { kYes, kFull, kNoMemory };

@@ -269,7 +269,9 @@ bool Core::take_will(const Link& link,
     parts.topic = topic.bytes;
     parts.properties = properties.bytes;
     parts.payload = range_in(input.range.segment, view.payload);
-    parts.expires_s = property_number(view.properties, Property::kMessageExpiryInterval, 0);
+    if (view.property_set.has(Property::kMessageExpiryInterval)) {
+        parts.expires_s = property_number(view.properties, Property::kMessageExpiryInterval, 0);
+    }
     parts.qos = view.qos;
     parts.retain = view.retain;
     if (!topic.refused && !properties.refused) will = messages_.make(parts);
