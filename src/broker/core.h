@@ -277,6 +277,7 @@ class Core {
                         std::span<FilterNode* const> filters,
                         uint64_t joins);
     uint8_t granted_qos(const Publication& publication, uint8_t options) const;
+    static bool is_local(const Publication& publication, const Session& session, uint8_t options);
     bool not_local(const Publication& publication, const Session& session, uint8_t options);
     Bytes add_id(Bytes ids, uint32_t identifier);
     static uint8_t merge(uint8_t a, uint8_t b);
