@@ -237,7 +237,7 @@ TEST_CASE("an alias is not known to a receiver that never got it", "[wire][v5][M
     say("b", 30, 1);
     say("b", 2, 1);
     say("b", 3, 0);
-    CHECK(reader.received() == "PUBLISH(b,xx,q1,id2){alias=1} PUBLISH(,xxx,q0){alias=1}");
+    CHECK(reader.received() == "PUBLISH(b,xx,q1,id1){alias=1} PUBLISH(,xxx,q0){alias=1}");
     CHECK(world.stats().drops[static_cast<uint32_t>(Drop::kReceiverSize)] == 2);
     CHECK(world.end() == 0);
 }
