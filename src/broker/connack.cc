@@ -58,6 +58,14 @@ Bytes Core::connack_properties(uint8_t* room,
     return {room, end};
 }
 
+// Whether the client takes a packet as large as its CONNACK would be.
+bool Core::may_welcome(const Link& link, const ConnectView& connect, Bytes assigned_id) const {
+    if (!is_v5(link.version) || !link.extras) return true;
+    uint8_t room[kPropertiesMax];
+    const Bytes properties = connack_properties(room, link, connect, assigned_id);
+    return connack_size(link.version, properties) <= link.extras->max_packet_size;
+}
+
 bool Core::welcome(Link& link, const ConnectView& connect, Bytes assigned_id, bool present) {
     uint8_t room[kPropertiesMax];
     Bytes properties;

@@ -166,9 +166,10 @@ class Core {
     Session* claim_session(Bytes client_id, bool clean_start);
     bool begin_session(Link& link, Session& session, const ConnectView& connect);
     uint32_t capped_expiry(uint32_t wanted) const;
-    void refuse_connect(Link& link, Error why);
+    void refuse_connect(Link& link, Error why, uint32_t most = ~uint32_t{0});
 
     // --- connack.cc
+    bool may_welcome(const Link& link, const ConnectView& connect, Bytes assigned_id) const;
     bool welcome(Link& link, const ConnectView& connect, Bytes assigned_id, bool present);
     Bytes connack_properties(uint8_t* room,
                              const Link& link,

@@ -53,9 +53,11 @@ Core::Taken Core::handle_connect(Link& link, const Input& input) {
     }
     if (error == Error::kNone) {
         error = let_in(link, *decoded, input);
-        if (error != Error::kNone) ++stats_.refused_memory;
+        if (error == Error::kServerBusy) ++stats_.refused_memory;
     }
-    if (error != Error::kNone) refuse_connect(link, error);
+    const uint32_t most =
+        decoded ? property_number(decoded->properties, Property::kMaximumPacketSize, ~0u) : ~0u;
+    if (error != Error::kNone) refuse_connect(link, error, most);
     return Taken::kYes;
 }
 
@@ -67,10 +69,14 @@ Error Core::let_in(Link& link, const ConnectView& connect, const Input& input) {
     Bytes client_id = listener.use_username_as_clientid ? connect.user_name : connect.client_id;
     Bytes assigned;
     if (client_id.empty()) client_id = assigned = assign_client_id(room, listener.auto_id_prefix);
+    const uint32_t longest = options_.max_keepalive_s;
+    const bool cut = longest != 0 && (connect.keep_alive_s == 0 || connect.keep_alive_s > longest);
+    link.keep_alive_s = cut ? static_cast<uint16_t>(longest) : connect.keep_alive_s;
+    if (!take_extras(link, connect)) return Error::kServerBusy;
+    // Who cannot be told what it may do is better told nothing.   [MQTT-3.1.2-24]
+    if (!may_welcome(link, connect, assigned)) return Error::kPacketTooLarge;
     Message* will = nullptr;
-    if (!take_extras(link, connect) || !take_will(link, connect, input, will)) {
-        return Error::kServerBusy;
-    }
+    if (!take_will(link, connect, input, will)) return Error::kServerBusy;
     Session* session = claim_session(client_id, connect.clean_start);
     const bool present = session != nullptr;
     if (!present) session = make_session(client_id, session_expiry_of(connect));
@@ -83,9 +89,6 @@ Error Core::let_in(Link& link, const ConnectView& connect, const Input& input) {
     session->will_delay_s =
         property_number(connect.will.properties, Property::kWillDelayInterval, 0);
     set_expiry(*session, session_expiry_of(connect));
-    const uint32_t longest = options_.max_keepalive_s;
-    const bool cut = longest != 0 && (connect.keep_alive_s == 0 || connect.keep_alive_s > longest);
-    link.keep_alive_s = cut ? static_cast<uint16_t>(longest) : connect.keep_alive_s;
     link.bridge = connect.bridge;
     attach(link, *session);
     if (present) ++stats_.sessions_resumed;
@@ -239,7 +242,8 @@ void Core::log_refusal(const Link& link, Error why) {
                error_text(why));
 }
 
-void Core::refuse_connect(Link& link, Error why) {
+// `most`: bytes of a packet that the client takes.
+void Core::refuse_connect(Link& link, Error why, uint32_t most) {
     ++stats_.connects_refused;
     log_refusal(link, why);
     const uint8_t code = connack_code(why, link.version);
@@ -253,7 +257,9 @@ void Core::refuse_connect(Link& link, Error why) {
     if (is_v5(link.version) && property_size(Property::kReasonString, text) <= sizeof property) {
         properties = {property, encode_property(property, Property::kReasonString, text)};
     }
-    if (send_connack(link, false, code, properties)) end_link(link, why, false);
+    if (is_v5(link.version) && connack_size(link.version, properties) > most) properties = {};
+    const bool fits = !is_v5(link.version) || connack_size(link.version, properties) <= most;
+    if (!fits || send_connack(link, false, code, properties)) end_link(link, why, false);
 }
 
 // Keeps the will as a message.  False if the arena refused.

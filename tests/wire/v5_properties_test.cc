@@ -210,6 +210,7 @@ std::string special(char place, int id, uint64_t number) {
     if (place == 'C' && id == 22) return refusal('C', "x82");  // data without a method
     if (place == 'P' && id == 11) return refusal('P', "x82");  // [MQTT-3.3.4-6]
     if (place == 'P' && id == 35 && (number == 0 || number > 10)) return refusal('P', "x94");
+    if (place == 'C' && id == 39 && number == 1) return "nothing";  // no CONNACK is so short
     if (place == 'D' && id == 17 && number != 0) return refusal('D', "x82");  // [MQTT-3.1.2-23]
     return {};
 }
@@ -219,6 +220,7 @@ std::string expected(char place, int id, const Value& value, Verdict verdict) {
     if (verdict == Verdict::kMalformed) return refusal(place, "x81");
     if (verdict == Verdict::kProtocol) return refusal(place, "x82");
     const std::string other = special(place, id, value.number);
+    if (other == "nothing") return {};
     return other.empty() ? good_answer(place) : other;
 }
 
@@ -239,7 +241,7 @@ std::string answer_to(World& world, char place, std::string_view block) {
     const bool silent = place == 'a' || place == 'c' || place == 'A';
     if (silent && peer.open()) peer.send(packets::pingreq());
     const std::string words = without_properties(peer.received());
-    const bool refused = words.find("(x8") != std::string::npos ||
+    const bool refused = words.empty() || words.find("(x8") != std::string::npos ||
                          words.find("DISCONNECT") != std::string::npos || place == 'D';
     CHECK(peer.open() != refused);
     peer.hang_up();
