@@ -214,7 +214,9 @@ Error Core::admit(const ConnectView& connect, const ListenerOptions& listener) c
 }
 
 Error Core::admit_will(const WillView& will, const ListenerOptions& listener) const {
-    if (check_topic(will.topic_name) != Error::kNone) return Error::kTopicNameInvalid;
+    if (check_topic(will.topic_name, listener.mount_point) != Error::kNone) {
+        return Error::kTopicNameInvalid;
+    }
     if (will.retain && !options_.retain_available) return Error::kRetainNotSupported;
     return will.qos > listener.max_qos ? Error::kQosNotSupported : Error::kNone;
 }
