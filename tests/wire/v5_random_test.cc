@@ -147,7 +147,9 @@ class Village {
         person.will = {};
         const std::string id = "c" + std::to_string(i);
         const bool will = random_.below(3) == 0;
-        if (will) person.will = {any(kTopics), next_payload(), "", 1, random_.below(2) == 0, {}};
+        if (will)
+            person.will = {
+                any(kTopics), "will " + next_payload(), "", 1, random_.below(2) == 0, {}};
         if (person.v5) {
             Connect fields{.client_id = id, .clean = clean};
             if (person.durable) fields.properties += property(P::kSessionExpiryInterval, 1'000);
