@@ -218,7 +218,9 @@ Error Core::admit(const ConnectView& connect, const ListenerOptions& listener) c
 }
 
 Error Core::admit_will(const WillView& will, const ListenerOptions& listener) const {
-    if (check_topic(will.topic_name) != Error::kNone) return Error::kTopicNameInvalid;
+    if (check_topic(will.topic_name, listener.mount_point) != Error::kNone) {
+        return Error::kTopicNameInvalid;
+    }
     if (will.retain && !options_.retain_available) return Error::kRetainNotSupported;
     return will.qos > listener.max_qos ? Error::kQosNotSupported : Error::kNone;
 }
@@ -279,8 +281,7 @@ Result<Message*> Core::take_will(const Link& link, const ConnectView& connect, c
     parts.properties = properties.bytes;
     parts.payload = range_in(input.range.segment, view.payload);
     if (view.property_set.has(Property::kMessageExpiryInterval)) {
-        const uint32_t s = property_number(view.properties, Property::kMessageExpiryInterval, 0);
-        parts.expires_s = std::max(s + 1, s);
+        parts.expires_s = property_number(view.properties, Property::kMessageExpiryInterval, 0);
     }
     parts.qos = view.qos;
     parts.retain = view.retain;

@@ -33,7 +33,7 @@ Message* MessagePool::make(const MessageParts& parts) {
     message->properties_size = static_cast<uint32_t>(parts.properties.size());
     message->payload_size = parts.payload.size();
     message->expires_s = parts.expires_s;
-    message->qos = parts.qos;
+    message->qos = parts.qos & 3;
     message->retain = parts.retain;
     message->priority = parts.priority;
     message->system = parts.system;
