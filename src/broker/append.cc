@@ -24,8 +24,8 @@ uint8_t* put(uint8_t* at, Bytes bytes) {
 }  // namespace
 
 // What a receiver is told of the Message Expiry Interval.   [MQTT-3.3.2-6]
-uint32_t Core::remaining_s(uint32_t expires_s) const {
-    return expires_s > now_s() ? expires_s - now_s() : 0;
+uint32_t Core::remaining_s(uint64_t expires_s) const {
+    return expires_s > now_s() ? static_cast<uint32_t>(expires_s - now_s()) : 0;
 }
 
 MessageParts Core::parts_of(Message& message) {
@@ -80,7 +80,7 @@ Core::Appended Core::append_publish(Link& link,
         }
         if (alias.alias != 0) end += encode_property(end, Property::kTopicAlias, alias.alias);
         if (alias.known) head.topic_name = {};
-        if (parts.expires_s != 0) {
+        if (parts.expires_s != kNeverExpires) {
             end += encode_property(
                 end, Property::kMessageExpiryInterval, remaining_s(parts.expires_s));
         }
@@ -129,7 +129,7 @@ bool Core::encode_qos0(Publication& publication, bool v5, bool retain) {
         head.topic_name = parts.topic;
         head.tail_size = parts.payload.size();
         if (!v5) return head;
-        if (parts.expires_s != 0) {
+        if (parts.expires_s != kNeverExpires) {
             const uint32_t left = remaining_s(parts.expires_s);
             head.own_properties = {expiry,
                                    encode_property(expiry, Property::kMessageExpiryInterval, left)};

@@ -40,9 +40,9 @@ class SysTopics;
 // One publish, or a run of them, on its way to its receivers.
 struct Publication {
     Bytes topic;
-    Bytes properties;        // 5.0: those that are passed on, in their order
-    Range payload;           // of the first packet if it is a run
-    uint32_t expires_s = 0;  // second of the broker's clock, 0 = never
+    Bytes properties;                    // 5.0: those that are passed on, in their order
+    Range payload;                       // of the first packet if it is a run
+    uint64_t expires_s = kNeverExpires;  // second of the broker's clock
     uint8_t qos = 0;
     bool retain = false;                 // as published
     bool system = false;                 // $SYS: not counted as a message
@@ -176,7 +176,10 @@ class Core {
     bool send_connack(Link& link, bool present, uint8_t code, Bytes properties);
     void log_refusal(const Link& link, Error why);
     void log_welcome(const Link& link, Bytes client_id, const ConnectView& connect) const;
-    Result<Message*> take_will(const Link& link, const ConnectView& connect, const Input& input);
+    bool take_will(const Link& link,
+                   const ConnectView& connect,
+                   const Input& input,
+                   Message*& will);
     bool take_extras(Link& link, const ConnectView& connect);
     uint32_t session_expiry_of(const ConnectView& connect) const;
     Bytes assign_client_id(uint8_t* room, std::string_view prefix);
@@ -184,14 +187,14 @@ class Core {
     // --- handle_publish.cc
     Taken handle_publish(Link& link, const Input& input);
     Error check_publish(const Link& link, const PublishView& publish) const;
-    Error check_topic(Bytes topic) const;
+    Error check_topic(Bytes topic, std::string_view mount = {}) const;
     static bool reserved_topic(Bytes topic);
     Taken publish_one(Link& link, Segment* segment, const PublishView& publish);
     Taken take_publish(Link& link, const PublishView& publish, Publication& publication);
     uint8_t refusal_of(const Link& link,
                        const PublishView& publish,
                        const Publication& publication);
-    uint32_t expiry_in(PropertySet set, Bytes properties) const;
+    uint64_t expiry_in(PropertySet set, Bytes properties) const;
     uint8_t answer_of(const Publication& publication) const;
     Taken accept_qos2(Link& link,
                       const PublishView& publish,
@@ -272,6 +275,7 @@ class Core {
                         std::span<FilterNode* const> filters,
                         uint64_t joins);
     uint8_t granted_qos(const Publication& publication, uint8_t options) const;
+    static bool is_local(const Publication& publication, const Session& session, uint8_t options);
     bool not_local(const Publication& publication, const Session& session, uint8_t options);
     Bytes add_id(Bytes ids, uint32_t identifier);
     static uint8_t merge(uint8_t a, uint8_t b);
@@ -303,7 +307,7 @@ class Core {
     bool encode_qos0(Publication& publication, bool v5, bool retain);
     template <class Visit>
     void for_each_packet(const Publication& publication, Visit&& visit);
-    uint32_t remaining_s(uint32_t expires_s) const;
+    uint32_t remaining_s(uint64_t expires_s) const;
     static MessageParts parts_of(Message& message);
     static MessageParts parts_of(const Publication& publication);
     enum class Queued : uint8_t { kYes, kFull, kNoMemory };

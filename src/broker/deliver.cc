@@ -177,22 +177,24 @@ bool Core::send_inflight(Session& session,
         return false;
     }
     const uint32_t place = outflow->window.span() - 1;
+    slot->state = delivery.qos == 1 ? FlowState::kAwaitPuback : FlowState::kAwaitPubrec;
+    const uint64_t position = session.outbox->appended();
+    const Appended appended = append_publish(
+        *session.link, parts_of(message), delivery, false, outflow->window.id_at(place), use);
+    if (appended != Appended::kYes) {
+        outflow->window.take_back();  // a place in the span would wait for all before it
+        if (ids != nullptr) arena_.release(ids);
+        if (appended == Appended::kTooLarge) drop(&session, Drop::kReceiverSize, 1);
+        return appended == Appended::kTooLarge;
+    }
     slot->ids = ids;
-    slot->position = session.outbox->appended();
+    slot->position = position;
     slot->sent_ms = now_ms();
     slot->sent = true;
     slot->counted = true;
     slot->retain = delivery.retain;
-    slot->state = delivery.qos == 1 ? FlowState::kAwaitPuback : FlowState::kAwaitPubrec;
     ++stats_.inflight_out;
     ++outflow->unacknowledged;
-    const Appended appended = append_publish(
-        *session.link, parts_of(message), delivery, false, outflow->window.id_at(place), use);
-    if (appended != Appended::kYes) {
-        finish_slot(session, place);
-        if (appended == Appended::kTooLarge) drop(&session, Drop::kReceiverSize, 1);
-        return appended == Appended::kTooLarge;
-    }
     messages_.hold(message);
     slot->message = &message;
     outflow->bytes += message.payload_size;

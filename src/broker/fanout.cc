@@ -77,11 +77,15 @@ uint8_t Core::granted_qos(const Publication& publication, uint8_t options) const
     return options_.upgrade_outgoing_qos ? wanted : std::min(publication.qos, wanted);
 }
 
-// [MQTT-3.8.3-3]
+// Whether this subscription does not want it, because its own client published it.
+//   [MQTT-3.8.3-3]
+bool Core::is_local(const Publication& publication, const Session& session, uint8_t options) {
+    return (options & suboption::kNoLocal) != 0 && session.number == publication.from_number;
+}
+
+// The same, and counted: once for each subscription.
 bool Core::not_local(const Publication& publication, const Session& session, uint8_t options) {
-    if ((options & suboption::kNoLocal) == 0 || session.number != publication.from_number) {
-        return false;
-    }
+    if (!is_local(publication, session, options)) return false;
     drop(nullptr, Drop::kNoLocal, publication.count);
     return true;
 }
@@ -157,8 +161,14 @@ void Core::deliver_merged(Publication& publication,
         for (const FilterNode* filter : filters) {
             const Subscription* subscription = subscriptions_.find(session, filter->filter());
             if (subscription == nullptr || subscription->joined >= joins) continue;
-            if (not_local(publication, session, subscription->options)) continue;
-            delivery.ids = add_id(delivery.ids, subscription->identifier);
+            if (is_local(publication, session, subscription->options)) continue;
+            const Bytes more = add_id(delivery.ids, subscription->identifier);
+            if (more.size() == delivery.ids.size() && subscription->identifier != 0) {
+                deliver(session, publication, delivery);  // no room: the others go with a copy more
+                delivery.ids = add_id({}, subscription->identifier);
+            } else {
+                delivery.ids = more;
+            }
         }
         spend(static_cast<uint32_t>(filters.size()));
     }
@@ -279,6 +289,7 @@ Publication Core::publication_of(FanoutJob& job) {
 // from the first of the matching filters it has.
 void Core::hand_first_of(Publication& publication, const SubscriberSlot& slot, FanoutJob& job) {
     auto& session = static_cast<Session&>(*slot.subscriber);
+    if (not_local(publication, session, slot.options)) return;
     uint8_t options = 0;
     spend(job.filter_count);
     const std::span<FilterNode* const> filters{job.filters, job.filter_count};
@@ -288,7 +299,7 @@ void Core::hand_first_of(Publication& publication, const SubscriberSlot& slot, F
         const bool counts =
             other != nullptr && other->filter.get() == filters[i] && other->joined < job.joins;
         if (!counts) continue;
-        if (not_local(publication, session, other->options)) continue;
+        if (is_local(publication, session, other->options)) continue;
         if (i < job.filter) return;
         options = any ? merge(options, other->options) : other->options;
         any = true;

@@ -7,8 +7,6 @@
 #include "broker/core.h"
 #include "mqtt/properties.h"
 
-#include <algorithm>
-
 namespace mqttd {
 
 // Clients do not write where the broker speaks.
@@ -18,11 +16,12 @@ bool Core::reserved_topic(Bytes topic) {
            text.starts_with("$CONTROL/");
 }
 
-// Levels and length: what a topic may cost.
-Error Core::check_topic(Bytes topic) const {
-    if (topic.size() > options_.max_topic_len) return Error::kTopicNameInvalid;
-    if (topic.size() >= options_.max_topic_levels &&
-        level_count(topic) > options_.max_topic_levels) {
+// Levels and length: what a topic may cost behind its mount point.
+Error Core::check_topic(Bytes topic, std::string_view mount) const {
+    const size_t size = mount.size() + topic.size();
+    if (size > options_.max_topic_len) return Error::kTopicNameInvalid;
+    if (size >= options_.max_topic_levels &&
+        level_count(as_bytes(mount)) - 1 + level_count(topic) > options_.max_topic_levels) {
         return Error::kTopicNameInvalid;
     }
     return Error::kNone;
@@ -87,11 +86,10 @@ Core::Taken Core::publish_one(Link& link, Segment* segment, const PublishView& p
     return taken;
 }
 
-// When a message with these properties is too old; 0: never.
-uint32_t Core::expiry_in(PropertySet set, Bytes properties) const {
-    if (!set.has(Property::kMessageExpiryInterval)) return 0;
-    const uint32_t interval = property_number(properties, Property::kMessageExpiryInterval, 0);
-    return static_cast<uint32_t>(std::min<uint64_t>(uint64_t{now_s()} + interval, UINT32_MAX));
+// When a message with these properties is too old.
+uint64_t Core::expiry_in(PropertySet set, Bytes properties) const {
+    if (!set.has(Property::kMessageExpiryInterval)) return kNeverExpires;
+    return uint64_t{now_s()} + property_number(properties, Property::kMessageExpiryInterval, 0);
 }
 
 Core::Taken Core::take_publish(Link& link, const PublishView& publish, Publication& publication) {

@@ -30,6 +30,14 @@ int64_t InflightWindow::find(uint16_t packet_id) {
     return i;
 }
 
+void InflightWindow::take_back() {
+    InflightSlot& slot = at(span_ - 1);
+    MQTTD_ASSERT(span_ > 0 && slot.state != FlowState::kHole && !slot.message);
+    slot.state = FlowState::kHole;
+    --live_;
+    --span_;
+}
+
 void InflightWindow::finish(uint32_t i) {
     InflightSlot& slot = at(i);
     MQTTD_ASSERT(slot.state != FlowState::kHole && !slot.message);

@@ -66,6 +66,9 @@ class InflightWindow {
     // The place of a live slot in the span, or -1.
     int64_t find(uint16_t packet_id);
 
+    // The slot pushed last was not sent after all: its identifier is the next one's.
+    void take_back();
+
     // The flow of slot i has ended; its message was already taken.
     void finish(uint32_t i);
 

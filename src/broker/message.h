@@ -25,13 +25,15 @@
 
 namespace mqttd {
 
+constexpr uint64_t kNeverExpires = ~uint64_t{0};
+
 struct alignas(16) Message : Segment {
+    uint64_t expires_s = kNeverExpires;  // second of the broker's clock.  A will: seconds to live
     uint32_t holders = 1;
     Ptr32<Segment> body;         // null: the payload lies in this very segment
     uint32_t payload_begin = 0;  // position in the data of `body`, or of this segment
     uint32_t payload_size = 0;   // bytes
     uint32_t properties_size = 0;
-    uint32_t expires_s = 0;  // second of the broker's clock; 0: never.  A will: its interval + 1
     uint16_t topic_size = 0;
     uint8_t qos = 0;
     bool retain = false;
@@ -45,7 +47,7 @@ struct alignas(16) Message : Segment {
         return {where, payload_begin, payload_begin + payload_size};
     }
 
-    bool expired(uint32_t now_s) const { return expires_s != 0 && now_s >= expires_s; }
+    bool expired(uint32_t now_s) const { return now_s >= expires_s; }
 
   private:
     const uint8_t* text() const { return reinterpret_cast<const uint8_t*>(this + 1); }
@@ -58,7 +60,7 @@ struct MessageParts {
     Bytes topic;
     Bytes properties;
     Range payload;
-    uint32_t expires_s = 0;
+    uint64_t expires_s = kNeverExpires;
     uint8_t qos = 0;
     bool retain = false;
 };

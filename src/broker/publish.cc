@@ -78,7 +78,7 @@ void Core::retain(Publication& publication) {
                                                       now_s());
             if (stored) {
                 replaced = old != nullptr;
-                retained_expire_ = retained_expire_ || message.expires_s != 0;
+                retained_expire_ = retained_expire_ || message.expires_s != kNeverExpires;
             } else {
                 messages_.drop(message);
                 drop(publication.from, Drop::kMemory, 1);
@@ -127,10 +127,7 @@ void Core::publish_message(Message& message, Session* from) {
         drop(nullptr, Drop::kSystemTopic, 1);
         return;
     }
-    if (message.expires_s != 0) {
-        message.expires_s = static_cast<uint32_t>(
-            std::min<uint64_t>(uint64_t{now_s()} + message.expires_s - 1, UINT32_MAX));
-    }
+    if (message.expires_s != kNeverExpires) message.expires_s += now_s();
     Publication publication = publication_of(message, from);
     if (!publish(publication, nullptr)) drop(nullptr, Drop::kMemory, 1);
 }

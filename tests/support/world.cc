@@ -72,6 +72,7 @@ FakeConnection& World::connection(bool refused) {
     broker_->begin_turn(now_, 0);
     Arrival arrival;
     arrival.refused = refused;
+    arrival.listener = listener_;
     connection.link_ = broker_->opened(connection, arrival);
     return connection;
 }

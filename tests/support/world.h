@@ -106,6 +106,9 @@ class World final : public Transport, public Host {
     // What a receive call may get at once; 0 = everything.
     void set_cut(uint32_t bytes) { cut_ = bytes; }
 
+    // By which listener connections come from now on.
+    void set_listener(uint16_t listener) { listener_ = listener; }
+
     // How many outboxes a turn writes; the rest is backlog.
     void set_writes_per_turn(uint32_t writes) { writes_per_turn_ = writes; }
 
@@ -142,6 +145,7 @@ class World final : public Transport, public Host {
     Instant now_ = 1'000'000;
     uint64_t turns_ = 0;
     uint32_t cut_ = 0;
+    uint16_t listener_ = 0;
     uint32_t writes_per_turn_ = 4'096;
     TestArena connection_memory_;  // near the broker's arena: outboxes are ends of Ptr32 links
     std::deque<FakeConnection*> connections_;
