@@ -220,6 +220,8 @@ Error Core::admit_will(const WillView& will, const ListenerOptions& listener) co
     if (check_topic(will.topic_name, listener.mount_point) != Error::kNone) {
         return Error::kTopicNameInvalid;
     }
+    const uint32_t limit = options_.message_size_limit;
+    if (limit != 0 && will.payload.size() > limit) return Error::kPacketTooLarge;
     if (will.retain && !options_.retain_available) return Error::kRetainNotSupported;
     return will.qos > listener.max_qos ? Error::kQosNotSupported : Error::kNone;
 }
