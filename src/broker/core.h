@@ -385,6 +385,9 @@ class Core {
 
     uint32_t now_s() const { return static_cast<uint32_t>(now_ / 1000); }
 
+    // The second that is under way has not passed: where something begins to run out.
+    uint32_t now_s_up() const { return static_cast<uint32_t>((now_ + kSecond - 1) / kSecond); }
+
     uint32_t now_ms() const { return static_cast<uint32_t>(now_); }
 
     Arena& arena_;
