@@ -111,7 +111,12 @@ struct SmallWorld {
             all["a"]->hang_up();
             world.advance(3'500);  // too late
             open("a", false);
-            send("a", subscribe(2, {{"#", 1}}, property(P::kSubscriptionIdentifier, 5)));
+            send("a",
+                 subscribe(2,
+                           {
+                               {"#", 1}
+            },
+                           property(P::kSubscriptionIdentifier, 5)));
             send("b", unsubscribe(3, {"t/+", "none"}));
             open("b", false);  // takes over
         }
@@ -185,15 +190,19 @@ void meet(BareLoop& loop, int qos) {
 
 }  // namespace
 
-// Whichever allocation is refused: the broker goes on, a counter tells, nothing leaks, and who asked
-// for nothing in that moment is served as ever.
+// Whichever allocation is refused: the broker goes on, a counter tells, nothing leaks, and who
+// asked for nothing in that moment is served as ever.
 TEST_CASE("any one allocation of a small 5.0 world may be refused", "[wire][v5][memory]") {
     struct Kind {
         uint32_t slice;
         const char* mount;
     };
 
-    for (const Kind& kind : {Kind{4'096, ""}, Kind{1, ""}, Kind{4'096, "mount/"}}) {
+    for (const Kind& kind : {
+             Kind{4'096, ""      },
+             Kind{1,     ""      },
+             Kind{4'096, "mount/"}
+    }) {
         const BrokerOptions options = small_options(kind.slice, kind.mount);
         uint64_t count = 0;
         for (uint64_t n = 0; n <= count; ++n) {
@@ -202,7 +211,10 @@ TEST_CASE("any one allocation of a small 5.0 world may be refused", "[wire][v5][
             World& world = small.world;
             auto& bystander = world.client5(
                 {.client_id = "bystander", .properties = property(P::kTopicAliasMaximum, 3)});
-            bystander.send(subscribe(1, {{"nobody/but/me", 0}}));
+            bystander.send(subscribe(1,
+                                     {
+                                         {"nobody/but/me", 0}
+            }));
             bystander.take_output();
             const uint64_t before = world.arena().allocations();
             if (n > 0) world.arena().refuse_nth(n);
@@ -221,10 +233,12 @@ TEST_CASE("any one allocation of a small 5.0 world may be refused", "[wire][v5][
             REQUIRE(bystander.open());
             bystander.send(packets::pingreq() +
                            publish({.topic = "nobody/but/me", .payload = "still"}));
-            REQUIRE(bystander.received() ==
-                    "PINGRESP PUBLISH(nobody/but/me,still,q0){alias=1}");
+            REQUIRE(bystander.received() == "PINGRESP PUBLISH(nobody/but/me,still,q0){alias=1}");
             auto& fresh = world.client5({.client_id = "fresh"});
-            fresh.send(subscribe(1, {{"t/1", 1}}) +
+            fresh.send(subscribe(1,
+                                 {
+                                     {"t/1", 1}
+            }) +
                        publish({.topic = "t/1", .payload = "end", .qos = 1, .packet_id = 1}));
             REQUIRE(fresh.received().starts_with("SUBACK(1,1)"));
             fresh.send(packets::pingreq());
@@ -251,8 +265,7 @@ TEST_CASE("a refused allocation of 5.0 is seen or does no harm", "[wire][v5][mem
         if (n == 0) {
             count = world.arena().allocations() - before;
             REQUIRE(signs(world) == 0);
-        } else if (world.arena().refused() == 1 && signs(world) == 0 &&
-                   !small.unread()) {
+        } else if (world.arena().refused() == 1 && signs(world) == 0 && !small.unread()) {
             ++silent;
             // Everything went its way: as many messages as without the refusal.
             CHECK(world.stats().drops[static_cast<uint32_t>(Drop::kMemory)] == 0);
@@ -273,16 +286,17 @@ TEST_CASE("a refused allocation of 5.0 is seen or does no harm", "[wire][v5][mem
 TEST_CASE("steady 5.0 traffic at QoS 0 allocates nothing", "[wire][v5][memory]") {
     for (const size_t size : {size_t{64}, size_t{3'000}}) {
         for (const std::string& properties :
-             {std::string(), user("k", "v"), property(P::kMessageExpiryInterval, 100) + user("k", "v"),
+             {std::string(),
+              user("k", "v"),
+              property(P::kMessageExpiryInterval, 100) + user("k", "v"),
               property(P::kTopicAlias, 3)}) {
             CAPTURE(size, properties.size());
             BareLoop loop(World::test_options(), size_t{64} << 20, 4);
             meet(loop, 0);
             std::string run;
             for (int i = 0; i < 4; ++i) {
-                run += publish({.topic = "t",
-                                .payload = std::string(size, 'p'),
-                                .properties = properties});
+                run += publish(
+                    {.topic = "t", .payload = std::string(size, 'p'), .properties = properties});
             }
             check_steady(loop, 100, 2'000, [&](uint32_t) {
                 loop.feed(0, run);
@@ -302,7 +316,11 @@ TEST_CASE("aliases that change all the time allocate nothing more", "[wire][v5][
                   connect({.client_id = "c" + std::to_string(i),
                            .properties = property(P::kTopicAliasMaximum, 4)}));
     }
-    loop.feed(1, subscribe(1, {{"#", 0}}));
+    loop.feed(1,
+              subscribe(1,
+                        {
+                            {"#", 0}
+    }));
     std::string packet = publish({.topic = "topic/00", .properties = property(P::kTopicAlias, 1)});
     const size_t at = packet.find("00");
     check_steady(loop, 1'000, 50'000, [&](uint32_t n) {
