@@ -10,7 +10,7 @@ using namespace mqttd;
 // of the present, and letting go of it must not take away from a count that never held it.
 TEST_CASE("a flow of 65,536 connections ago does not upset the count", "[broker]") {
     TestArena memory(size_t{4} << 20);
-    AwaitingRel awaiting;
+    AwaitingRel& awaiting = *memory.arena.make<AwaitingRel>(Arena::Use::kNormal);
     REQUIRE(awaiting.insert(memory.arena, 1, 0, nullptr));
     REQUIRE(awaiting.on_connection() == 1);
     for (uint32_t i = 0; i < 65'536; ++i)
@@ -23,4 +23,6 @@ TEST_CASE("a flow of 65,536 connections ago does not upset the count", "[broker]
     REQUIRE(awaiting.find(1) == nullptr);
     awaiting.erase(*awaiting.find(2));
     awaiting.release(memory.arena);
+    memory.arena.destroy(&awaiting);
+    REQUIRE(memory.arena.live() == 0);
 }
