@@ -189,7 +189,10 @@ class Core {
     bool send_connack(Link& link, bool present, uint8_t code, Bytes properties);
     void log_refusal(const Link& link, Error why);
     void log_welcome(const Link& link, Bytes client_id, const ConnectView& connect) const;
-    Result<Message*> take_will(const Link& link, const ConnectView& connect, const Input& input);
+    bool take_will(const Link& link,
+                   const ConnectView& connect,
+                   const Input& input,
+                   Message*& will);
     bool take_extras(Link& link, const ConnectView& connect);
     uint32_t session_expiry_of(const ConnectView& connect) const;
     Bytes assign_client_id(uint8_t* room, std::string_view prefix);
@@ -427,6 +430,9 @@ class Core {
     void spend(uint32_t units) { units_ -= static_cast<int64_t>(units); }
 
     uint32_t now_s() const { return static_cast<uint32_t>(now_ / 1000); }
+
+    // The second that is under way has not passed: where something begins to run out.
+    uint32_t now_s_up() const { return static_cast<uint32_t>((now_ + kSecond - 1) / kSecond); }
 
     uint32_t now_ms() const { return static_cast<uint32_t>(now_); }
 

@@ -68,7 +68,7 @@ Core::Taken Core::handle_connect(Link& link, const Input& input) {
 
 // The CONNECT is welcome: an older connection of the same client ends, its session is taken up or
 // thrown away.  Errors: kServerBusy if the arena refused, kPacketTooLarge if the client would not
-// take its CONNACK, kTopicNameInvalid of a will.
+// take its CONNACK.
 Error Core::let_in(Link& link, const ConnectView& connect, const Input& input) {
     uint8_t room[kAssignedIdMax];
     const ListenerOptions& listener = listener_of(link);
@@ -221,6 +221,8 @@ Error Core::admit_will(const WillView& will, const ListenerOptions& listener) co
     if (check_topic(will.topic_name, listener.mount_point) != Error::kNone) {
         return Error::kTopicNameInvalid;
     }
+    const uint32_t limit = options_.message_size_limit;
+    if (limit != 0 && will.payload.size() > limit) return Error::kPacketTooLarge;
     if (will.retain && !options_.retain_available) return Error::kRetainNotSupported;
     return will.qos > listener.max_qos ? Error::kQosNotSupported : Error::kNone;
 }
@@ -268,11 +270,12 @@ void Core::refuse_connect(Link& link, Error why, uint32_t largest) {
     if (!told || send_connack(link, false, code, properties)) end_link(link, why, false);
 }
 
-// Keeps the will as a message; nullptr if there is none.  Errors: kServerBusy if the arena refused,
-// kTopicNameInvalid (for 3.x kNotAuthorized) if the mount point makes its topic too long.
-Result<Message*> Core::take_will(const Link& link, const ConnectView& connect, const Input& input) {
-    Message* will = nullptr;
-    if (!connect.has_will) return will;
+// Keeps the will as a message.  False if the arena refused.
+bool Core::take_will(const Link& link,
+                     const ConnectView& connect,
+                     const Input& input,
+                     Message*& will) {
+    if (!connect.has_will) return true;
     const WillView& view = connect.will;
     const Text topic = mounted(link, view.topic_name);
     const Text properties = passed_on(view.property_set, view.properties);
@@ -285,14 +288,10 @@ Result<Message*> Core::take_will(const Link& link, const ConnectView& connect, c
     }
     parts.qos = view.qos;
     parts.retain = view.retain;
-    const bool refused = topic.refused || properties.refused;
-    const bool named = refused || check_topic(topic.bytes) == Error::kNone;
-    if (!refused && named) will = messages_.make(parts);
+    if (!topic.refused && !properties.refused) will = messages_.make(parts);
     let_go(topic);
     let_go(properties);
-    if (!named) return is_v5(link.version) ? Error::kTopicNameInvalid : Error::kNotAuthorized;
-    if (will == nullptr) return Error::kServerBusy;
-    return will;
+    return will != nullptr;
 }
 
 // The prefix and 32 digits that nobody can foresee: a keyed hash of a counter.

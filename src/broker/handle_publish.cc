@@ -89,7 +89,7 @@ Core::Taken Core::publish_one(Link& link, Segment* segment, const PublishView& p
 // When a message with these properties is too old.
 uint64_t Core::expiry_in(PropertySet set, Bytes properties) const {
     if (!set.has(Property::kMessageExpiryInterval)) return kNeverExpires;
-    return uint64_t{now_s()} + property_number(properties, Property::kMessageExpiryInterval, 0);
+    return uint64_t{now_s_up()} + property_number(properties, Property::kMessageExpiryInterval, 0);
 }
 
 Core::Taken Core::take_publish(Link& link, const PublishView& publish, Publication& publication) {

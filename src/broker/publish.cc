@@ -171,7 +171,7 @@ void Core::publish_message(Message& message, Session* from) {
         drop(nullptr, Drop::kSystemTopic, 1);
         return;
     }
-    if (message.expires_s != kNeverExpires) message.expires_s += now_s();
+    if (message.expires_s != kNeverExpires) message.expires_s += now_s_up();
     Publication publication = publication_of(message, from);
     if (!publish(publication, nullptr)) drop(nullptr, Drop::kMemory, 1);
 }

@@ -100,7 +100,7 @@ void Core::detach(Link& link, bool send_will) {
     session->link = nullptr;
     session->outbox = nullptr;
     session->direct = Direct::kNo;
-    session->away_since_s = static_cast<uint32_t>((now_ + kSecond - 1) / kSecond);
+    session->away_since_s = now_s_up();
     --stats_.clients_connected;
     if (link.slow_hook.in_list) slow_.remove(link);
     if (session->will && !send_will) {

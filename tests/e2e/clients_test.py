@@ -189,7 +189,7 @@ class MosquittoClients(unittest.TestCase):
         self.assertEqual(topics, ["w/b/c", "w//c", "x", "x/1/2", "/y", "a/y"])
 
     def test_a_refused_client_is_told_why(self):
-        """An unknown protocol level is code 1; an empty id is code 2 in 3.1, and in 3.1.1 unless
+        """A level below those we speak is code 1; an empty id is code 2 in 3.1, and in 3.1.1 unless
         clean."""
         for options, code in (
             ({"level": 2}, 1),

@@ -69,6 +69,7 @@ TEST_CASE("refusals have the code of their version and end the connection",
     const Connect plain{.client_id = "abc"};
     const Connect will2{.client_id = "abc", .will_topic = "w", .will_qos = 2};
     const Connect kept{.client_id = "abc", .will_topic = "w", .will_retain = true};
+    const Connect sized{.client_id = "abc", .will_topic = "w", .will_payload = "1234"};
     const Connect deep{.client_id = "abc", .will_topic = "w/x"};
     const Connect named{.client_id = "abc", .user_name = "u"};
     // clang-format off
@@ -96,6 +97,9 @@ TEST_CASE("refusals have the code of their version and end the connection",
          will2, "CONNACK(x9b){why=QoS not supported}", "CONNACK(5)"},
         {[](O& o) { o.retain_available = false; },
          kept, "CONNACK(x9a){why=retain not supported}", "CONNACK(5)"},
+        {[](O& o) { o.message_size_limit = 4; }, sized, "CONNACK(0)", "CONNACK(0)"},
+        {[](O& o) { o.message_size_limit = 3; },
+         sized, "CONNACK(x95){why=packet too large}", "CONNACK(5)"},
         {[](O& o) { o.max_topic_levels = 1; },
          deep, "CONNACK(x90){why=topic name invalid}", "CONNACK(5)"},
         {[](O& o) { o.listener.mount_point = "m/"; o.max_topic_len = 4; },
@@ -123,6 +127,7 @@ TEST_CASE("refusals have the code of their version and end the connection",
         packets::Connect old;
         old.client_id = each.fields.client_id;
         old.will_topic = each.fields.will_topic;
+        old.will_payload = each.fields.will_payload;
         old.will_qos = each.fields.will_qos;
         old.will_retain = each.fields.will_retain;
         old.user_name = each.fields.user_name;

@@ -315,6 +315,42 @@ TEST_CASE("a will that expires at once waits for nobody", "[wire][v5][MQTT-3.3.2
     }
 }
 
+// Whatever part of a second it is: an interval is not told longer than it was, and nothing is
+// dropped before it has passed.
+TEST_CASE("an expiry interval of one second lasts a second", "[wire][v5][MQTT-3.3.2-5]") {
+    for (const Duration part : {0u, 50u, 500u, 950u}) {
+        for (const Duration away : {0u, 300u, 950u, 2'050u}) {
+            CAPTURE(part, away);
+            World world;
+            auto& watcher = watch(world, 1);
+            auto& durable =
+                world.client5({.client_id = "d", .clean = false, .properties = expiry(1'000)});
+            durable.send(subscribe(1,
+                                   {
+                                       {"will/#", 1}
+            }));
+            durable.hang_up();
+            world.advance(part);
+            const std::string one = property(P::kMessageExpiryInterval, 1);
+            Connect fields = with_will(0, 0);
+            fields.will_qos = 1;
+            fields.will_properties = one;
+            world.client5(fields).hang_up();
+            auto& writer = world.client5({.client_id = "w"});
+            writer.send(publish(
+                {.topic = "will/x", .payload = "x", .qos = 1, .packet_id = 1, .properties = one}));
+            REQUIRE(watcher.received() ==
+                    "PUBLISH(will,gone,q1,id1){expiry=1} PUBLISH(will/x,x,q1,id2){expiry=1}");
+            world.advance(away);
+            auto& back = world.client5({.client_id = "d", .clean = false});
+            const std::string words = back.received();
+            REQUIRE((words.find("PUBLISH(will,gone") != std::string::npos) == (away < 1'000));
+            REQUIRE((words.find("PUBLISH(will/x,x") != std::string::npos) == (away < 1'000));
+            REQUIRE(world.end() == 0);
+        }
+    }
+}
+
 TEST_CASE("will QoS and retain hold for a delayed will",
           "[wire][v5][MQTT-3.1.2-14][MQTT-3.1.2-15]") {
     for (int qos = 0; qos <= 2; ++qos) {
@@ -418,7 +454,24 @@ TEST_CASE("wills that are handed out in slices leave nothing behind", "[wire][v5
     }
 }
 
-// A will that is refused at CONNECT is kept nowhere; the next one replaces what waited.
+// The table of sessions moves to a larger one step by step; wherever that stands, all are met.
+TEST_CASE("a broker that ends leaves no session behind", "[wire][v5]") {
+    for (int seed = 0; seed < 400; ++seed) {
+        World world(World::test_options(), size_t{8} << 20);
+        constexpr int kSessions = 64;  // the first step has just been made
+        for (int i = 0; i < kSessions; ++i) {
+            Connect fields = with_will(1'000, kForEver);
+            fields.client_id = std::to_string(seed) + "." + std::to_string(i);
+            world.connection().push(connect(fields));
+        }
+        world.settle();
+        CAPTURE(seed);
+        REQUIRE(world.stats().sessions == kSessions);
+        REQUIRE(world.end() == 0);
+    }
+}
+
+// The next will replaces what waited.
 TEST_CASE("a returning client brings its own will", "[wire][v5][MQTT-3.1.2-7]") {
     World world;
     auto& watcher = watch(world);
