@@ -80,9 +80,8 @@ Error Core::let_in(Link& link, const ConnectView& connect, const Input& input) {
     link.keep_alive_s = cut ? static_cast<uint16_t>(longest) : connect.keep_alive_s;
     if (!take_extras(link, connect)) return Error::kServerBusy;
     if (!connack_fits(link, connect, assigned)) return Error::kPacketTooLarge;
-    const Result<Message*> taken = take_will(link, connect, input);
-    if (!taken) return taken.error();
-    Message* will = *taken;
+    Message* will = nullptr;
+    if (!take_will(link, connect, input, will)) return Error::kServerBusy;
     Session* session = claim_session(client_id, connect.clean_start);
     const bool present = session != nullptr;
     if (!present) session = make_session(client_id, session_expiry_of(connect));

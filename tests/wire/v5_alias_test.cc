@@ -302,3 +302,34 @@ TEST_CASE("a receiver with aliases hears what one without hears", "[wire][v5][MQ
         REQUIRE(world.end() == 0);
     }
 }
+
+// The broker's own messages use the same aliases, identifiers and limits as everybody's.
+TEST_CASE("$SYS comes under aliases and within limits, too", "[wire][v5][MQTT-3.1.2-24]") {
+    BrokerOptions options = World::test_options();
+    options.sys_interval_s = 1;
+    World world(options);
+    auto& reader = world.client5(
+        {.client_id = "r",
+         .properties = property(P::kTopicAliasMaximum, 10) + property(P::kMaximumPacketSize, 60)});
+    Receiver understands(10);
+    reader.send(sub("$SYS/broker/clients/#", 1, identifier(6)));
+    std::string words = reader.received();
+    REQUIRE(words.starts_with("SUBACK(1,1) "));
+    words.erase(0, 12);
+    CHECK(words.find("{sub=6,alias=") != std::string::npos);
+    understands.read(words);
+    for (int i = 0; i < 5; ++i) {
+        auto& other = world.client("o" + std::to_string(i));
+        world.advance(2'000);
+        const std::string bytes = reader.take_output();
+        for (std::string_view rest(bytes); !rest.empty();) {
+            const size_t size = packets::packet_size(rest);
+            REQUIRE((size > 0 && size <= 60));
+            rest.remove_prefix(size);
+        }
+        understands.read(describe(bytes));
+        if (i % 2 == 0) other.hang_up();
+    }
+    CHECK(understands.known > 0);
+    CHECK(world.end() == 0);
+}

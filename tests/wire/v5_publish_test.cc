@@ -285,3 +285,94 @@ TEST_CASE("a packet identifier in use is refused by name in 5.0", "[wire][v5][MQ
     CHECK(writer.received() == "PUBACK(5)");
     CHECK(world.end() == 0);
 }
+
+// Properties may fill nearly all of a packet: they go every way, too.
+TEST_CASE("a message of nearly nothing but properties is passed on",
+          "[wire][v5][MQTT-3.3.2-17][MQTT-3.3.2-18]") {
+    std::string properties;
+    std::string described;
+    const std::string value(60'000, 'v');
+    for (int i = 0; i < 30; ++i) {
+        const std::string name = "name" + std::to_string(i);
+        properties += user(name, value);
+        described += (i == 0 ? "user=" : ",user=") + name + ":" + value;
+    }
+    for (const uint32_t slice : {4'096u, 1u}) {
+        for (const uint32_t cut : {0u, 60'000u}) {
+            BrokerOptions options = World::test_options();
+            options.fanout_slice = slice;
+            World world(options);
+            world.set_cut(cut);
+            const std::string stays = property(P::kSessionExpiryInterval, 100);
+            auto& plain = world.client5({.client_id = "plain"});
+            auto& aliased = world.client5(
+                {.client_id = "aliased", .properties = property(P::kTopicAliasMaximum, 5)});
+            auto& away = world.client5({.client_id = "away", .clean = false, .properties = stays});
+            auto& old = world.client("old");
+            for (auto* each : {&plain, &aliased, &away})
+                each->send(sub("t", 2));
+            old.send(sub3("t", 2));
+            for (auto* each : {&plain, &aliased, &away, &old})
+                each->take_output();
+            away.hang_up();
+            auto& writer = world.client5({.client_id = "w"});
+            for (const int qos : {0, 1, 2}) {
+                INFO("slice " << slice << " cut " << cut << " qos " << qos);
+                const std::string own = qos == 1 ? alias(3) : expiry(5);
+                const std::string mine = qos == 1 ? "" : "expiry=5,";
+                writer.send(qos == 0 ? pub("t", "x", own + properties)
+                                     : pub("t", "x", qos, 1, user("", "") + own + properties));
+                if (qos == 2) writer.send(ack(PacketType::kPubrel, 1));
+                const std::string words =
+                    qos == 0 ? ",x,q0)"
+                             : ",x,q" + std::to_string(qos) + ",id" + std::to_string(qos) + ")";
+                const std::string rest = mine + (qos == 0 ? "" : "user=:,") + described + "}";
+                CHECK((plain.received() == "PUBLISH(t" + words + "{" + rest));
+                CHECK((aliased.received() ==
+                       "PUBLISH(" + std::string(qos == 0 ? "t" : "") + words + "{alias=1," + rest));
+                CHECK(old.received() == "PUBLISH(t" + words);
+            }
+            auto& back = world.client5({.client_id = "away", .clean = false, .properties = stays});
+            CHECK((back.received() == "PUBLISH(t,x,q1,id1){user=:," + described +
+                                          "} PUBLISH(t,x,q2,id2){expiry=5,user=:," + described +
+                                          "}"));
+            CHECK(world.end() == 0);
+        }
+    }
+}
+
+// A payload in a block of its own is kept, not copied: its properties stay with it.
+TEST_CASE("a long payload keeps its properties in every place", "[wire][v5][MQTT-3.3.2-20]") {
+    for (const uint32_t cut : {0u, 4'096u}) {
+        World world;
+        world.set_cut(cut);
+        const Connect durable{.client_id = "r",
+                              .clean = false,
+                              .properties = property(P::kSessionExpiryInterval, 100)};
+        auto& reader = world.client5(durable);
+        reader.send(sub("t/#", 2, identifier(7)));
+        reader.take_output();
+        auto& writer = world.client5({.client_id = "w"});
+        const std::string payload(300'000, 'L');
+        const std::string mixed =
+            property(P::kContentType, "big") + alias(1) + user("k", "v") + expiry(30);
+        const std::string seen = "{sub=7,expiry=30,type=big,user=k:v}";
+        writer.send(pub("t/1", payload, mixed));
+        CHECK(reader.received() == "PUBLISH(t/1,300000B,q0)" + seen);
+        writer.send(pub("", payload, 1, 1, mixed));
+        CHECK(reader.received() == "PUBLISH(t/1,300000B,q1,id1)" + seen);
+        writer.send(pub("t/1", payload, 2, 2, mixed) + ack(PacketType::kPubrel, 2));
+        CHECK(reader.received() == "PUBLISH(t/1,300000B,q2,id2)" + seen);
+        reader.hang_up();
+        writer.send(pub("", payload, 1, 1, mixed));
+        writer.send(keep("t/2", payload, mixed));
+        auto& back = world.client5(durable);
+        CHECK(back.received() == "PUBLISH(t/1,300000B,q1,id1,dup)" + seen +
+                                     " PUBLISH(t/1,300000B,q2,id2,dup)" + seen +
+                                     " PUBLISH(t/1,300000B,q1,id3)" + seen);
+        back.send(sub("t/2", 0));
+        CHECK(back.received() ==
+              "SUBACK(1,0) PUBLISH(t/2,300000B,q0,retain){expiry=30,type=big,user=k:v}");
+        CHECK(world.end() == 0);
+    }
+}

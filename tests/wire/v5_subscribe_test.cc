@@ -3,6 +3,7 @@
 #include "support/words5.h"
 #include "support/world.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <set>
 #include <string>
@@ -432,4 +433,21 @@ TEST_CASE("very many filters get very many codes",
         CHECK(peer.received() == "UNSUBACK(2" + gone + ")");
         CHECK(world.end() == 0);
     }
+}
+
+// As many filters as fit the largest packet there may be.
+TEST_CASE("an UNSUBSCRIBE of half a million filters is answered for each",
+          "[wire][v5][MQTT-3.10.4-6]") {
+    World world;
+    auto& peer = world.client5({.client_id = "c"});
+    peer.send(sub("b", 0));
+    peer.take_output();
+    std::vector<std::string> names(500'000, "a");
+    names[250'000] = "b";
+    peer.send(unsubscribe(2, names));
+    const std::string got = peer.take_output();
+    REQUIRE(got.size() == 500'000 + 1 + 3 + 2 + 1);
+    CHECK(std::count(got.end() - 500'000, got.end(), '\x11') == 499'999);
+    CHECK(got[got.size() - 250'000] == '\0');
+    CHECK(world.end() == 0);
 }

@@ -82,7 +82,7 @@ TEST_CASE("outbound aliases are given away again in the order of their use",
         uint16_t given = 0;
         for (int step = 0; step < 20'000; ++step) {
             const std::string name = "t" + std::to_string(random.below(room * 2u + 1));
-            const uint32_t hash = static_cast<uint32_t>(name.size() * 7 + name.back() % 3);
+            const auto hash = static_cast<uint32_t>(name.size() * 7 + (name.back() == '1'));
             const auto known =
                 std::find_if(order.begin(), order.end(), [&](auto& e) { return e.first == name; });
             const auto choice = aliases->choose(arena, topic(name), hash);
