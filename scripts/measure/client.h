@@ -52,16 +52,39 @@ inline std::string packet(int first, const std::string& body) {
     return out + body;
 }
 
-inline std::string connect_packet(const std::string& client_id) {
+// What a client speaks. At 5.0 every packet has properties; a PUBLISH may have one of them.
+enum class Speech { k311, k50, k50User };
+
+inline Speech parse_speech(const std::string& word) {
+    if (word == "3.1.1") {
+        return Speech::k311;
+    }
+    if (word != "5.0" && word != "5.0+user") {
+        errno = 0;
+        die("not 3.1.1, 5.0 or 5.0+user: " + word);
+    }
+    return word == "5.0" ? Speech::k50 : Speech::k50User;
+}
+
+inline std::string no_properties(Speech speech) {
+    return speech == Speech::k311 ? std::string() : std::string(1, '\0');
+}
+
+inline std::string connect_packet(const std::string& client_id, Speech speech = Speech::k311) {
     std::string body;
     put_string(body, "MQTT");
-    body += std::string("\x04\x02\x00\x00", 4);  // 3.1.1, clean session, no keep-alive
+    body += speech == Speech::k311 ? '\4' : '\5';
+    body += std::string("\x02\x00\x00", 3);  // clean session, no keep-alive
+    body += no_properties(speech);
     put_string(body, client_id);
     return packet(0x10, body);
 }
 
-inline std::string subscribe_packet(int id, const std::vector<std::string>& filters) {
+inline std::string subscribe_packet(int id,
+                                    const std::vector<std::string>& filters,
+                                    Speech speech = Speech::k311) {
     std::string body{static_cast<char>(id >> 8), static_cast<char>(id & 0xff)};
+    body += no_properties(speech);
     for (const std::string& filter : filters) {
         put_string(body, filter);
         body += '\0';
@@ -69,9 +92,19 @@ inline std::string subscribe_packet(int id, const std::vector<std::string>& filt
     return packet(0x82, body);
 }
 
-inline std::string publish_packet(const std::string& topic, size_t payload_bytes) {
+inline std::string publish_packet(const std::string& topic,
+                                  size_t payload_bytes,
+                                  Speech speech = Speech::k311) {
     std::string body;
     put_string(body, topic);
+    if (speech == Speech::k50User) {
+        std::string property(1, '\x26');
+        put_string(property, "origin");
+        put_string(property, "sensor-17");
+        body += static_cast<char>(property.size()) + property;
+    } else {
+        body += no_properties(speech);
+    }
     for (size_t i = 0; i < payload_bytes; ++i) {
         body += static_cast<char>('a' + i % 26);
     }
@@ -126,27 +159,45 @@ inline void read_exactly(int fd, char* out, size_t size) {
     }
 }
 
-// Reads the CONNACK and then one SUBACK, whose length is known. `fd` blocks.
-inline void read_acks(int fd, size_t filters) {
-    char connack[4];
-    read_exactly(fd, connack, sizeof connack);
-    if (connack[0] != 0x20 || connack[3] != 0) {
+// The body of one packet, whose first byte must be this one.
+inline std::string read_body(int fd, uint8_t first, const char* what) {
+    char byte = 0;
+    read_exactly(fd, &byte, 1);
+    if (static_cast<uint8_t>(byte) != first) {
         errno = 0;
-        die("CONNECT refused with code " + std::to_string(connack[3]));
+        die(std::string("something else instead of ") + what);
     }
-    if (filters > 0) {
-        std::string suback = packet(0x90, std::string(2 + filters, '\0'));
-        read_exactly(fd, suback.data(), suback.size());
-        if (static_cast<uint8_t>(suback[0]) != 0x90 || suback.back() != 0) {
-            die("SUBSCRIBE refused");
+    size_t size = 0;
+    for (int shift = 0;; shift += 7) {
+        read_exactly(fd, &byte, 1);
+        size |= static_cast<size_t>(byte & 0x7f) << shift;
+        if ((byte & 0x80) == 0) {
+            break;
         }
+    }
+    std::string body(size, '\0');
+    read_exactly(fd, body.data(), size);
+    return body;
+}
+
+// Reads the CONNACK and then a SUBACK. `fd` blocks.
+inline void read_acks(int fd, bool subscribed) {
+    const std::string connack = read_body(fd, 0x20, "CONNACK");
+    if (connack.size() < 2 || connack[1] != 0) {
+        errno = 0;
+        die("CONNECT refused with code " + std::to_string(connack.size() < 2 ? -1 : connack[1]));
+    }
+    if (subscribed && read_body(fd, 0x90, "SUBACK").back() != 0) {
+        errno = 0;
+        die("SUBSCRIBE refused");
     }
 }
 
 inline int open_client(const Server& server,
                        const std::string& client_id,
                        const std::string& filter,
-                       int rcvbuf = 0) {
+                       int rcvbuf = 0,
+                       Speech speech = Speech::k311) {
     const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     const int on = 1;
     if (fd < 0) {
@@ -159,12 +210,12 @@ inline int open_client(const Server& server,
     if (connect(fd, reinterpret_cast<const sockaddr*>(&server.address), server.size) != 0) {
         die("connect");
     }
-    std::string hello = connect_packet(client_id);
+    std::string hello = connect_packet(client_id, speech);
     if (!filter.empty()) {
-        hello += subscribe_packet(1, {filter});
+        hello += subscribe_packet(1, {filter}, speech);
     }
     write_all(fd, hello);
-    read_acks(fd, filter.empty() ? 0 : 1);
+    read_acks(fd, !filter.empty());
     return fd;
 }
 

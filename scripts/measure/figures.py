@@ -377,3 +377,66 @@ def leaving_hoarder():
         support.wait_until(lambda: b.sys("subscriptions/count") == "0", 15, 0.5)
         left = b.sys("subscriptions/count")
         Table.row("subscriptions left", left, "0", left == "0")
+
+
+# ---- g ----
+
+SPEECHES = {  # and a topic for each, of the same length
+    "3.1.1": "bench/one",
+    "5.0": "bench/two",
+    "5.0+user": "bench/six",
+}
+SPEECH_ROUNDS = 15
+SPEECH_MESSAGES = 1_000_000
+SPEECH_MESSAGES_FOREIGN = 100_000
+
+
+def burst_cost(broker_, load, count):
+    """Processor microseconds of the broker per message."""
+    before = broker_.cpu_s()
+    sent, received, wrong, _ = load.ask(count)
+    spent = broker_.cpu_s() - before
+    if received != sent or wrong:
+        raise RuntimeError(f"{received} of {sent} arrived, {wrong} wrong bytes")
+    return spent / sent * 1e6
+
+
+def versions():
+    """One broker and a pair of clients for each; what differs from round to round meets all."""
+    foreign = support.is_foreign(support.program())
+    count = SPEECH_MESSAGES_FOREIGN if foreign else SPEECH_MESSAGES
+    Table.title(
+        f"g  processor time per message by version, 1:1, {PAYLOAD} bytes, QoS 0, "
+        f"{SPEECH_ROUNDS} rounds of {count}"
+    )
+    config = {"max_queued_messages": 100_000} if foreign else {}
+    loads, costs = {}, {speech: [] for speech in SPEECHES}
+    with broker(**config) as b:
+        try:
+            for speech, topic in SPEECHES.items():
+                loads[speech] = Load(b, "pair", topic, PAYLOAD, WINDOW, speech)
+                burst_cost(b, loads[speech], count // 10)
+            noise = noise_s(b)
+            for number in range(SPEECH_ROUNDS):
+                first = number % len(SPEECHES)  # everybody is first, and behind everybody, as often
+                order = list(SPEECHES)[first:] + list(SPEECHES)[:first]
+                for speech in order if number % 2 else reversed(order):
+                    costs[speech].append(burst_cost(b, loads[speech], count))
+            for speech, ours in costs.items():
+                spread = f"{min(ours):.3f}-{max(ours):.3f}"
+                Table.row(f"{speech}: µs per message, median ({spread})", f"{median(ours):.3f}")
+            for speech, target in (("5.0", 1.10), ("5.0+user", None)):
+                ratios = sorted(v / old for v, old in zip(costs[speech], costs["3.1.1"]))
+                quarter = len(ratios) // 4
+                text = f"{ratios[quarter]:.2f}-{ratios[-1 - quarter]:.2f}"
+                ratio = median(ratios)
+                Table.row(
+                    f"{speech} ÷ 3.1.1, median (middle half {text})",
+                    f"{ratio:.3f}",
+                    f"at most {target:.2f}" if target else "",
+                    ratio <= target if target else None,
+                )
+            noise_row(b, noise)
+        finally:
+            for load in loads.values():
+                load.stop()

@@ -1,6 +1,7 @@
 // A small load generator for scripts/measure: one thread, batches, no allocation per message.
 //
-//   load pair  HOST PORT TOPIC PAYLOAD WINDOW   one publisher and one subscriber of TOPIC, QoS 0
+//   load pair  HOST PORT TOPIC PAYLOAD WINDOW [SPEECH]   one publisher and one subscriber of TOPIC,
+//              QoS 0; SPEECH is 3.1.1, 5.0 (empty properties) or 5.0+user (one user property)
 //   load hold  HOST PORT COUNT PREFIX           COUNT idle clients, client i subscribed to PREFIX/i
 //   load sink  HOST PORT COUNT TOPIC PAYLOAD [RCVBUF]    COUNT subscribers of TOPIC that only count
 //   load flood HOST PORT TOPIC PAYLOAD          one publisher as fast as the socket takes it
@@ -76,14 +77,18 @@ struct Counter {
 
 // ---- Modes ----
 
-void run_pair(const Server& server, const std::string& topic, size_t payload, uint64_t window) {
-    const std::string one = publish_packet(topic, payload);
+void run_pair(const Server& server,
+              const std::string& topic,
+              size_t payload,
+              uint64_t window,
+              Speech speech) {
+    const std::string one = publish_packet(topic, payload, speech);
     const std::string batch = repeated(one);
     const size_t size = one.size();
     std::string scratch(kBatchBytes, '\0');
     Counter subscriber;
-    subscriber.fd = open_client(server, unique_id("sub", 0), topic);
-    const int publisher = open_client(server, unique_id("pub", 0), "");
+    subscriber.fd = open_client(server, unique_id("sub", 0), topic, 0, speech);
+    const int publisher = open_client(server, unique_id("pub", 0), "", 0, speech);
     set_nonblocking(subscriber.fd);
     set_nonblocking(publisher);
     say("ready");
@@ -275,8 +280,12 @@ int main(int argc, char** argv) {
         return 2;
     }
     const Server server = parse_server(argv[2], argv[3]);
-    if (mode == "pair" && argc == 7) {
-        run_pair(server, argv[4], static_cast<size_t>(number(5)), static_cast<uint64_t>(number(6)));
+    if (mode == "pair" && (argc == 7 || argc == 8)) {
+        run_pair(server,
+                 argv[4],
+                 static_cast<size_t>(number(5)),
+                 static_cast<uint64_t>(number(6)),
+                 parse_speech(argc == 8 ? argv[7] : "3.1.1"));
     } else if (mode == "hold" && argc == 6) {
         run_hold(server, number(4), argv[5]);
     } else if (mode == "sink" && (argc == 7 || argc == 8)) {

@@ -115,18 +115,19 @@ void Core::forget(Session& session, const Waiting& waiting) {
 }
 
 // One alarm when the queue rises above its high watermark, and its end when it has fallen below the
-// low one.
+// low one; at a mark itself nothing changes, but an empty queue is below any.
 void Core::watch_queue(Session& session) {
     const OutQueue& queue = session.outflow->queue;
-    const auto above = [&](uint32_t permille) {
-        const uint64_t messages = uint64_t{options_.max_queued_messages} * permille / 1'000;
-        const uint64_t bytes = options_.max_queued_bytes / 1'000 * permille +
-                               options_.max_queued_bytes % 1'000 * permille / 1'000;
-        return (options_.max_queued_messages != 0 && queue.limited() > messages) ||
-               (options_.max_queued_bytes != 0 && queue.limited_bytes() > bytes);
+    const uint32_t permille =
+        session.queue_alarm ? options_.queue_low_permille : options_.queue_high_permille;
+    const auto beyond = [&](uint64_t size, uint64_t most) {
+        if (most == 0 || size == 0) return false;
+        const uint64_t rest = most % 1'000 * permille;
+        const uint64_t mark = most / 1'000 * permille + rest / 1'000;
+        return size > mark || (session.queue_alarm && size == mark && rest % 1'000 == 0);
     };
-    const bool high =
-        above(session.queue_alarm ? options_.queue_low_permille : options_.queue_high_permille);
+    const bool high = beyond(queue.limited(), options_.max_queued_messages) ||
+                      beyond(queue.limited_bytes(), options_.max_queued_bytes);
     if (high == session.queue_alarm || !tell_queue_alarm(session, high)) return;
     session.queue_alarm = high;
     stats_.queue_alarms += high ? 1u : ~uint64_t{0};

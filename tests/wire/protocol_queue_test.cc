@@ -242,3 +242,59 @@ TEST_CASE("a queue longer than any slice arrives whole and in order", "[wire][MQ
     REQUIRE((back(world).take_output() == expected));
     REQUIRE(world.end() == 0);
 }
+
+// The alarm about a queue: begins above the high mark, ends below the low one, counted in messages
+// and in bytes; at the marks nothing changes, shares of a message count, and empty is always below.
+TEST_CASE("a queue's alarm begins above its high mark and ends below its low one", "[wire]") {
+    struct Row {
+        uint32_t messages;  // max_queued_messages
+        uint64_t bytes;     // max_queued_bytes; a message has one
+        uint16_t low;       // permille
+        uint16_t high;
+        uint64_t begins;  // how many wait then
+        uint64_t ends;
+    };
+
+    const Row rows[] = {
+        {10, 0,  200, 600,   7,  1},
+        {0,  10, 200, 600,   7,  1},
+        {10, 10, 200, 600,   7,  1},
+        {20, 10, 200, 600,   7,  1},
+        {10, 0,  250, 650,   7,  2},
+        {0,  10, 250, 650,   7,  2},
+        {10, 0,  0,   0,     1,  0},
+        {10, 0,  0,   100,   2,  0},
+        {10, 0,  999, 1'000, 99, 0}, // never
+        {10, 0,  890, 900,   10, 8},
+    };
+    for (const Row& row : rows) {
+        INFO(row.messages << " messages, " << row.bytes << " bytes, low " << row.low << ", high "
+                          << row.high);
+        BrokerOptions options = World::test_options();
+        options.max_inflight_messages = 1;
+        options.max_queued_messages = row.messages;
+        options.max_queued_bytes = row.bytes;
+        options.queue_low_permille = row.low;
+        options.queue_high_permille = row.high;
+        World world(options);
+        auto& subscriber = world.client("sub");
+        subscriber.send(subscribe(1,
+                                  {
+                                      {"t", 1}
+        }));
+        auto& publisher = world.client("pub");
+        publisher.send(numbered(0, 1));  // in the window
+        for (uint64_t waiting = 1; waiting <= 10; ++waiting) {
+            publisher.send(numbered(0, 1));
+            REQUIRE(world.stats().queued == waiting);
+            REQUIRE(world.stats().queue_alarms == (waiting >= row.begins ? 1 : 0));
+        }
+        for (uint16_t id = 1; id <= 10; ++id) {
+            subscriber.send(puback(id));
+            const uint64_t waiting = world.stats().queued;
+            REQUIRE(waiting == 10u - id);
+            REQUIRE(world.stats().queue_alarms == (row.begins <= 10 && waiting > row.ends ? 1 : 0));
+        }
+        REQUIRE(world.end() == 0);
+    }
+}
