@@ -82,7 +82,8 @@ struct SmallWorld {
 }  // namespace
 
 // Whichever one it is, the broker goes on, a bystander is served as ever, and nothing leaks.
-TEST_CASE("any one allocation of a small 5.0 world may be refused", "[wire][v5][memory]") {
+TEST_CASE("any one allocation behind aliases, identifiers and mount points may be refused",
+          "[wire][v5][memory]") {
     for (const bool merged : {false, true}) {
         for (const uint32_t slice : {4'096u, 1u}) {
             for (const char* mount : {"", "mount/"}) {
