@@ -6,7 +6,8 @@
 //     handle_*.cc          one per packet
 //     topic_of.cc          topic aliases, mount points, which properties are passed on
 //     publish.cc           a publication: checks, retained, who gets it
-//     fanout.cc, deliver.cc, append.cc   to all receivers; to one; into its outbox
+//     fanout.cc, fanout_job.cc, share.cc   to all receivers, at once or in slices; to groups
+//     deliver.cc, append.cc   to one; into its outbox
 //     queue.cc             what waits for a session
 //     pump.cc, replay.cc, jobs.cc   work in slices
 //     timers.cc, sessions.cc, sys_topics.cc
