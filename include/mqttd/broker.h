@@ -18,6 +18,7 @@
 #include "mqttd/stats.h"
 #include "mqttd/stream.h"
 #include "mqttd/time.h"
+#include "mqttd/topic.h"
 
 #include <cstdint>
 #include <span>
@@ -59,9 +60,6 @@ enum class SlowConsumer : uint8_t {
     kPause,       // a publisher whose every receiver is blocked is not read until one goes on
     kDisconnect,  // the receiver is disconnected after slow_consumer_ms
 };
-
-// Which member of a shared group gets a message.
-enum class SharedStrategy : uint8_t { kRoundRobin, kSticky, kHash, kLeastQueued };
 
 // Messages whose topic matches wait in front of those of lower priority.
 struct TopicPriority {
@@ -164,8 +162,15 @@ class Broker final : public StreamHandler {
     // Publishes every $SYS value once; the loop does it before it accepts the first connection.
     void publish_sys();
 
-    // The server stops: every link is closed for kShuttingDown, so that each will is sent once.
-    // Returns true when all links are told; call again in the next turn otherwise.
+    // `$SYS/broker/alarm/<id>`: raised until it is cleared; published at the end of the turn.
+    // `json` is an object of at most 16 KiB. Saying it twice does nothing. False: not noted,
+    // because there is no `$SYS` or no memory; say it again later.
+    bool raise_alarm(std::string_view id, std::string_view json);
+    bool clear_alarm(std::string_view id);
+
+    // The server stops: each will is sent once, also one that waits for its delay, and every link
+    // is closed for kShuttingDown. Returns true when all links are told; call again in the next
+    // turn otherwise.
     bool shut_down();
 
     // Log lines about sessions, subscriptions and pools, for SIGUSR2.

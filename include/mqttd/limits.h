@@ -27,9 +27,13 @@ constexpr uint32_t kIdleClientBytes = kConnectionBytes + kLinkBytes + kSessionBy
                                       kHashBytes + kFileBytes;
 static_assert(kIdleClientBytes <= 512);
 
+constexpr uint32_t kMeterBytes = 32;  // on top, for one of a listener with a rate (net/meter.h)
+
 // --- bounds of the core ------------------------------------------------------------------------
 
-constexpr uint32_t kMatchedFilters = 1'024;        // filters one topic matches without extra memory
+constexpr uint32_t kLargestPacket = 268'435'460;   // bytes, as MQTT can say it
+constexpr uint32_t kMatchedFilters = 1'024;        // filters matched at once; more become a job
+constexpr uint32_t kMatchSteps = 2'048;            // trie nodes walked at once; more become a job
 constexpr uint32_t kReplaysPerSession = 64;        // retained replays that run at a time
 constexpr uint32_t kUnknownLinksWhenScarce = 256;  // links without CONNECT while memory is short
 constexpr uint32_t kFiltersPerSlice = 512;         // of one SUBSCRIBE or UNSUBSCRIBE per visit
@@ -52,6 +56,8 @@ constexpr uint32_t kTeardownUnits = 8;   // one subscription or message of a dea
 constexpr uint32_t kCountedUnits = 3;    // one delivery at QoS 1 or 2, or from a queue
 constexpr uint32_t kWriteUnits = 32;     // a write in mid-turn, per 8 KiB
 constexpr uint32_t kWriteBytes = 8 * 1024;
+constexpr uint32_t kMatchNear = 64;       // trie nodes of a match that are cheap: four a unit
+constexpr uint32_t kMatchFarUnits = 2;    // each of the others: as many are not in the cache
 constexpr uint32_t kFanoutStep = 64;      // receivers of a job between looks at the budget
 constexpr uint32_t kVisitUnitsMin = 64;   // of one link's visit when very many are ready
 constexpr uint32_t kTimersMin = 64;       // timers looked at per turn even when units are used up

@@ -45,6 +45,7 @@ enum class Error : uint8_t {
     kWouldBlock,    // EAGAIN
     kEndOfFile,     // the peer closed its side
     kReset,         // the connection broke
+    kTimedOut,      // the peer is not there any more
     kProcessFiles,  // EMFILE
     kSystemFiles,   // ENFILE, ENOBUFS, ENOMEM
     kAddressInUse,

@@ -2,7 +2,7 @@
 
 // Counters of the broker itself.  What only the shell can count is in host_stats.h.
 //
-// Plain 64-bit numbers, written where the thing happens. broker/sys_topics.cc has one row per value
+// Plain 64-bit numbers, written where the thing happens. broker/sys_table.cc has one row per value
 // that is published below `$SYS`. What the broker publishes there itself is counted in bytes_sent
 // but in no message counter, so that looking does not change what is seen.
 
@@ -25,6 +25,7 @@ enum class Drop : uint8_t {
     kExpired,       // its Message Expiry Interval passed while it waited
     kReceiverSize,  // above the receiver's Maximum Packet Size
     kNoLocal,       // its publisher had asked not to get it back
+    kNoMember,      // no member of a shared group could take it
     kCount,
 };
 
@@ -55,7 +56,8 @@ struct Stats {
     uint64_t connect_timeouts = 0;
     uint64_t keep_alive_timeouts = 0;
     uint64_t malformed = 0;       // links closed for what they sent
-    uint64_t slow_closed = 0;     // links closed because memory ran short
+    uint64_t slow_closed = 0;     // links closed because memory ran short, or their queue
+    uint64_t pauses = 0;          // publishers stopped by slow_consumer pause
     uint64_t refused_memory = 0;  // requests answered with a refusal because the arena refused
 
     uint64_t sessions = 0;  // all
@@ -70,16 +72,23 @@ struct Stats {
     uint64_t messages_stored_bytes = 0;
     uint64_t queued = 0;
     uint64_t queued_bytes = 0;
+    uint64_t queue_alarms = 0;  // queues above their high watermark, now
     uint64_t inflight_out = 0;
     uint64_t inflight_in = 0;
     uint64_t retries = 0;
     uint64_t retained_expired = 0;
+    uint64_t retained_refused_count = 0;  // above retain_max_messages
+    uint64_t retained_refused_size = 0;   // above retain_max_payload
+    uint64_t paused_publishers = 0;       // not read because all their receivers are blocked; now
 
     uint64_t runs = 0;             // fan-outs of consecutive equal-topic PUBLISH packets
     uint64_t fast_deliveries = 0;  // messages delivered as a range of the inbound segment
     uint64_t copies = 0;           // messages copied once to outlive the turn
+    uint64_t message_holders = 0;  // references to counted messages, now
+    uint64_t fanouts_qos0 = 0;     // runs and messages at QoS 0 that had a receiver
     uint64_t fanout_jobs = 0;
-    uint64_t stops[16] = {};  // links stopped, index = StopReason
+    uint64_t fanout_jobs_now = 0;  // under way
+    uint64_t stops[16] = {};       // links stopped, index = StopReason
 };
 
 }  // namespace mqttd

@@ -12,7 +12,7 @@
 //
 // A link may stop at any packet boundary for a named reason. Its socket is then not read until the
 // reason is gone: kBudget and kBacklog come again by themselves in the next turn, the others when
-// the core calls `resume` (edge-triggering will not tell us again).
+// the core calls `resume` (edge-triggering will not tell us again). kByteRate is net's own affair.
 
 #include "mqttd/bytes.h"
 #include "mqttd/result.h"
@@ -25,14 +25,16 @@ class Outbox;
 
 enum class StopReason : uint8_t {
     kNone,
-    kBudget,    // this turn's units are used up; goes on in the next turn
-    kBacklog,   // the writes of earlier turns come first; goes on in the next turn
-    kFanout,    // its last PUBLISH is still being handed to its receivers by a job
-    kDraining,  // the peer does not read its answers; goes on when they have left
-    kParked,    // waiting for a verdict about its CONNECT
-    kRate,      // above its rate
-    kMemory,    // waiting for memory
-    kJournal,   // waiting for room in the journal
+    kBudget,        // this turn's units are used up; goes on in the next turn
+    kBacklog,       // the writes of earlier turns come first; goes on in the next turn
+    kFanout,        // its last PUBLISH is still being handed to its receivers by a job
+    kDraining,      // the peer does not read its answers; goes on when they have left
+    kParked,        // waiting for a verdict about its CONNECT
+    kRate,          // above its rate
+    kByteRate,      // net's own: above its listener's rate of bytes; net goes on by itself
+    kMemory,        // waiting for memory
+    kJournal,       // waiting for room in the journal
+    kSlowConsumer,  // every receiver of its next message is blocked (slow_consumer pause)
     kCount,
 };
 

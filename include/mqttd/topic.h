@@ -32,6 +32,9 @@ Error topic_filter_check(Bytes filter);
 
 bool has_wildcard(Bytes filter);
 
+// Which member of a shared group gets a message.   MQTT 5.0 §4.8.2
+enum class SharedStrategy : uint8_t { kRoundRobin, kSticky, kHash, kLeastQueued };
+
 // Slashes + 1.
 uint32_t level_count(Bytes topic);
 

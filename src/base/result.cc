@@ -41,6 +41,7 @@ constexpr Row kRows[] = {
     {Error::kWouldBlock,                  "would block"                           },
     {Error::kEndOfFile,                   "closed by peer"                        },
     {Error::kReset,                       "connection reset"                      },
+    {Error::kTimedOut,                    "connection timed out"                  },
     {Error::kProcessFiles,                "too many open files"                   },
     {Error::kSystemFiles,                 "system out of files"                   },
     {Error::kAddressInUse,                "address in use"                        },

@@ -34,7 +34,9 @@ MessageParts Core::parts_of(Message& message) {
             message.payload(),
             message.expires_s,
             message.qos,
-            message.retain};
+            message.retain,
+            message.priority,
+            message.system};
 }
 
 MessageParts Core::parts_of(const Publication& publication) {
@@ -43,7 +45,9 @@ MessageParts Core::parts_of(const Publication& publication) {
             publication.payload,
             publication.expires_s,
             publication.qos,
-            publication.retain};
+            publication.retain,
+            0,
+            publication.system};
 }
 
 // Encodes a PUBLISH for one receiver.  Unless it was appended nothing has changed.
@@ -110,7 +114,7 @@ Core::Appended Core::append_publish(Link& link,
     outbox.commit(size);
     // A packet that has begun may use the reserve: half of one would end the link.
     if (!copy && !outbox.append(arena_, parts.payload, Arena::Use::kReserve)) doom(link);
-    if (delivery.counted) count_sent(delivery.qos, parts.payload.size());
+    if (!parts.system) count_sent(delivery.qos, parts.payload.size());
     delivered(link, false);
     return Appended::kYes;
 }

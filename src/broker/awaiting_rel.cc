@@ -50,7 +50,7 @@ bool AwaitingRel::insert(Arena& arena, uint16_t packet_id, uint32_t since_s, Mes
 // Backward shift: entries that had been pushed past this place move up, so no tombstones are left.
 void AwaitingRel::erase(AwaitingEntry& entry) {
     MQTTD_ASSERT(entry.packet_id != 0 && size_ > 0);
-    if (entry.connection == connection_) --on_connection_;
+    if (entry.connection == connection_ && on_connection_ > 0) --on_connection_;
     auto hole = static_cast<uint32_t>(&entry - entries_.get());
     for (uint32_t i = (hole + 1) & (room_ - 1); entries_[i].packet_id != 0;
          i = (i + 1) & (room_ - 1)) {

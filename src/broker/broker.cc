@@ -42,20 +42,22 @@ Core::Core(Arena& arena,
     units_ = options.turn_units;
     visit_units_ = options.visit_units;
     if (options.sys_interval_s != 0) {
-        sys_ = arena.make<SysTopics>(Arena::Use::kReserve, *this, now);
+        sys_ = arena.make<SysTopics>(Arena::Use::kReserve, *this);
         MQTTD_ASSERT(sys_ != nullptr);
     }
 }
 
 // The server ends with its process; tests, which look at the books, take everything apart.
 Core::~Core() {
-    MQTTD_ASSERT(links_.empty() && memory_waiters_.empty());
+    MQTTD_ASSERT(links_.empty() && memory_waiters_.empty() && paused_.empty());
     units_ = int64_t{1} << 62;
-    while (!fanouts_.empty())
-        run_fanout_job(*fanouts_.front());
-    for (uint64_t bucket = 0;
-         sessions_.visit_bucket(bucket, [&](Session& session) { end_session(session); });) {
+    while (sessions_.size() > 0) {  // removing moves elements about: not all are met at once
+        for (uint64_t bucket = 0;
+             sessions_.visit_bucket(bucket, [&](Session& session) { end_session(session); });) {
+        }
     }
+    while (!fanouts_.empty())  // the wills of the last ones, too
+        run_fanout_job(*fanouts_.front());
     while (!teardown_.empty())
         tear_down(*teardown_.pop_front());
     retained_.stop(sweep_);
@@ -115,35 +117,39 @@ void Core::reconfigure(const BrokerOptions& options) {
     MQTTD_ASSERT(listeners_stay);
     options_ = options;
     options_.hash_key[0] = options_.hash_key[1] = 0;  // key_ has been taken from them
+    reconfigure_sys();
 }
 
-// Twice through all links: first every will goes out, to those who are still there, then the links
-// are closed.  In slices; true when all have been told.
+// First every will goes out, of present sessions and of absent ones whose will still waits, to
+// those who are still there; then the links are closed.  In slices; true when all have been told.
 bool Core::shut_down() {
     constexpr uint32_t kPerCall = 1'024;
     shutting_down_ = true;
-    while (!memory_waiters_.empty()) {
-        Link& link = *memory_waiters_.pop_front();
+    while (!memory_waiters_.empty() || !paused_.empty()) {
+        Link& link = *(paused_.empty() ? memory_waiters_ : paused_).pop_front();
         link.waiting = false;
         links_.push_back(link);
     }
-    if (wills_sent_ && !fanouts_.empty()) return false;  // they still need their receivers
+    if (!send_all_wills()) return false;
+    if (!fanouts_.empty()) return false;  // they still need their receivers
     for (uint32_t n = std::min(links_.size(), kPerCall); n > 0; --n) {
         Link& link = *links_.pop_front();
         links_.push_back(link);
-        if (wills_sent_) {
-            end_link(link, Error::kShuttingDown, true);
-        } else {
-            send_will(link);
-            if (++wills_looked_at_ >= links_.size()) wills_sent_ = true;
-        }
+        end_link(link, Error::kShuttingDown, true);
     }
-    if (links_.empty()) wills_sent_ = true;
-    return wills_sent_ && closing_links_ == stats_.links;
+    return closing_links_ == stats_.links;
 }
 
-void Core::send_will(Link& link) {
-    if (link.session) publish_will(*link.session);
+// Goes through the table of sessions; a call costs a turn's units, whatever is left of them.  No
+// session is made meanwhile, so every one is met.  True when all wills are out.
+bool Core::send_all_wills() {
+    const int64_t stop = units_ - int64_t{options_.turn_units};
+    while (!wills_sent_ && units_ > stop) {
+        spend(1);
+        const auto visit = [&](Session& session) { publish_will(session); };
+        wills_sent_ = !sessions_.visit_bucket(wills_bucket_, visit);
+    }
+    return wills_sent_;
 }
 
 void Core::dump(const Log& log) const {
@@ -214,6 +220,14 @@ Instant Broker::next_deadline() const {
 
 void Broker::publish_sys() {
     core_->publish_sys();
+}
+
+bool Broker::raise_alarm(std::string_view id, std::string_view json) {
+    return core_->raise_alarm(id, json);
+}
+
+bool Broker::clear_alarm(std::string_view id) {
+    return core_->clear_alarm(id);
 }
 
 bool Broker::shut_down() {

@@ -8,16 +8,12 @@ namespace mqttd {
 
 namespace {
 
-constexpr uint32_t kPropertiesMax = 256;  // all numbers, and an assigned identifier
-constexpr uint32_t kLargestPacket = kVarintMax + 5;
+constexpr uint32_t kNumbersMax = 64;  // all properties but an assigned identifier
 
 }  // namespace
 
-// Everything that is not as the standard assumes it.
-Bytes Core::connack_properties(uint8_t* room,
-                               const Link& link,
-                               const ConnectView& connect,
-                               Bytes assigned_id) const {
+// Everything that is not as the standard assumes it; at most kNumbersMax bytes.
+Bytes Core::connack_numbers(uint8_t* room, const Link& link, const ConnectView& connect) const {
     const ListenerOptions& listener = listener_of(link);
     const uint32_t asked = property_number(connect.properties, Property::kSessionExpiryInterval, 0);
     uint64_t expiry = asked;
@@ -39,7 +35,7 @@ Bytes Core::connack_properties(uint8_t* room,
         {Property::kMaximumQos,                      listener.max_qos < 2,                      listener.max_qos        },
         {Property::kRetainAvailable,                 !options_.retain_available,                0                       },
         {Property::kMaximumPacketSize,
-         options_.max_packet_size < kLargestPacket,
+         options_.max_packet_size < limits::kLargestPacket,
          options_.max_packet_size                                                                                       },
         {Property::kTopicAliasMaximum,               listener.max_topic_alias != 0,             listener.max_topic_alias},
         {Property::kWildcardSubscriptionAvailable,   !options_.wildcard_available,              0                       },
@@ -51,35 +47,61 @@ Bytes Core::connack_properties(uint8_t* room,
     for (const Row& row : rows) {
         if (row.tell) end += encode_property(end, row.id, static_cast<uint32_t>(row.value));
     }
-    if (!assigned_id.empty()) {
-        end += encode_property(end, Property::kAssignedClientIdentifier, assigned_id);
-    }
-    MQTTD_ASSERT(end <= room + kPropertiesMax);
+    MQTTD_ASSERT(end <= room + kNumbersMax);
     return {room, end};
 }
 
-// Whether the client takes a packet as large as its CONNACK would be.
-bool Core::may_welcome(const Link& link, const ConnectView& connect, Bytes assigned_id) const {
-    if (!is_v5(link.version) || !link.extras) return true;
-    uint8_t room[kPropertiesMax];
-    const Bytes properties = connack_properties(room, link, connect, assigned_id);
-    return connack_size(link.version, properties) <= link.extras->max_packet_size;
-}
-
-bool Core::welcome(Link& link, const ConnectView& connect, Bytes assigned_id, bool present) {
-    uint8_t room[kPropertiesMax];
-    Bytes properties;
-    if (is_v5(link.version)) properties = connack_properties(room, link, connect, assigned_id);
-    const bool told = present && link.version != Version::k31;  // 3.1: a reserved byte
-    return send_connack(link, told, kReasonSuccess, properties);
+// Whether the client takes a packet as long as the CONNACK that it is about to get.
+//   [MQTT-3.1.2-24]
+bool Core::connack_fits(const Link& link, const ConnectView& connect, Bytes assigned_id) const {
+    if (!link.extras) return true;
+    uint8_t room[kNumbersMax];
+    size_t properties = connack_numbers(room, link, connect).size();
+    if (!assigned_id.empty()) {
+        properties += property_size(Property::kAssignedClientIdentifier, assigned_id);
+    }
+    const auto size = static_cast<uint32_t>(properties);
+    const uint32_t remaining = 2 + varint_size(size) + size;
+    return 1 + varint_size(remaining) + remaining <= link.extras->max_packet_size;
 }
 
 // False if the arena refused: the link has ended then.
+bool Core::welcome(Link& link, const ConnectView& connect, Bytes assigned_id, bool present) {
+    if (!is_v5(link.version)) {
+        const bool told = present && link.version != Version::k31;  // 3.1: a reserved byte
+        return send_connack(link, told, kReasonSuccess, {});
+    }
+    uint8_t room[kNumbersMax];
+    const Bytes numbers = connack_numbers(room, link, connect);
+    if (assigned_id.empty()) return send_connack(link, present, kReasonSuccess, numbers);
+    const uint32_t size = static_cast<uint32_t>(numbers.size()) +
+                          property_size(Property::kAssignedClientIdentifier, assigned_id);
+    Segment* segment = scratch(size);  // a user name may be long
+    if (segment == nullptr) {
+        ++stats_.refused_memory;
+        end_link(link, Error::kNoMemory, true);
+        return false;
+    }
+    uint8_t* at = segment->end();
+    std::memcpy(at, numbers.data(), numbers.size());
+    encode_property(at + numbers.size(), Property::kAssignedClientIdentifier, assigned_id);
+    return send_connack(link, present, kReasonSuccess, {at, size});
+}
+
 bool Core::send_connack(Link& link, bool present, uint8_t code, Bytes properties) {
-    uint8_t packet[kPropertiesMax + 16];
-    MQTTD_ASSERT(connack_size(link.version, properties) <= sizeof packet);
-    const uint32_t size = encode_connack(packet, link.version, present, code, properties);
-    return answer_bytes(link, {packet, size}, PacketType::kConnack);
+    const uint32_t size = connack_size(link.version, properties);
+    uint8_t* at = link.outbox->room(arena_, size, Arena::Use::kReserve);
+    if (at == nullptr) {
+        ++stats_.refused_memory;
+        end_link(link, Error::kNoMemory, true);
+        return false;
+    }
+    encode_connack(at, link.version, present, code, properties);
+    link.outbox->commit(size);
+    ++stats_.packets_sent_all;
+    ++stats_.packets_sent[static_cast<uint32_t>(PacketType::kConnack)];
+    delivered(link, true);
+    return true;
 }
 
 }  // namespace mqttd

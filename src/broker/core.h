@@ -7,6 +7,7 @@
 //     topic_of.cc          topic aliases, mount points, which properties are passed on
 //     publish.cc           a publication: checks, retained, who gets it
 //     fanout.cc, deliver.cc, append.cc   to all receivers; to one; into its outbox
+//     queue.cc             what waits for a session
 //     pump.cc, replay.cc, jobs.cc   work in slices
 //     timers.cc, sessions.cc, sys_topics.cc
 //
@@ -32,6 +33,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string_view>
 
 namespace mqttd {
 
@@ -54,8 +56,10 @@ struct Publication {
     Direct wire_fits = Direct::kNobody;  // who may get `wire` as it is
     uint32_t wire_largest = 0;           // bytes of the largest packet in it
     Message* message = nullptr;          // counted copy, made when the first receiver needs one
+    FilterNode* filter = nullptr;        // the one whose receivers are being served
     bool begun = false;                  // some receiver was served, or its copy dropped by name
     bool refused = false;                // QoS 1, 2: no memory for the very first: nothing was done
+    bool paused = false;                 // every receiver is blocked and nothing was done
     bool nobody = false;                 // no subscription matched
     bool taken = false;                  // some receiver got it, or will
     bool full = false;                   // some receiver's queue was full
@@ -75,7 +79,7 @@ struct Delivery {
     bool retain = false;  // as the receiver sees it
     Bytes ids;            // Subscription Identifiers, encoded; 5.0
     bool limited = true;  // counts against the queue's limits; retained replays do not
-    bool counted = true;  // as a message sent; $SYS does not
+    bool shared = false;  // as a member of a group: another one gets it if the session ends
 };
 
 struct FanoutJob {
@@ -84,11 +88,16 @@ struct FanoutJob {
     Ptr32<Message> message;   // what is handed out, unless `wire`
     Segment* wire = nullptr;  // copy of a run's packets
     FilterNode** filters = nullptr;
-    SetCursor* cursors = nullptr;  // one per filter, all begun when the job was
+    SetCursor* cursors = nullptr;  // one per filter
     uint32_t filter_count = 0;
-    uint32_t filter = 0;  // the one under way
-    uint64_t joins = 0;   // subscriptions made before it began; later ones get nothing
-    bool merge = false;   // overlapping subscriptions give one copy
+    uint32_t filter = 0;          // the one under way
+    GroupCursor groups;           // of that one
+    uint32_t room = 0;            // for so many filters
+    MatchCursor* rest = nullptr;  // where the match goes on when these filters are served
+    uint64_t joins = 0;           // subscriptions made before it began; later ones get nothing
+    uint32_t mark = 0;            // Subscriber::epoch of who was served, if `merge`
+    bool late = false;            // the cursors began after the job
+    bool merge = false;           // overlapping subscriptions give one copy
     uint32_t count = 1;
     uint32_t wire_largest = 0;
     uint32_t from_number = 0;
@@ -118,7 +127,11 @@ class Core {
     bool idle() const;
     Instant next_deadline() const;
     void publish_sys();
+    // From anywhere, in mid-fan-out too (sys_alarms.h).
+    bool raise_alarm(std::string_view id, std::string_view json);
+    bool clear_alarm(std::string_view id);
     bool shut_down();
+    bool send_all_wills();
     void reconfigure(const BrokerOptions& options);
     void dump(const Log& log) const;
     Link* opened(Outbox& outbox, const Arrival& arrival);
@@ -157,6 +170,7 @@ class Core {
     Taken stop_behind(Link& link, StopReason reason);
     Taken wait_for_memory(Link& link);
     void resume(Link& link);
+    void leave_list(Link& link);
 
     // --- handle_connect.cc
     Taken handle_connect(Link& link, const Input& input);
@@ -166,22 +180,16 @@ class Core {
     Session* claim_session(Bytes client_id, bool clean_start);
     bool begin_session(Link& link, Session& session, const ConnectView& connect);
     uint32_t capped_expiry(uint32_t wanted) const;
-    void refuse_connect(Link& link, Error why, uint32_t most = ~uint32_t{0});
+    void refuse_connect(Link& link, Error why, uint32_t largest);
 
     // --- connack.cc
-    bool may_welcome(const Link& link, const ConnectView& connect, Bytes assigned_id) const;
     bool welcome(Link& link, const ConnectView& connect, Bytes assigned_id, bool present);
-    Bytes connack_properties(uint8_t* room,
-                             const Link& link,
-                             const ConnectView& connect,
-                             Bytes assigned_id) const;
+    Bytes connack_numbers(uint8_t* room, const Link& link, const ConnectView& connect) const;
+    bool connack_fits(const Link& link, const ConnectView& connect, Bytes assigned_id) const;
     bool send_connack(Link& link, bool present, uint8_t code, Bytes properties);
     void log_refusal(const Link& link, Error why);
     void log_welcome(const Link& link, Bytes client_id, const ConnectView& connect) const;
-    bool take_will(const Link& link,
-                   const ConnectView& connect,
-                   const Input& input,
-                   Message*& will);
+    Result<Message*> take_will(const Link& link, const ConnectView& connect, const Input& input);
     bool take_extras(Link& link, const ConnectView& connect);
     uint32_t session_expiry_of(const ConnectView& connect) const;
     Bytes assign_client_id(uint8_t* room, std::string_view prefix);
@@ -189,7 +197,7 @@ class Core {
     // --- handle_publish.cc
     Taken handle_publish(Link& link, const Input& input);
     Error check_publish(const Link& link, const PublishView& publish) const;
-    Error check_topic(Bytes topic, std::string_view mount = {}) const;
+    Error check_topic(Bytes topic) const;
     static bool reserved_topic(Bytes topic);
     Taken publish_one(Link& link, Segment* segment, const PublishView& publish);
     Taken take_publish(Link& link, const PublishView& publish, Publication& publication);
@@ -203,11 +211,13 @@ class Core {
                       const Publication& publication,
                       uint8_t refusal);
     Taken pass_on(Link& link, Publication& publication);
+    Taken pause(Link& link);
 
     // --- handle_run.cc
     uint32_t handle_run(Link& link, const Range& input, const Frame& first, Taken& taken);
     void extend_run(const Link& link, const Range& input, const Frame& first, Publication& run);
-    void count_run(Link& link, uint32_t packets);
+    void count_run(uint32_t packets);
+    void count_received(const Publication& run);
 
     // --- topic_of.cc: which topic, which properties
     struct Text {  // bytes, and what keeps them if they had to be put together
@@ -252,24 +262,38 @@ class Core {
 
     // --- publish.cc
     bool publish(Publication& publication, Link* publisher);
+    bool all_blocked(std::span<FilterNode*> filters);
+    uint8_t priority_of(Bytes topic) const;
+    void spend_match();
     void retain(Publication& publication);
     uint64_t retained_by_clients() const;
     bool ensure_message(Publication& publication);
     Publication publication_of(Message& message, Session* from);
     void publish_message(Message& message, Session* from);
-    void send_will(Link& link);
 
     // --- fanout.cc
-    void fan_out(Publication& publication, Link* publisher, std::span<FilterNode*> filters);
+    void fan_out(Publication& publication,
+                 Link* publisher,
+                 std::span<FilterNode*> filters,
+                 MatchCursor* rest);
     bool start_fanout_job(Publication& publication,
                           Link* publisher,
                           std::span<FilterNode*> filters,
+                          MatchCursor* rest,
                           bool merge);
     void run_fanout_job(FanoutJob& job);
+    uint32_t match_more(FanoutJob& job, int64_t steps);
+    bool was_there(const SubscriberSlot& slot, FilterNode& filter, const FanoutJob& job) const;
     void end_fanout_job(FanoutJob& job);
     void hand_to_set(Publication& publication, FilterNode& filter);
     void hand_to_slot(Publication& publication, FilterNode& filter, const SubscriberSlot& slot);
     void hand_one(Publication& publication, FilterNode& filter, const SubscriberSlot& slot);
+    bool append_wire(Publication& publication, Session& session, uint8_t options);
+    void hand_with(Publication& publication,
+                   Session& session,
+                   uint8_t options,
+                   uint32_t identifier,
+                   bool shared);
     void hand_merged(Publication& publication, std::span<FilterNode*> filters);
     void hand_first_of(Publication& publication, const SubscriberSlot& slot, FanoutJob& job);
     void deliver_merged(Publication& publication,
@@ -283,6 +307,13 @@ class Core {
     Bytes add_id(Bytes ids, uint32_t identifier);
     static uint8_t merge(uint8_t a, uint8_t b);
     Publication publication_of(FanoutJob& job);
+
+    // --- share.cc: to one member of each group
+    static uint32_t count_groups(const FilterNode& filter, uint32_t most);
+    bool hand_to_groups(Publication& publication, FilterNode& filter, GroupCursor& cursor);
+    void hand_to_group(Publication& publication, SharedGroup& group);
+    Judgement judge_member(const Session& session, uint8_t qos) const;
+    void redistribute(Session& session, Message& message);
 
     // --- deliver.cc
     void deliver(Session& session, Publication& publication, const Delivery& delivery);
@@ -316,10 +347,11 @@ class Core {
     enum class Queued : uint8_t { kYes, kFull, kNoMemory };
     Queued enqueue(Session& session, Message& message, const Delivery& delivery);
     void note_queued(Session& session, Publication& publication, Queued queued);
-    bool make_room(Session& session, uint32_t bytes);
-    void forget(const Waiting& waiting);
+    bool make_room(Session& session, const Message& message);
+    void watch_queue(Session& session);
+    bool tell_queue_alarm(Session& session, bool high);
+    void forget(Session& session, const Waiting& waiting);
     uint32_t window_of(const Session& session) const;
-    void drop_front(Session& session, Drop reason);
     void drop(Session* session, Drop reason, uint64_t count);
     void delivered(Link& link, bool reply);
     Outflow* ensure_outflow(Session& session);
@@ -340,6 +372,7 @@ class Core {
     void run_replay(Replay& replay);
     void run_more_replays(Session& session, Replay& replay);
     void end_replay(Replay& replay);
+    void replay_missed(Session& session, Publication& publication, const Delivery& delivery);
     void send_retained(Session& session, Message& message, const Delivery& delivery);
     bool replay_may_go_on(Session& session) const;
 
@@ -348,12 +381,14 @@ class Core {
     Session* make_session(Bytes client_id, uint32_t expiry_s);
     void set_expiry(Session& session, uint32_t expiry_s);
     uint64_t expiry_of(const Session& session) const;
+    uint32_t away_s(const Session& session) const;
     void attach(Link& link, Session& session);
     void detach(Link& link, bool send_will);
     void drop_extras(Link& link);
     void publish_will(Session& session);
     void end_session(Session& session);
     bool tear_down(Session& session);
+    void end_delivery(Session& session, Message& message, bool shared);
     void update_direct(Session& session);
 
     // --- timers.cc
@@ -363,13 +398,20 @@ class Core {
     void session_timer(Session& session);
     void arm_session(Session& session);
     void arm_session_by(Session& session, Instant deadline);
+    void arm_flow(Session& session, const InflightSlot& slot);
     void retry_unacknowledged(Session& session);
     void drop_unreleased(Session& session);
     void drop_uncompleted(Session& session);
 
+    // --- sys_topics.cc
+    void run_sys();
+    void reconfigure_sys();  // options_.sys_interval_s is new
+
     // --- jobs.cc
     void run_jobs();
     void resume_memory_waiters();
+    void resume_paused(uint32_t most);
+    void end_slow_consumers();
     void sweep_retained();
     bool retained_too_old(const RetainedNode& node) const;
     bool remove_retained(RetainedNode& node);
@@ -408,7 +450,7 @@ class Core {
     int64_t wall_s_ = 0;
     uint32_t visit_units_ = 0;  // of one link's visit, this turn
     int64_t units_ = 0;         // left of this turn's budget; may end a little below zero
-    uint32_t epoch_ = 0;
+    uint32_t fanout_mark_ = 0;
     uint32_t next_session_number_ = 0;
     uint64_t next_retained_sequence_ = 1;
     uint64_t assigned_ids_ = 0;
@@ -419,9 +461,9 @@ class Core {
     FilterNode** matched_ = nullptr;  // kMatchedFilters places
     uint8_t ids_[limits::kIdsBytes];  // Subscription Identifiers of the delivery under way
     bool shutting_down_ = false;
-    uint64_t closing_links_ = 0;    // links in state kClosing
-    uint32_t wills_looked_at_ = 0;  // links, in the first pass of shutting down
-    bool wills_sent_ = false;       // that pass is done
+    uint64_t closing_links_ = 0;  // links in state kClosing
+    uint64_t wills_bucket_ = 0;   // of sessions_, in the first pass of shutting down
+    bool wills_sent_ = false;     // that pass is done
     uint32_t job_turn_ = 0;
     Instant next_sweep_ = 0;
     Instant next_memory_try_ = 0;
@@ -431,7 +473,8 @@ class Core {
 
     IntrusiveList<Link, &Link::list_hook> links_;
     IntrusiveList<Link, &Link::list_hook> memory_waiters_;
-    IntrusiveList<Link, &Link::slow_hook> slow_;
+    IntrusiveList<Link, &Link::list_hook> paused_;  // until somebody reads what they publish
+    IntrusiveList<Link, &Link::slow_hook> slow_;    // in the order in which they became so
     IntrusiveList<Session, &Session::job_hook> pumping_;
     IntrusiveList<Session, &Session::job_hook> starved_;  // pumped again when memory is tried again
     IntrusiveList<Session, &Session::job_hook> teardown_;

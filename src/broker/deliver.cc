@@ -20,7 +20,10 @@ void Core::deliver(Session& session, Publication& publication, const Delivery& d
 
 void Core::deliver_qos0(Session& session, Publication& publication, const Delivery& delivery) {
     Link* link = session.link.get();
-    if (publication.system && session.direct == Direct::kNo) return;  // there is a newer value soon
+    if (publication.system && session.direct == Direct::kNo) {
+        replay_missed(session, publication, delivery);
+        return;
+    }
     if (link == nullptr || link->broken) {
         if (options_.queue_qos0_messages) {
             deliver_later(session, publication, delivery);
@@ -30,7 +33,10 @@ void Core::deliver_qos0(Session& session, Publication& publication, const Delive
         return;
     }
     if (session.outbox->blocked() || session.direct == Direct::kNo) {
-        if (publication.system) return;
+        if (publication.system) {
+            replay_missed(session, publication, delivery);
+            return;
+        }
         if (session.outbox->blocked()) became_slow(session);
         if (options_.queue_qos0_messages) {
             deliver_later(session, publication, delivery);
@@ -42,8 +48,12 @@ void Core::deliver_qos0(Session& session, Publication& publication, const Delive
     publication.taken = true;
     if (session.direct == Direct::kOwnHead || !delivery.ids.empty()) {
         append_apart(*link, publication, delivery);
-    } else if (!append_shared(*link, publication, delivery.retain) && !publication.system) {
-        drop(&session, Drop::kMemory, publication.count);
+    } else if (!append_shared(*link, publication, delivery.retain)) {
+        if (publication.system) {
+            replay_missed(session, publication, delivery);
+        } else {
+            drop(&session, Drop::kMemory, publication.count);
+        }
     }
 }
 
@@ -127,32 +137,6 @@ void Core::note_queued(Session& session, Publication& publication, Queued queued
     if (queued == Queued::kNoMemory) drop(&session, Drop::kMemory, 1);
 }
 
-// How many PUBLISH packets the client lets us have under way.
-uint32_t Core::window_of(const Session& session) const {
-    const LinkExtras* extras = session.link ? session.link->extras.get() : nullptr;
-    const uint32_t theirs = extras != nullptr ? extras->receive_maximum : InflightWindow::kIds;
-    return std::min(options_.max_inflight_messages, theirs);
-}
-
-// Whether a QoS 1 or 2 message may go out right now, ahead of nothing.
-bool Core::window_open(Session& session, uint32_t bytes) {
-    const Outflow* outflow = session.outflow.get();
-    if (outflow == nullptr) return true;
-    return outflow->queue.size() == outflow->queue.qos0() &&
-           outflow->resend == outflow->resend_end && window_has_room(session, bytes);
-}
-
-// One message may always be under way, however large.
-bool Core::window_has_room(const Session& session, uint32_t bytes) const {
-    const Outflow& outflow = *session.outflow;
-    if (outflow.window.span_full() || outflow.window.live() >= options_.max_inflight_messages ||
-        outflow.unacknowledged >= window_of(session)) {
-        return false;
-    }
-    return options_.max_inflight_bytes == 0 || outflow.bytes == 0 ||
-           outflow.bytes + bytes <= options_.max_inflight_bytes;
-}
-
 // False if the arena refused.
 bool Core::send_qos0(Session& session, Message& message, const Delivery& delivery) {
     const Appended appended = append_publish(*session.link, parts_of(message), delivery, false, 0);
@@ -193,6 +177,7 @@ bool Core::send_inflight(Session& session,
     slot->sent = true;
     slot->counted = true;
     slot->retain = delivery.retain;
+    slot->shared = delivery.shared;
     ++stats_.inflight_out;
     ++outflow->unacknowledged;
     messages_.hold(message);
@@ -202,77 +187,6 @@ bool Core::send_inflight(Session& session,
         arm_session_by(session, now_ + options_.unack_retry_interval_s * kSecond);
     }
     return true;
-}
-
-Outflow* Core::ensure_outflow(Session& session) {
-    if (!session.outflow) session.outflow = arena_.make<Outflow>(Arena::Use::kNormal);
-    return session.outflow.get();
-}
-
-// Into the session's queue, within its limits; what a full one drops is `queue_full`.
-Core::Queued Core::enqueue(Session& session, Message& message, const Delivery& delivery) {
-    Outflow* outflow = ensure_outflow(session);
-    if (outflow == nullptr) return Queued::kNoMemory;
-    // Nobody knows when it comes; who reads too slowly is shed in time.
-    const bool scarce = !session.link && arena_.pressure() >= Arena::Pressure::kGrowth;
-    if (delivery.limited && scarce) return Queued::kNoMemory;
-    if (delivery.limited && !make_room(session, message.payload_size)) return Queued::kFull;
-    SubscriptionIds* ids = nullptr;
-    if (!delivery.ids.empty()) {
-        ids = SubscriptionIds::make(arena_, delivery.ids);
-        if (ids == nullptr) return Queued::kNoMemory;
-    }
-    if (!outflow->queue.push(arena_,
-                             {&message, ids, delivery.qos, delivery.retain, delivery.limited})) {
-        if (ids != nullptr) arena_.release(ids);
-        return Queued::kNoMemory;
-    }
-    messages_.hold(message);
-    ++stats_.queued;
-    stats_.queued_bytes += message.payload_size;
-    if (delivery.qos == 0) session.direct = Direct::kNo;
-    return Queued::kYes;
-}
-
-// Whether another message of so many bytes fits the session's queue, or what is oldest was dropped
-// to make it fit.
-bool Core::make_room(Session& session, uint32_t bytes) {
-    OutQueue& queue = session.outflow->queue;
-    const auto full = [&] {
-        return (options_.max_queued_messages != 0 &&
-                queue.limited() >= options_.max_queued_messages) ||
-               (options_.max_queued_bytes != 0 &&
-                queue.limited_bytes() + bytes > options_.max_queued_bytes);
-    };
-    while (full() && !queue.empty() && queue.front().message->expired(now_s()))
-        drop_front(session, Drop::kExpired);
-    if (!full()) return true;
-    if (options_.queue_full == QueueFull::kDropOld) {
-        while (full() && !queue.empty())
-            drop_front(session, Drop::kQueueFull);
-        if (!full()) return true;
-    }
-    drop(&session, Drop::kQueueFull, 1);
-    if (options_.queue_full == QueueFull::kDisconnect && session.link && !session.link->broken) {
-        ++stats_.slow_closed;
-        tell_why(*session.link, Error::kQuotaExceeded);
-        break_off(*session.link, Error::kQuotaExceeded);
-    }
-    return false;
-}
-
-// The oldest message that waits is not sent any more.
-void Core::drop_front(Session& session, Drop reason) {
-    forget(session.outflow->queue.pop(arena_));
-    drop(&session, reason, 1);
-}
-
-// Lets go of what came out of a queue.
-void Core::forget(const Waiting& waiting) {
-    --stats_.queued;
-    stats_.queued_bytes -= waiting.message->payload_size;
-    messages_.drop(*waiting.message);
-    if (waiting.ids != nullptr) arena_.release(waiting.ids);
 }
 
 // Every drop has a name, a counter and, the first time in a row, a log line.
@@ -294,7 +208,9 @@ void Core::drop(Session* session, Drop reason, uint64_t count) {
 
 void Core::became_slow(Session& session) {
     Link& link = *session.link;
-    if (!link.slow_hook.in_list) slow_.push_back(link);
+    if (link.slow_hook.in_list) return;
+    link.slow_since_ms = now_ms();
+    slow_.push_back(link);
 }
 
 // Half a packet is in the outbox and the rest was refused: the stream cannot be continued.

@@ -18,6 +18,16 @@ bool makes_output(PacketType type) {
            type != PacketType::kDisconnect;
 }
 
+constexpr uint32_t kPausedAtOnce = 64;  // publishers that try again when somebody reads
+
+// What is wrong with an AUTH: 3.x has none, and no CONNECT with a method has been let in.
+//   [MQTT-3.15.1-1], [MQTT-4.12.0-7]
+Error judge_auth(Version version, Bytes body, uint8_t flags) {
+    if (!is_v5(version)) return Error::kMalformedPacket;
+    const Result<AuthView> decoded = decode_auth(body, flags);
+    return decoded ? Error::kProtocolError : decoded.error();
+}
+
 }  // namespace
 
 Consumed Core::receive(Link& link, const Range& input) {
@@ -63,7 +73,6 @@ Consumed Core::receive(Link& link, const Range& input) {
             if (taken != Taken::kAgain) {
                 ++stats_.packets_received_all;
                 ++stats_.packets_received[frame.first >> 4];
-                ++link.packets_in;
                 spend(1);
             }
         }
@@ -114,8 +123,8 @@ Core::Taken Core::dispatch(Link& link, const Input& input) {
             return handle_pingreq(link, input);
         case PacketType::kDisconnect:
             return handle_disconnect(link, input);
-        case PacketType::kAuth:  // no CONNECT with a method has been let in
-            fail(link, is_v5(link.version) ? Error::kProtocolError : Error::kMalformedPacket);
+        case PacketType::kAuth:
+            fail(link, judge_auth(link.version, input.body(), input.frame.flags()));
             return Taken::kYes;
         default:  // what only a server sends, and the reserved types
             fail(link, Error::kMalformedPacket);
@@ -188,9 +197,11 @@ Core::Taken Core::wait_for_memory(Link& link) {
 
 void Core::resume(Link& link) {
     if (link.stop == StopReason::kNone) return;
+    const bool paused = link.stop == StopReason::kSlowConsumer;
     link.stop = StopReason::kNone;
     if (link.waiting) {
-        memory_waiters_.remove(link);
+        (paused ? paused_ : memory_waiters_).remove(link);
+        if (paused) --stats_.paused_publishers;
         links_.push_back(link);
         link.waiting = false;
     }
@@ -224,6 +235,13 @@ Link* Core::opened(Outbox& outbox, const Arrival& arrival) {
     return link;
 }
 
+// All links are in one of three lists.
+void Core::leave_list(Link& link) {
+    const bool paused = link.stop == StopReason::kSlowConsumer;
+    if (link.waiting && paused) --stats_.paused_publishers;
+    (!link.waiting ? links_ : paused ? paused_ : memory_waiters_).remove(link);
+}
+
 // The outbox had blocked the link and has been written out.
 void Core::writable(Link& link) {
     if (link.slow_hook.in_list) slow_.remove(link);
@@ -232,6 +250,7 @@ void Core::writable(Link& link) {
         pump(*link.session);
     }
     if (link.stop == StopReason::kDraining) resume(link);
+    resume_paused(kPausedAtOnce);
 }
 
 void Core::closed(Link& link, Error why) {
@@ -246,7 +265,7 @@ void Core::closed(Link& link, Error why) {
     drop_partial(link);
     drop_extras(link);
     if (link.slow_hook.in_list) slow_.remove(link);
-    (link.waiting ? memory_waiters_ : links_).remove(link);
+    leave_list(link);
     --stats_.links;
     arena_.destroy(&link);
 }

@@ -4,6 +4,11 @@
 // very bytes that came (its slot says *plain*, its session says *direct*) it appends a range and
 // nothing else. More receivers than a slice become a job, whose publisher is stopped meanwhile.
 //
+// So does a match that was cut, however many it found: the job serves what was found and goes on
+// with the match, by turns, in the room it was made with. Who was there when it began gets the
+// message: later subscriptions in a part of the trie that had not been walked yet are told by their
+// `joined`.
+//
 // Everybody else goes through hand_one, which looks at the options of the subscription: No Local,
 // Retain As Published, the identifier.
 
@@ -17,17 +22,33 @@
 
 namespace mqttd {
 
-void Core::fan_out(Publication& publication, Link* publisher, std::span<FilterNode*> filters) {
+void Core::fan_out(Publication& publication,
+                   Link* publisher,
+                   std::span<FilterNode*> filters,
+                   MatchCursor* rest) {
+    if (publication.qos == 0 && !publication.system) ++stats_.fanouts_qos0;
     uint64_t receivers = 0;
     for (const FilterNode* filter : filters)
-        receivers += filter->count;
-    const bool merge = filters.size() > 1 && !options_.allow_duplicate_messages;
+        receivers += filter->count +
+                     uint64_t{publication.count} * count_groups(*filter, options_.fanout_slice);
+    const bool several = filters.size() > 1 || rest != nullptr;
+    const bool merge = several && !options_.allow_duplicate_messages;
+    if (rest != nullptr) {
+        if (start_fanout_job(publication, publisher, filters, rest, merge)) return;
+        subscriptions_.end_match(rest);
+        if (publication.qos > 0) {
+            publication.refused = true;
+        } else {
+            drop(nullptr, Drop::kMemory, publication.count);
+        }
+        return;
+    }
     // Large payloads are written in mid-turn: their bytes count, too.
     const uint64_t each =
         uint64_t{1} +
         std::max(publication.wire.size(), publication.payload.size()) / limits::kWriteBytes;
     if (receivers * each > options_.fanout_slice && receivers > 1) {
-        if (start_fanout_job(publication, publisher, filters, merge)) return;
+        if (start_fanout_job(publication, publisher, filters, nullptr, merge)) return;
         // Too many to be served at once, no memory to do it later.
         if (publication.qos > 0 && publisher != nullptr) {
             publication.refused = true;
@@ -38,14 +59,21 @@ void Core::fan_out(Publication& publication, Link* publisher, std::span<FilterNo
     }
     if (merge) {
         hand_merged(publication, filters);
-        return;
+    } else {
+        for (FilterNode* filter : filters)
+            hand_to_set(publication, *filter);
     }
-    for (FilterNode* filter : filters)
-        hand_to_set(publication, *filter);
+    for (FilterNode* filter : filters) {
+        if (!filter->groups) continue;
+        GroupCursor cursor;
+        while (hand_to_groups(publication, *filter, cursor)) {
+        }
+    }
 }
 
 void Core::hand_to_set(Publication& publication, FilterNode& filter) {
     SetCursor cursor;
+    publication.filter = &filter;
     const uint32_t handed =
         SubscriptionIndex::visit(filter, cursor, filter.count, [&](const SubscriberSlot& slot) {
             hand_to_slot(publication, filter, slot);
@@ -53,22 +81,24 @@ void Core::hand_to_set(Publication& publication, FilterNode& filter) {
     spend(handed);
 }
 
+// The bytes as they came, if that is all there is to do.
+inline bool Core::append_wire(Publication& publication, Session& session, uint8_t options) {
+    if (session.direct != publication.wire_fits || (options & suboption::kPlain) == 0) return false;
+    Outbox& outbox = *session.outbox;
+    if (outbox.blocked() || !outbox.append(arena_, publication.wire)) return false;
+    stats_.fast_deliveries += publication.count;
+    count_sent(publication);
+    publication.taken = true;
+    dirty_.add_delivery(outbox);
+    if (outbox.wants_flush(options_.outbox_bytes_max)) flush(outbox);
+    return true;
+}
+
 inline void Core::hand_to_slot(Publication& publication,
                                FilterNode& filter,
                                const SubscriberSlot& slot) {
     auto& session = static_cast<Session&>(*slot.subscriber);
-    if (session.direct == publication.wire_fits && (slot.options & suboption::kPlain) != 0) {
-        Outbox& outbox = *session.outbox;
-        if (!outbox.blocked() && outbox.append(arena_, publication.wire)) {
-            stats_.fast_deliveries += publication.count;
-            count_sent(publication);
-            publication.taken = true;
-            dirty_.add_delivery(outbox);
-            if (outbox.wants_flush(options_.outbox_bytes_max)) flush(outbox);
-            return;
-        }
-    }
-    hand_one(publication, filter, slot);
+    if (!append_wire(publication, session, slot.options)) hand_one(publication, filter, slot);
 }
 
 // At what QoS a subscription gets it.
@@ -94,20 +124,28 @@ void Core::hand_one(Publication& publication, FilterNode& filter, const Subscrib
     auto& session = static_cast<Session&>(*slot.subscriber);
     const uint8_t options = slot.options;
     if (not_local(publication, session, options)) return;
+    uint32_t identifier = 0;
+    if ((options & suboption::kIdentifier) != 0) {
+        const Subscription* subscription = subscriptions_.find(session, filter.filter());
+        if (subscription != nullptr) identifier = subscription->identifier;
+    }
+    hand_with(publication, session, options, identifier, false);
+}
+
+void Core::hand_with(
+    Publication& publication, Session& session, uint8_t options, uint32_t identifier, bool shared) {
     Delivery delivery;
     delivery.qos = granted_qos(publication, options);
     delivery.retain = publication.retain && (options & suboption::kRetainAsPublished) != 0;
-    delivery.counted = !publication.system;
-    if ((options & suboption::kIdentifier) != 0) {
-        const Subscription* subscription = subscriptions_.find(session, filter.filter());
-        if (subscription != nullptr) delivery.ids = add_id({}, subscription->identifier);
-    }
+    delivery.ids = add_id({}, identifier);
+    delivery.shared = shared;
     deliver(session, publication, delivery);
 }
 
 // `ids`, which lie at the start of ids_, and one more.
 Bytes Core::add_id(Bytes ids, uint32_t identifier) {
     constexpr uint32_t kIdMax = 5;
+    static_assert(limits::kIdsBytes >= limits::kMatchedFilters * kIdMax);  // of one copy
     if (identifier == 0 || ids.size() + kIdMax > sizeof ids_) return ids;
     const uint32_t size =
         encode_property(ids_ + ids.size(), Property::kSubscriptionIdentifier, identifier);
@@ -117,25 +155,25 @@ Bytes Core::add_id(Bytes ids, uint32_t identifier) {
 // One copy for each client, at the highest QoS of its matching subscriptions: marked in a first
 // pass, delivered and unmarked in a second.
 void Core::hand_merged(Publication& publication, std::span<FilterNode*> filters) {
-    if (++epoch_ == 0) ++epoch_;
     for (FilterNode* filter : filters) {
         SetCursor cursor;
         SubscriptionIndex::visit(*filter, cursor, filter->count, [&](const SubscriberSlot& slot) {
             auto& session = static_cast<Session&>(*slot.subscriber);
             if (not_local(publication, session, slot.options)) return;
-            session.merged =
-                session.epoch == epoch_ ? merge(session.merged, slot.options) : slot.options;
-            session.epoch = epoch_;
+            const bool first = session.merged == Session::kNotMerged;
+            session.merged = first ? slot.options : merge(session.merged, slot.options);
         });
     }
     for (FilterNode* filter : filters) {
         SetCursor cursor;
+        publication.filter = filter;
         const uint32_t handed = SubscriptionIndex::visit(
             *filter, cursor, filter->count, [&](const SubscriberSlot& slot) {
                 auto& session = static_cast<Session&>(*slot.subscriber);
-                if (session.epoch != epoch_) return;
-                session.epoch = 0;
-                deliver_merged(publication, session, session.merged, filters, ~uint64_t{0});
+                if (session.merged == Session::kNotMerged) return;
+                const uint8_t options = session.merged;
+                session.merged = Session::kNotMerged;
+                deliver_merged(publication, session, options, filters, ~uint64_t{0});
             });
         spend(2 * handed);
     }
@@ -156,31 +194,25 @@ void Core::deliver_merged(Publication& publication,
     Delivery delivery;
     delivery.qos = granted_qos(publication, options);
     delivery.retain = publication.retain && (options & suboption::kRetainAsPublished) != 0;
-    delivery.counted = !publication.system;
     if ((options & suboption::kIdentifier) != 0) {
         for (const FilterNode* filter : filters) {
             const Subscription* subscription = subscriptions_.find(session, filter->filter());
             if (subscription == nullptr || subscription->joined >= joins) continue;
             if (is_local(publication, session, subscription->options)) continue;
-            const Bytes more = add_id(delivery.ids, subscription->identifier);
-            if (more.size() == delivery.ids.size() && subscription->identifier != 0) {
-                deliver(session, publication, delivery);  // no room: the others go with a copy more
-                delivery.ids = add_id({}, subscription->identifier);
-            } else {
-                delivery.ids = more;
-            }
+            delivery.ids = add_id(delivery.ids, subscription->identifier);
         }
         spend(static_cast<uint32_t>(filters.size()));
     }
     deliver(session, publication, delivery);
 }
 
-// False if the arena refused.
+// Takes over `rest`.  False if the arena refused.
 bool Core::start_fanout_job(Publication& publication,
                             Link* publisher,
                             std::span<FilterNode*> filters,
+                            MatchCursor* rest,
                             bool merge) {
-    const size_t count = filters.size();
+    const size_t count = rest != nullptr ? limits::kMatchedFilters : filters.size();
     auto* list = static_cast<FilterNode**>(
         arena_.allocate(count * (sizeof(FilterNode*) + sizeof(SetCursor))));
     if (list == nullptr) return false;
@@ -200,8 +232,12 @@ bool Core::start_fanout_job(Publication& publication,
     std::copy(filters.begin(), filters.end(), list);
     job->filters = list;
     job->cursors = reinterpret_cast<SetCursor*>(list + count);
+    job->room = static_cast<uint32_t>(count);
+    job->rest = rest;
     job->joins = subscriptions_.joins();
-    for (size_t i = 0; i < count; ++i) {
+    if (merge && ++fanout_mark_ == 0) ++fanout_mark_;
+    job->mark = fanout_mark_;
+    for (size_t i = 0; i < filters.size(); ++i) {
         subscriptions_.pin(*list[i]);
         SubscriptionIndex::begin(*list[i], *new (&job->cursors[i]) SetCursor);
     }
@@ -225,6 +261,7 @@ bool Core::start_fanout_job(Publication& publication,
     fanouts_.push_back(*job);
     publication.taken = true;
     ++stats_.fanout_jobs;
+    ++stats_.fanout_jobs_now;
     return true;
 }
 
@@ -238,29 +275,37 @@ void Core::run_fanout_job(FanoutJob& job) {
     publication.begun = true;  // it was acknowledged
     // Few receivers at a time when each is dear, so that the budget is looked at in time.
     const uint64_t bytes = publication.wire.size() + publication.payload.size();
-    uint32_t step = limits::kFanoutStep / static_cast<uint32_t>(1 + bytes / limits::kWriteBytes);
-    if (job.merge) step = std::min(step, limits::kFanoutStep / job.filter_count);
-    step = std::max(step, 1u);
+    const auto each = static_cast<uint32_t>(1 + bytes / limits::kWriteBytes);
     int64_t slice = std::min<int64_t>(options_.fanout_slice, std::max<int64_t>(units_, 1));
-    while (slice > 0 && units_ > 0 && job.filter < job.filter_count) {
-        const auto limit = static_cast<uint32_t>(std::min<int64_t>(slice, step));
+    while (slice > 0 && units_ > 0) {
+        if (job.filter == job.filter_count) {
+            if (job.rest == nullptr) break;
+            slice -= match_more(job, std::min(slice, units_ / limits::kMatchFarUnits));
+            continue;
+        }
+        const uint32_t dear = job.merge ? std::max(each, job.filter_count) : each;
+        const auto limit = static_cast<uint32_t>(
+            std::min<int64_t>(slice, std::max(limits::kFanoutStep / dear, 1u)));
+        FilterNode& filter = *job.filters[job.filter];
+        publication.filter = &filter;
         const uint32_t handed = SubscriptionIndex::visit(
-            *job.filters[job.filter],
-            job.cursors[job.filter],
-            limit,
-            [&](const SubscriberSlot& slot) {
+            filter, job.cursors[job.filter], limit, [&](const SubscriberSlot& slot) {
                 if (job.merge) {
                     hand_first_of(publication, slot, job);
-                } else {
-                    hand_to_slot(publication, *job.filters[job.filter], slot);
+                } else if (!job.late || was_there(slot, filter, job)) {
+                    hand_to_slot(publication, filter, slot);
                 }
             });
         slice -= std::max<uint32_t>(handed, 1);
         spend(std::max<uint32_t>(handed, 1));
-        if (job.cursors[job.filter].done) ++job.filter;
+        if (!job.cursors[job.filter].done) continue;
+        if (!filter.groups || !hand_to_groups(publication, filter, job.groups)) {
+            job.groups = {};
+            ++job.filter;
+        }
     }
     if (publication.message != nullptr) messages_.drop(*publication.message);
-    if (job.filter == job.filter_count) end_fanout_job(job);
+    if (job.filter == job.filter_count && job.rest == nullptr) end_fanout_job(job);
 }
 
 // The publication of a job that hands out a copy of the packets themselves.
@@ -285,26 +330,53 @@ Publication Core::publication_of(FanoutJob& job) {
     return publication;
 }
 
-// Merging across turns cannot use marks, which the next publish overwrites: a receiver is served
-// from the first of the matching filters it has.
+// The next filters of a match that was cut; returns the steps taken.
+uint32_t Core::match_more(FanoutJob& job, int64_t steps) {
+    for (uint32_t i = 0; i < job.filter_count; ++i)
+        subscriptions_.unpin(*job.filters[i]);
+    const auto most = static_cast<uint32_t>(std::min<int64_t>(steps, limits::kMatchSteps));
+    job.filter_count = subscriptions_.match_on(*job.rest, {job.filters, job.room}, most);
+    job.filter = 0;
+    job.late = true;
+    for (uint32_t i = 0; i < job.filter_count; ++i) {
+        subscriptions_.pin(*job.filters[i]);
+        SubscriptionIndex::begin(*job.filters[i], *new (&job.cursors[i]) SetCursor);
+    }
+    spend_match();
+    if (job.rest->done()) {
+        subscriptions_.end_match(job.rest);
+        job.rest = nullptr;
+    }
+    return std::max(subscriptions_.last_steps(), 1u);
+}
+
+// Whether the subscription behind a slot was made before the job.
+bool Core::was_there(const SubscriberSlot& slot, FilterNode& filter, const FanoutJob& job) const {
+    const Subscription* found = subscriptions_.find(*slot.subscriber, filter.filter());
+    return found != nullptr && found->filter.get() == &filter && found->joined < job.joins;
+}
+
+// Merging across turns: a receiver is served from the first of the matching filters it has, with
+// the options of those the job knows by then (all of them, unless the match was cut), and marked.
+// Jobs run one after the other, so that one mark is enough.
 void Core::hand_first_of(Publication& publication, const SubscriberSlot& slot, FanoutJob& job) {
     auto& session = static_cast<Session&>(*slot.subscriber);
     if (not_local(publication, session, slot.options)) return;
-    uint8_t options = 0;
+    if (session.epoch == job.mark) return;
+    uint8_t options = Session::kNotMerged;
     spend(job.filter_count);
     const std::span<FilterNode* const> filters{job.filters, job.filter_count};
-    bool any = false;
     for (uint32_t i = 0; i < job.filter_count; ++i) {
         const Subscription* other = subscriptions_.find(session, filters[i]->filter());
         const bool counts =
             other != nullptr && other->filter.get() == filters[i] && other->joined < job.joins;
         if (!counts) continue;
         if (is_local(publication, session, other->options)) continue;
-        if (i < job.filter) return;
-        options = any ? merge(options, other->options) : other->options;
-        any = true;
+        options = options == Session::kNotMerged ? other->options : merge(options, other->options);
     }
-    if (any) deliver_merged(publication, session, options, filters, job.joins);
+    if (options == Session::kNotMerged) return;
+    session.epoch = job.mark;
+    deliver_merged(publication, session, options, filters, job.joins);
 }
 
 void Core::end_fanout_job(FanoutJob& job) {
@@ -315,6 +387,7 @@ void Core::end_fanout_job(FanoutJob& job) {
     if (job.message) messages_.drop(*job.message);
     Link* publisher = job.publisher.get();
     fanouts_.remove(job);
+    --stats_.fanout_jobs_now;
     arena_.destroy(&job);
     if (publisher != nullptr) {
         publisher->fanout = nullptr;

@@ -71,9 +71,7 @@ void Core::handle_pubrec(Link& link, uint16_t packet_id, uint8_t reason) {
     slot.state = FlowState::kAwaitPubcomp;
     slot.sent_ms = now_ms();
     slot.position = link.outbox->appended();
-    if (options_.await_rel_timeout_s != 0) {
-        arm_session_by(session, now_ + options_.await_rel_timeout_s * kSecond);
-    }
+    arm_flow(session, slot);
     answer(link, PacketType::kPubrel, packet_id);
 }
 

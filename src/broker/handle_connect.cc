@@ -26,6 +26,13 @@ Version version_of_refusal(Bytes body) {
     return newer ? Version::k50 : Version::k311;
 }
 
+// The longest packet that who sent this CONNECT takes.
+uint32_t largest_of(const Result<ConnectView>& connect) {
+    if (!connect) return limits::kLargestPacket;
+    return property_number(
+        connect->properties, Property::kMaximumPacketSize, limits::kLargestPacket);
+}
+
 }  // namespace
 
 Core::Taken Core::handle_connect(Link& link, const Input& input) {
@@ -36,7 +43,7 @@ Core::Taken Core::handle_connect(Link& link, const Input& input) {
         link.version = connect_version(input.body());
         if (is_v5(link.version)) {
             ++stats_.malformed;
-            refuse_connect(link, decoded.error());
+            refuse_connect(link, decoded.error(), limits::kLargestPacket);
         } else {
             fail(link, decoded.error());
         }
@@ -55,28 +62,27 @@ Core::Taken Core::handle_connect(Link& link, const Input& input) {
         error = let_in(link, *decoded, input);
         if (error == Error::kServerBusy) ++stats_.refused_memory;
     }
-    const uint32_t most =
-        decoded ? property_number(decoded->properties, Property::kMaximumPacketSize, ~0u) : ~0u;
-    if (error != Error::kNone) refuse_connect(link, error, most);
+    if (error != Error::kNone) refuse_connect(link, error, largest_of(decoded));
     return Taken::kYes;
 }
 
 // The CONNECT is welcome: an older connection of the same client ends, its session is taken up or
-// thrown away.  Error: kServerBusy if the arena refused.
+// thrown away.  Errors: kServerBusy if the arena refused, kPacketTooLarge if the client would not
+// take its CONNACK, kTopicNameInvalid of a will.
 Error Core::let_in(Link& link, const ConnectView& connect, const Input& input) {
     uint8_t room[kAssignedIdMax];
     const ListenerOptions& listener = listener_of(link);
     Bytes client_id = listener.use_username_as_clientid ? connect.user_name : connect.client_id;
-    Bytes assigned;
-    if (client_id.empty()) client_id = assigned = assign_client_id(room, listener.auto_id_prefix);
+    if (client_id.empty()) client_id = assign_client_id(room, listener.auto_id_prefix);
+    const Bytes assigned = connect.client_id.empty() ? client_id : Bytes{};  // [MQTT-3.2.2-16]
     const uint32_t longest = options_.max_keepalive_s;
     const bool cut = longest != 0 && (connect.keep_alive_s == 0 || connect.keep_alive_s > longest);
     link.keep_alive_s = cut ? static_cast<uint16_t>(longest) : connect.keep_alive_s;
     if (!take_extras(link, connect)) return Error::kServerBusy;
-    // Who cannot be told what it may do is better told nothing.   [MQTT-3.1.2-24]
-    if (!may_welcome(link, connect, assigned)) return Error::kPacketTooLarge;
-    Message* will = nullptr;
-    if (!take_will(link, connect, input, will)) return Error::kServerBusy;
+    if (!connack_fits(link, connect, assigned)) return Error::kPacketTooLarge;
+    const Result<Message*> taken = take_will(link, connect, input);
+    if (!taken) return taken.error();
+    Message* will = *taken;
     Session* session = claim_session(client_id, connect.clean_start);
     const bool present = session != nullptr;
     if (!present) session = make_session(client_id, session_expiry_of(connect));
@@ -118,9 +124,7 @@ bool Core::take_extras(Link& link, const ConnectView& connect) {
     const uint32_t receive_maximum = number(Property::kReceiveMaximum, InflightWindow::kIds);
     const uint32_t aliases = std::min<uint32_t>(number(Property::kTopicAliasMaximum, 0),
                                                 listener.max_topic_alias_broker);
-    // Nothing that we send can be as large as we ourselves take, with some properties of our own.
-    const uint64_t largest = uint64_t{options_.max_packet_size} + 2 * limits::kIdsBytes;
-    const bool bounded = packet_size < largest;
+    const bool bounded = packet_size < limits::kLargestPacket;
     const bool mounted = !listener.mount_point.empty();
     if (!bounded && receive_maximum == InflightWindow::kIds && aliases == 0 && !mounted) {
         return true;
@@ -214,9 +218,7 @@ Error Core::admit(const ConnectView& connect, const ListenerOptions& listener) c
 }
 
 Error Core::admit_will(const WillView& will, const ListenerOptions& listener) const {
-    if (check_topic(will.topic_name, listener.mount_point) != Error::kNone) {
-        return Error::kTopicNameInvalid;
-    }
+    if (check_topic(will.topic_name) != Error::kNone) return Error::kTopicNameInvalid;
     if (will.retain && !options_.retain_available) return Error::kRetainNotSupported;
     return will.qos > listener.max_qos ? Error::kQosNotSupported : Error::kNone;
 }
@@ -244,8 +246,8 @@ void Core::log_refusal(const Link& link, Error why) {
                error_text(why));
 }
 
-// `most`: bytes of a packet that the client takes.
-void Core::refuse_connect(Link& link, Error why, uint32_t most) {
+// `largest`: bytes of a packet that the client takes.   [MQTT-3.2.2-19]
+void Core::refuse_connect(Link& link, Error why, uint32_t largest) {
     ++stats_.connects_refused;
     log_refusal(link, why);
     const uint8_t code = connack_code(why, link.version);
@@ -259,17 +261,16 @@ void Core::refuse_connect(Link& link, Error why, uint32_t most) {
     if (is_v5(link.version) && property_size(Property::kReasonString, text) <= sizeof property) {
         properties = {property, encode_property(property, Property::kReasonString, text)};
     }
-    if (is_v5(link.version) && connack_size(link.version, properties) > most) properties = {};
-    const bool fits = !is_v5(link.version) || connack_size(link.version, properties) <= most;
-    if (!fits || send_connack(link, false, code, properties)) end_link(link, why, false);
+    if (connack_size(link.version, properties) > largest) properties = {};
+    const bool told = connack_size(link.version, properties) <= largest;
+    if (!told || send_connack(link, false, code, properties)) end_link(link, why, false);
 }
 
-// Keeps the will as a message.  False if the arena refused.
-bool Core::take_will(const Link& link,
-                     const ConnectView& connect,
-                     const Input& input,
-                     Message*& will) {
-    if (!connect.has_will) return true;
+// Keeps the will as a message; nullptr if there is none.  Errors: kServerBusy if the arena refused,
+// kTopicNameInvalid (for 3.x kNotAuthorized) if the mount point makes its topic too long.
+Result<Message*> Core::take_will(const Link& link, const ConnectView& connect, const Input& input) {
+    Message* will = nullptr;
+    if (!connect.has_will) return will;
     const WillView& view = connect.will;
     const Text topic = mounted(link, view.topic_name);
     const Text properties = passed_on(view.property_set, view.properties);
@@ -282,10 +283,14 @@ bool Core::take_will(const Link& link,
     }
     parts.qos = view.qos;
     parts.retain = view.retain;
-    if (!topic.refused && !properties.refused) will = messages_.make(parts);
+    const bool refused = topic.refused || properties.refused;
+    const bool named = refused || check_topic(topic.bytes) == Error::kNone;
+    if (!refused && named) will = messages_.make(parts);
     let_go(topic);
     let_go(properties);
-    return will != nullptr;
+    if (!named) return is_v5(link.version) ? Error::kTopicNameInvalid : Error::kNotAuthorized;
+    if (will == nullptr) return Error::kServerBusy;
+    return will;
 }
 
 // The prefix and 32 digits that nobody can foresee: a keyed hash of a counter.

@@ -5,8 +5,9 @@
 
 namespace mqttd {
 
-// An orderly end: the will is thrown away, unless a 5.0 client says otherwise.  It may change how
-// long its session stays, but not bring one to life that was to end.   [MQTT-3.14.4-3]
+// An orderly end: the will is thrown away.  With any other reason than 0 a 5.0 client says that it
+// is none, and the will is sent.  It may change how long its session stays, but not bring one to
+// life that was to end.   [MQTT-3.14.4-3], [MQTT-3.1.2-8]
 Core::Taken Core::handle_disconnect(Link& link, const Input& input) {
     const Result<DisconnectView> decoded =
         decode_disconnect(input.body(), input.frame.flags(), link.version);
@@ -24,7 +25,7 @@ Core::Taken Core::handle_disconnect(Link& link, const Input& input) {
         }
         set_expiry(session, capped_expiry(wanted));
     }
-    end_link(link, Error::kNone, decoded->reason == kReasonDisconnectWithWill);
+    end_link(link, Error::kNone, decoded->reason != kReasonSuccess);
     return Taken::kYes;
 }
 

@@ -12,16 +12,15 @@ namespace mqttd {
 // Clients do not write where the broker speaks.
 bool Core::reserved_topic(Bytes topic) {
     const std::string_view text = as_text(topic);
-    return text.starts_with("$SYS/") || text == "$SYS" || text.starts_with("$share/") ||
+    return text.starts_with("$SYS/") || text == "$SYS" || is_shared(topic) ||
            text.starts_with("$CONTROL/");
 }
 
-// Levels and length: what a topic may cost behind its mount point.
-Error Core::check_topic(Bytes topic, std::string_view mount) const {
-    const size_t size = mount.size() + topic.size();
-    if (size > options_.max_topic_len) return Error::kTopicNameInvalid;
-    if (size >= options_.max_topic_levels &&
-        level_count(as_bytes(mount)) - 1 + level_count(topic) > options_.max_topic_levels) {
+// Levels and length: what a topic may cost.
+Error Core::check_topic(Bytes topic) const {
+    if (topic.size() > options_.max_topic_len) return Error::kTopicNameInvalid;
+    if (topic.size() >= options_.max_topic_levels &&
+        level_count(topic) > options_.max_topic_levels) {
         return Error::kTopicNameInvalid;
     }
     return Error::kNone;
@@ -144,9 +143,21 @@ uint8_t Core::answer_of(const Publication& publication) const {
 // and lost), and behind it while a job hands it out.
 Core::Taken Core::pass_on(Link& link, Publication& publication) {
     if (!publish(publication, &link)) {
-        return wait_for_memory(link);
+        return publication.paused ? pause(link) : wait_for_memory(link);
     }
     return link.fanout ? stop_behind(link, StopReason::kFanout) : Taken::kYes;
+}
+
+// Nobody reads what it publishes: it goes on when somebody does.
+Core::Taken Core::pause(Link& link) {
+    if (!link.waiting) {
+        links_.remove(link);
+        paused_.push_back(link);
+        link.waiting = true;
+        ++stats_.pauses;
+        ++stats_.paused_publishers;
+    }
+    return stop_before(link, StopReason::kSlowConsumer);
 }
 
 // QoS 2: kept until its PUBREL.  A repeated packet is answered again and not kept again.

@@ -41,7 +41,7 @@ uint32_t Core::handle_run(Link& link, const Range& input, const Frame& first, Ta
     if (alone) {
         taken = publish_one(link, input.segment, *decoded);
         if (taken == Taken::kAgain) return 0;
-        count_run(link, 1);
+        count_run(1);
         return first.size;
     }
     const Error error = check_topic(decoded->topic_name);
@@ -66,13 +66,19 @@ uint32_t Core::handle_run(Link& link, const Range& input, const Frame& first, Ta
     const bool too_large = limit != 0 && run.payload_bytes > limit;
     const bool as_it_came = first.length_minimal && !options_.upgrade_outgoing_qos;
     if (as_it_came) run.wire_fits = is_v5(link.version) ? Direct::k5 : Direct::k3;
-    if (as_it_came && !too_large && !options_.queue_qos0_messages) {
-        extend_run(link, input, first, run);
+    const bool one_by_one =
+        too_large || options_.queue_qos0_messages || options_.slow_consumer == SlowConsumer::kPause;
+    if (as_it_came && !one_by_one) extend_run(link, input, first, run);
+    if (options_.slow_consumer == SlowConsumer::kPause && !too_large &&
+        !reserved_topic(run.topic)) {
+        taken = pass_on(link, run);
+        if (taken == Taken::kAgain) return 0;
+        count_run(1);
+        count_received(run);
+        return first.size;
     }
-    count_run(link, run.count);
-    stats_.publish_received += run.count;
-    stats_.publish_received_qos[0] += run.count;
-    stats_.publish_bytes_received += run.payload_bytes;
+    count_run(run.count);
+    count_received(run);
     const uint32_t size = run.wire.size();
     if (too_large) {
         drop(nullptr, Drop::kTooLarge, 1);
@@ -88,10 +94,15 @@ uint32_t Core::handle_run(Link& link, const Range& input, const Frame& first, Ta
     return size;
 }
 
-void Core::count_run(Link& link, uint32_t packets) {
+void Core::count_received(const Publication& run) {
+    stats_.publish_received += run.count;
+    stats_.publish_received_qos[0] += run.count;
+    stats_.publish_bytes_received += run.payload_bytes;
+}
+
+void Core::count_run(uint32_t packets) {
     stats_.packets_received_all += packets;
     stats_.packets_received[static_cast<uint32_t>(PacketType::kPublish)] += packets;
-    link.packets_in += packets;
     spend(packets);
 }
 

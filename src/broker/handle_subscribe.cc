@@ -18,11 +18,6 @@ namespace {
 
 constexpr uint8_t kSubackFailure = 0x80;  // all that 3.1.1 can say
 
-bool is_shared(Bytes filter) {
-    const std::string_view text = as_text(filter);
-    return text.starts_with("$share/") || text.starts_with("$queue/") || text.starts_with("$Q/");
-}
-
 }  // namespace
 
 Core::Taken Core::handle_subscribe(Link& link, const Input& input) {
@@ -125,7 +120,7 @@ uint8_t Core::subscribe_one(Link& link, const FilterView& filter, uint32_t ident
 uint8_t Core::judge_filter(const Link& link, Bytes text, uint32_t identifier) const {
     const Session& session = *link.session;
     if (check_topic(text) != Error::kNone) return kReasonTopicFilterInvalid;
-    if (is_shared(text)) return kReasonSharedNotSupported;  // to come
+    if (!options_.shared_available && is_shared(text)) return kReasonSharedNotSupported;
     if (!options_.wildcard_available && has_wildcard(text)) return kReasonWildcardsNotSupported;
     if (!options_.subscription_ids_available && identifier != 0) {
         return kReasonSubscriptionIdsNotSupported;
@@ -160,8 +155,8 @@ uint8_t Core::subscribe_to(Link& link, Bytes text, const FilterView& filter, uin
                Clean(text).c_str());
     // 3.1.1 sends retained messages for every SUBSCRIBE, also for one it already had; 5.0 asks.
     // [MQTT-3.8.4-3], [MQTT-3.3.1-9…-11]
-    const bool replay =
-        filter.retain_handling == 0 || (filter.retain_handling == 1 && !added->existed);
+    const bool replay = !is_shared(text) && (filter.retain_handling == 0 ||
+                                             (filter.retain_handling == 1 && !added->existed));
     if (replay && !start_replay(session, *added->subscription)) {
         ++stats_.refused_memory;
         if (!added->existed) subscriptions_.remove(*added->subscription);

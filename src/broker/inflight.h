@@ -38,6 +38,7 @@ struct InflightSlot {
     bool retain : 1 = false;
     bool left : 1 = false;     // its first byte went to the kernel on an earlier connection
     bool sent : 1 = false;     // appended to the outbox of the present connection
+    bool shared : 1 = false;   // as a member of a shared group
     bool counted : 1 = false;  // as a PUBLISH: counts against Receive Maximum
 };
 

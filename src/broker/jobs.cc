@@ -31,6 +31,7 @@ void Core::tick() {
         }
     }
     shed();
+    end_slow_consumers();
     run_jobs();
 }
 
@@ -68,7 +69,7 @@ void Core::run_jobs() {
         }
     }
     resume_memory_waiters();
-    if (sys_ != nullptr) sys_->run();
+    run_sys();
     if (options_.retain_max_age_s != 0 || retained_expire_ || sweeping_) sweep_retained();
 }
 
@@ -80,20 +81,33 @@ bool Core::idle() const {
 Instant Core::next_deadline() const {
     Instant next = timers_->next_deadline();
     if (sys_ != nullptr) next = std::min(next, sys_->next_tick());
-    if (!memory_waiters_.empty() || !starved_.empty()) next = std::min(next, next_memory_try_);
+    const bool waiting = !memory_waiters_.empty() || !starved_.empty() || !paused_.empty();
+    if (waiting) next = std::min(next, next_memory_try_);
+    if (options_.slow_consumer == SlowConsumer::kDisconnect && !slow_.empty()) {
+        const uint32_t blocked = now_ms() - slow_.front()->slow_since_ms;
+        const uint32_t most = options_.slow_consumer_ms;
+        next = std::min(next, now_ + (most > blocked ? most - blocked : 0));
+    }
     if (options_.retain_max_age_s != 0 || retained_expire_) next = std::min(next, next_sweep_);
     return next;
 }
 
 // Links that wait for memory try again now and then; so many at a time that there is some hope.
 void Core::resume_memory_waiters() {
-    if ((memory_waiters_.empty() && starved_.empty()) || now_ < next_memory_try_) return;
+    const bool none = memory_waiters_.empty() && starved_.empty() && paused_.empty();
+    if (none || now_ < next_memory_try_) return;
     next_memory_try_ = now_ + kMemoryRetry;
     for (uint32_t n = std::min<uint32_t>(starved_.size(), 64); n > 0; --n)
         pump(*starved_.front());
     for (uint32_t n = std::min<uint32_t>(memory_waiters_.size(), 64); n > 0; --n) {
         resume(*memory_waiters_.front());
     }
+    resume_paused(64);  // a receiver may have gone, or come
+}
+
+void Core::resume_paused(uint32_t most) {
+    for (uint32_t n = std::min(paused_.size(), most); n > 0; --n)
+        resume(*paused_.front());
 }
 
 // Near the ceiling the slowest reader goes, one a turn: what its link and queue hold comes free.
@@ -101,6 +115,19 @@ void Core::shed() {
     if (slow_.empty() || arena_.pressure() < Arena::Pressure::kSlowReaders) return;
     ++stats_.slow_closed;
     end_link(*slow_.front(), Error::kServerBusy, true);
+}
+
+// slow_consumer disconnect: who has been blocked for too long goes.  The list is in the order of
+// time.
+void Core::end_slow_consumers() {
+    if (options_.slow_consumer != SlowConsumer::kDisconnect) return;
+    while (!slow_.empty() && units_ > 0) {
+        Link& link = *slow_.front();
+        if (now_ms() - link.slow_since_ms < options_.slow_consumer_ms) return;
+        ++stats_.slow_closed;
+        end_link(link, Error::kQuotaExceeded, true);
+        spend(limits::kCloseUnits);
+    }
 }
 
 // By its own interval, or by ours; our own values are as old as they are.

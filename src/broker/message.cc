@@ -33,8 +33,10 @@ Message* MessagePool::make(const MessageParts& parts) {
     message->properties_size = static_cast<uint32_t>(parts.properties.size());
     message->payload_size = parts.payload.size();
     message->expires_s = parts.expires_s;
-    message->qos = parts.qos;
+    message->qos = parts.qos & 3;
     message->retain = parts.retain;
+    message->priority = parts.priority;
+    message->system = parts.system;
     uint8_t* at = put(message->data() + kText, parts.topic);
     at = put(at, parts.properties);
     if (adopt) {
@@ -47,12 +49,14 @@ Message* MessagePool::make(const MessageParts& parts) {
         if (parts.payload.size() > 0) put(at, bytes_of(parts.payload));
     }
     count(*message, true);
+    ++stats_.message_holders;
     ++stats_.copies;
     return message;
 }
 
 void MessagePool::drop(Message& message) {
     MQTTD_ASSERT(message.holders > 0);
+    --stats_.message_holders;
     if (--message.holders > 0) return;
     count(message, false);
     if (message.body) {

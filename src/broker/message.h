@@ -35,8 +35,10 @@ struct alignas(16) Message : Segment {
     uint32_t payload_size = 0;   // bytes
     uint32_t properties_size = 0;
     uint16_t topic_size = 0;
-    uint8_t qos = 0;
-    bool retain = false;
+    uint8_t qos : 2 = 0;
+    bool retain : 1 = false;
+    bool system : 1 = false;  // our own: in no message counter
+    uint8_t priority = 0;     // in queues; 0: none of its own
 
     Bytes topic() const { return {text(), topic_size}; }
 
@@ -63,6 +65,8 @@ struct MessageParts {
     uint64_t expires_s = kNeverExpires;
     uint8_t qos = 0;
     bool retain = false;
+    uint8_t priority = 0;
+    bool system = false;
 };
 
 class MessagePool {
@@ -74,7 +78,10 @@ class MessagePool {
     // A message with one holder, or nullptr if the arena refused.
     Message* make(const MessageParts& parts);
 
-    void hold(Message& message) { ++message.holders; }
+    void hold(Message& message) {
+        ++message.holders;
+        ++stats_.message_holders;
+    }
 
     void drop(Message& message);
 

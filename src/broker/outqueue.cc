@@ -4,44 +4,94 @@
 
 namespace mqttd {
 
+const QueueLane& OutQueue::bottom() const {
+    if (base_.size > 0 || !lanes_) return base_;
+    const QueueLane* lane = lanes_.get();
+    while (lane->next)
+        lane = lane->next.get();
+    return *lane;
+}
+
+// The lane for a message about to be pushed, or nullptr if the arena refused.
+QueueLane* OutQueue::lane_of(Arena& arena, uint8_t priority) {
+    if (priority == 0) return &base_;
+    QueueLane* before = nullptr;
+    QueueLane* lane = lanes_.get();
+    while (lane != nullptr && lane->priority > priority) {
+        before = lane;
+        lane = lane->next.get();
+    }
+    if (lane != nullptr && lane->priority == priority) return lane;
+    QueueLane* fresh = arena.make<QueueLane>(Arena::Use::kNormal);
+    if (fresh == nullptr) return nullptr;
+    fresh->priority = priority;
+    fresh->next = lane;
+    if (before != nullptr) {
+        before->next = fresh;
+    } else {
+        lanes_ = fresh;
+    }
+    return fresh;
+}
+
+void OutQueue::drop_lane(Arena& arena, QueueLane& lane) {
+    QueueLane* before = nullptr;
+    for (QueueLane* each = lanes_.get(); each != &lane; each = each->next.get())
+        before = each;
+    if (before != nullptr) {
+        before->next = lane.next.get();
+    } else {
+        lanes_ = lane.next.get();
+    }
+    arena.destroy(&lane);
+}
+
 bool OutQueue::push(Arena& arena, const Waiting& waiting) {
-    if (!last_ || last_->end == last_->room) {
-        const uint32_t bytes = size_ < 4 ? 64 : size_ < 64 ? 256 : 1024;
+    QueueLane* lane = lane_of(arena, waiting.message->priority);
+    if (lane == nullptr) return false;
+    if (!lane->last || lane->last->end == lane->last->room) {
+        const uint32_t bytes = lane->size < 4 ? 64 : lane->size < 64 ? 256 : 1024;
         void* memory = arena.allocate(bytes);
-        if (memory == nullptr) return false;
+        if (memory == nullptr) {
+            if (lane->size == 0 && lane != &base_) drop_lane(arena, *lane);
+            return false;
+        }
         auto* chunk = new (memory) QueueChunk;
         chunk->room = static_cast<uint16_t>((bytes - sizeof(QueueChunk)) / sizeof(QueueEntry));
-        if (last_) {
-            last_->next = chunk;
+        if (lane->last) {
+            lane->last->next = chunk;
         } else {
-            first_ = chunk;
+            lane->first = chunk;
         }
-        last_ = chunk;
+        lane->last = chunk;
     }
-    auto* entry = new (&last_->entries()[last_->end++]) QueueEntry;
+    auto* entry = new (&lane->last->entries()[lane->last->end++]) QueueEntry;
     entry->message = waiting.message;
     entry->ids = waiting.ids;
     entry->qos = waiting.qos;
     entry->retain = waiting.retain;
+    entry->limited = waiting.limited;
+    entry->shared = waiting.shared;
+    ++lane->size;
     ++size_;
     qos0_ += waiting.qos == 0;
-    entry->limited = waiting.limited;
     limited_ += waiting.limited;
     if (waiting.limited) limited_bytes_ += waiting.message->payload_size;
     return true;
 }
 
-Waiting OutQueue::pop(Arena& arena) {
-    MQTTD_ASSERT(size_ > 0);
-    const QueueEntry& entry = first_->entries()[first_->begin++];
+Waiting OutQueue::take(Arena& arena, QueueLane& lane) {
+    MQTTD_ASSERT(lane.size > 0 && size_ > 0);
+    QueueChunk* chunk = lane.first.get();
+    const QueueEntry& entry = chunk->entries()[chunk->begin++];
     const Waiting waiting{
-        entry.message.get(), entry.ids.get(), entry.qos, entry.retain, entry.limited};
-    if (first_->begin == first_->end) {
-        QueueChunk* chunk = first_.get();
-        first_ = chunk->next;
-        if (!first_) last_ = nullptr;
+        entry.message.get(), entry.ids.get(), entry.qos, entry.retain, entry.limited, entry.shared};
+    if (chunk->begin == chunk->end) {
+        lane.first = chunk->next;
+        if (!lane.first) lane.last = nullptr;
         arena.release(chunk);
     }
+    if (--lane.size == 0 && &lane != &base_) drop_lane(arena, lane);
     --size_;
     qos0_ -= waiting.qos == 0;
     limited_ -= waiting.limited;

@@ -4,7 +4,12 @@
 //
 // They wait because the session is away, its link is blocked, or its window is full. A FIFO of
 // twelve-byte entries in chunks that grow from 4 to 84, so that an empty queue costs nothing and a
-// long one is never copied. Limits, and what a full queue drops, are judged by the caller before
+// long one is never copied. Messages with a priority wait in lanes of their own, made when the
+// first one comes and gone with the last, so whoever has no priorities has one FIFO:
+//
+//     lanes_ ─▶ 200 ─▶ 10 ─▶ null      base_ (priority 0)      each: chunk ─▶ chunk ─▶ …
+//
+// Limits, and what a full queue drops, are judged by the caller before
 // `push`; packet identifiers and bytes come into being only when a message leaves the queue.
 
 #include "base/arena.h"
@@ -13,6 +18,7 @@
 #include "broker/subscription_ids.h"
 
 #include <cstdint>
+#include <utility>
 
 namespace mqttd {
 
@@ -22,7 +28,7 @@ struct QueueEntry {
     uint8_t qos = 0;
     bool retain = false;
     bool limited = true;
-    uint8_t spare = 0;
+    bool shared = false;
 };
 
 // An entry outside the arena, where a Ptr32 cannot be.
@@ -32,6 +38,7 @@ struct Waiting {
     uint8_t qos = 0;      // of the delivery
     bool retain = false;  // as the receiver sees it
     bool limited = true;  // counts against the queue's limits; retained replays do not
+    bool shared = false;  // as a member of a shared group
 };
 
 struct alignas(16) QueueChunk {
@@ -41,6 +48,14 @@ struct alignas(16) QueueChunk {
     uint16_t room = 0;
 
     QueueEntry* entries() { return reinterpret_cast<QueueEntry*>(this + 1); }
+};
+
+struct alignas(16) QueueLane {
+    Ptr32<QueueChunk> first;
+    Ptr32<QueueChunk> last;
+    Ptr32<QueueLane> next;  // of lower priority
+    uint32_t size = 0;
+    uint8_t priority = 0;
 };
 
 static_assert(sizeof(QueueChunk) == 16 && sizeof(QueueEntry) == 12);
@@ -58,17 +73,40 @@ class OutQueue {
 
     uint64_t limited_bytes() const { return limited_bytes_; }
 
-    const QueueEntry& front() { return first_->entries()[first_->begin]; }
+    // The one to go next: the oldest of the highest priority.
+    const QueueEntry& front() const { return oldest(top()); }
+
+    // The priority of what would go last.
+    uint8_t lowest_priority() const { return bottom().priority; }
 
     // Takes over one hold on the message, and the identifiers.  False if the arena refused.
     bool push(Arena& arena, const Waiting& waiting);
 
-    // The caller takes over the hold and the identifiers.
-    Waiting pop(Arena& arena);
+    // Takes the front.  The caller takes over the hold and the identifiers.
+    Waiting pop(Arena& arena) { return take(arena, top()); }
+
+    // Takes the oldest of the lowest priority.
+    Waiting pop_lowest(Arena& arena) { return take(arena, bottom()); }
 
   private:
-    Ptr32<QueueChunk> first_;
-    Ptr32<QueueChunk> last_;
+    static const QueueEntry& oldest(const QueueLane& lane) {
+        return lane.first->entries()[lane.first->begin];
+    }
+
+    QueueLane& top() { return lanes_ ? *lanes_ : base_; }
+
+    const QueueLane& top() const { return lanes_ ? *lanes_ : base_; }
+
+    QueueLane& bottom() { return const_cast<QueueLane&>(std::as_const(*this).bottom()); }
+
+    const QueueLane& bottom() const;
+
+    QueueLane* lane_of(Arena& arena, uint8_t priority);
+    void drop_lane(Arena& arena, QueueLane& lane);
+    Waiting take(Arena& arena, QueueLane& lane);
+
+    QueueLane base_;
+    Ptr32<QueueLane> lanes_;  // of priorities above 0, none empty, highest first
     uint32_t size_ = 0;
     uint32_t qos0_ = 0;
     uint32_t limited_ = 0;

@@ -1,5 +1,7 @@
 // A publication: kept as retained, matched, handed to whoever wants it.
 
+#include "mqttd/topic.h"
+
 #include "base/assert.h"
 #include "broker/core.h"
 #include "broker/sys_topics.h"
@@ -12,38 +14,66 @@ namespace mqttd {
 // publisher waits and it is not acknowledged.  What is dropped at QoS 0 is counted.
 bool Core::publish(Publication& publication, Link* publisher) {
     const std::span<FilterNode*> room{matched_, limits::kMatchedFilters};
-    const uint32_t matched = subscriptions_.match(publication.topic, room);
-    spend(subscriptions_.last_steps() / 4);
-    std::span<FilterNode*> filters = room.first(std::min<size_t>(matched, room.size()));
-    FilterNode** many = nullptr;
-    if (matched > room.size()) {
-        many = static_cast<FilterNode**>(arena_.allocate(matched * sizeof(FilterNode*)));
-        if (many == nullptr) {
-            if (publication.qos > 0) return false;
-            drop(nullptr, Drop::kMemory, publication.count);
-            return true;
-        }
-        filters = {many, matched};
-        subscriptions_.match(publication.topic, filters);
+    const Result<Match> match = subscriptions_.match(publication.topic, room, limits::kMatchSteps);
+    spend_match();
+    if (!match) {
+        if (publication.qos > 0) return false;
+        drop(nullptr, Drop::kMemory, publication.count);
+        return true;
+    }
+    MatchCursor* rest = match->rest;
+    const bool wanted = match->found > 0 || rest != nullptr;
+    if (publisher != nullptr && options_.slow_consumer == SlowConsumer::kPause && rest == nullptr &&
+        all_blocked(room.first(match->found))) {
+        publication.paused = true;
+        return false;
     }
     const bool clears = publication.retain && publication.payload_size() == 0;
     const bool counted = publication.qos > 0 || options_.upgrade_outgoing_qos;
-    const bool keep = (publication.retain && !clears) || (counted && matched > 0);
-    publication.nobody = matched == 0;
+    const bool keep = (publication.retain && !clears) || (counted && wanted);
+    publication.nobody = !wanted;
     bool done = true;
     publication.begun = publisher == nullptr;  // nobody who could wait
     if (keep && !ensure_message(publication)) {
         done = publication.qos == 0;
-        if (done) drop(nullptr, Drop::kMemory, 1);
+        if (done && !publication.system) drop(nullptr, Drop::kMemory, 1);
     } else if (publication.retain) {
         retain(publication);
     }
-    if (done && matched > 0) fan_out(publication, publisher, filters);
+    if (done && wanted) {
+        fan_out(publication, publisher, room.first(match->found), rest);
+    } else {
+        subscriptions_.end_match(rest);
+    }
     if (publication.refused) done = false;
     if (publication.message != nullptr) messages_.drop(*publication.message);
     publication.message = nullptr;
-    if (many != nullptr) arena_.release(many);
     return done;
+}
+
+// Whether nobody who is connected would get it now.  Looks at a few receivers: among many there is
+// one who reads.
+bool Core::all_blocked(std::span<FilterNode*> filters) {
+    constexpr uint32_t kLooks = 64;
+    uint32_t blocked = 0;
+    uint32_t looked = 0;
+    for (FilterNode* filter : filters) {
+        SetCursor cursor;
+        looked += SubscriptionIndex::visit(
+            *filter, cursor, kLooks - looked, [&](const SubscriberSlot& slot) {
+                const auto& session = static_cast<const Session&>(*slot.subscriber);
+                blocked += session.link && session.outbox->blocked();
+            });
+        if (!cursor.done || blocked < looked) return false;
+    }
+    return blocked > 0;
+}
+
+// A walk through few nodes finds them in the cache, one through a large trie does not.
+void Core::spend_match() {
+    const uint32_t steps = subscriptions_.last_steps();
+    const uint32_t near = std::min(steps, limits::kMatchNear);
+    spend(near / 4 + (steps - near) * limits::kMatchFarUnits);
 }
 
 // The message as retained message of its topic; an empty payload removes it.   [MQTT-3.3.1-5…-11]
@@ -65,6 +95,7 @@ void Core::retain(Publication& publication) {
                               old == nullptr &&
                               retained_by_clients() >= options_.retain_max_messages;
         if (too_large || too_many) {
+            ++(too_large ? stats_.retained_refused_size : stats_.retained_refused_count);
             drop(publication.from, Drop::kRetainLimit, 1);
         } else if (scarce) {
             drop(publication.from, Drop::kMemory, 1);
@@ -81,7 +112,7 @@ void Core::retain(Publication& publication) {
                 retained_expire_ = retained_expire_ || message.expires_s != kNeverExpires;
             } else {
                 messages_.drop(message);
-                drop(publication.from, Drop::kMemory, 1);
+                if (!publication.system) drop(publication.from, Drop::kMemory, 1);
             }
         }
     }
@@ -100,8 +131,20 @@ uint64_t Core::retained_by_clients() const {
 bool Core::ensure_message(Publication& publication) {
     if (publication.message != nullptr) return true;
     MQTTD_ASSERT(publication.count == 1);
-    publication.message = messages_.make(parts_of(publication));
+    MessageParts parts = parts_of(publication);
+    parts.priority = priority_of(publication.topic);
+    publication.message = messages_.make(parts);
     return publication.message != nullptr;
+}
+
+// What `queue_priority` says of a topic: the highest of the filters that match.
+uint8_t Core::priority_of(Bytes topic) const {
+    uint8_t priority = 0;
+    for (const TopicPriority& row : options_.priorities) {
+        if (row.priority <= priority) continue;
+        if (topic_matches(as_bytes(row.filter), topic)) priority = row.priority;
+    }
+    return priority;
 }
 
 // A publication of a message that is kept already; takes a hold of its own.
@@ -113,6 +156,7 @@ Publication Core::publication_of(Message& message, Session* from) {
     publication.expires_s = message.expires_s;
     publication.qos = message.qos;
     publication.retain = message.retain;
+    publication.system = message.system;
     publication.from = from;
     publication.from_number = from != nullptr ? from->number : 0;
     publication.payload_bytes = message.payload_size;

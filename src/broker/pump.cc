@@ -33,13 +33,15 @@ void Core::pump(Session& session) {
             const QueueEntry& front = queue.front();
             Message& message = *front.message;
             if (message.expired(now_s())) {  // [MQTT-3.3.2-5]
-                drop_front(session, Drop::kExpired);
+                forget(session, queue.pop(arena_));
+                drop(&session, Drop::kExpired, 1);
                 continue;
             }
             Delivery delivery;
             delivery.qos = front.qos;
             delivery.retain = front.retain;
             delivery.ids = encoded_ids(front.ids.get());
+            delivery.shared = front.shared;
             // The first one may use the reserve: what leaves a queue makes room.
             const auto use = outbox.pending() == 0 ? Arena::Use::kReserve : Arena::Use::kNormal;
             const bool sent = front.qos == 0 ? send_qos0(session, message, delivery)
@@ -49,7 +51,7 @@ void Core::pump(Session& session) {
                 break;
             }
             if (!sent) drop(&session, Drop::kMemory, 1);
-            forget(queue.pop(arena_));
+            forget(session, queue.pop(arena_));
         }
         update_direct(session);
         const bool waits = !resent && outflow->unacknowledged >= window_of(session);
@@ -122,6 +124,7 @@ bool Core::resend_some(Session& session, uint32_t& slice) {
             slot.position = position;
             spend(limits::kCountedUnits - 1);
         }
+        if (slot.state != FlowState::kHole) arm_flow(session, slot);
         slot.sent = true;
         slot.sent_ms = now_ms();
         ++outflow.resend;

@@ -77,9 +77,16 @@ void Core::run_replay(Replay& replay) {
         spend(before - steps);
         if (node == nullptr) {
             if (!replay.cursor.done) continue;
+            if (replay.again) {
+                replay.again = false;
+                replay.after = replay.again_after;
+                const Bytes filter = replay.subscription->filter->filter();
+                if (retained_.start(replay.cursor, filter, next_retained_sequence_)) continue;
+            }
             end_replay(replay);
             return;
         }
+        if (node->sequence < replay.after) continue;
         if (retained_too_old(*node)) continue;
         auto& message = static_cast<Message&>(*node->message);
         Delivery delivery;
@@ -87,7 +94,6 @@ void Core::run_replay(Replay& replay) {
         delivery.retain = true;
         delivery.ids = add_id({}, identifier);
         delivery.limited = false;
-        delivery.counted = !as_text(message.topic()).starts_with("$SYS/");
         send_retained(session, message, delivery);
     }
 }
@@ -102,6 +108,29 @@ void Core::send_retained(Session& session, Message& message, const Delivery& del
         starve(session);
     }
     if (enqueue(session, message, delivery) != Queued::kYes) drop(&session, Drop::kMemory, 1);
+}
+
+// One of our own values did not reach a receiver that is connected but cannot take it now.  It may
+// not change again for hours, so what he missed comes as a replay once he can.  The end of a
+// retained value leaves nothing to replay: that one waits in his queue.
+void Core::replay_missed(Session& session, Publication& publication, const Delivery& delivery) {
+    const Link* link = session.link.get();
+    if (link == nullptr || link->broken || publication.filter == nullptr) return;
+    Subscription* subscription = subscriptions_.find(session, publication.filter->filter());
+    if (subscription == nullptr) return;
+    const RetainedNode* node = retained_.find(publication.topic);
+    if (node == nullptr || !node->message) {
+        deliver_later(session, publication, delivery);
+        return;
+    }
+    Replay* replay = subscription->replay.get();
+    if (replay == nullptr) {
+        if (!start_replay(session, *subscription)) return;
+        if (subscription->replay) subscription->replay->after = node->sequence;
+    } else if (!replay->again) {
+        replay->again = true;
+        replay->again_after = node->sequence;
+    }
 }
 
 void Core::end_replay(Replay& replay) {

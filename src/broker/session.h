@@ -60,6 +60,7 @@ enum class Direct : uint8_t {
 };
 
 struct alignas(16) Session : Subscriber {
+    static constexpr uint8_t kNotMerged = 0xff;
     HashHook<Session> hash;
     Ptr32<ClientId> id;
     Ptr32<Link> link;      // null while away
@@ -72,14 +73,15 @@ struct alignas(16) Session : Subscriber {
     Ptr32<Replay> last_replay;
     ListHook<Session> job_hook;  // pump list, or teardown list once dead
     uint32_t dropped = 0;        // messages it did not get
-    uint32_t away_since_s = 0;   // also since when its will waits
+    uint32_t away_since_s = 0;   // rounded up; also since when its will waits
     uint32_t expiry_s = 0;       // how long it outlives its connection; kNoExpiry: see the option
     uint32_t will_delay_s = 0;
-    uint8_t merged = 0;  // options of overlapping subscriptions, valid for Subscriber::epoch
+    uint8_t merged = kNotMerged;  // options of overlapping subscriptions, within one fan-out
     Direct direct = Direct::kNo;
     bool dead : 1 = false;
-    bool warned : 1 = false;   // its drops were logged this time
-    bool starved : 1 = false;  // job_hook is in the list of those whose pump was refused memory
+    bool queue_alarm : 1 = false;  // its queue rose above the high watermark
+    bool warned : 1 = false;       // its drops were logged this time
+    bool starved : 1 = false;      // job_hook is in the list of those whose pump was refused memory
     uint8_t running_replays = 0;
 };
 
@@ -99,6 +101,9 @@ struct alignas(16) Replay {
     ListHook<Replay> hook;
     Ptr32<Subscription> subscription;  // ends it before it goes
     bool running = false;
+    bool again = false;        // once more when it is through, for what was missed meanwhile
+    uint64_t after = 0;        // only messages with this sequence or a later one
+    uint64_t again_after = 0;  // `after` of the next round
 };
 
 }  // namespace mqttd

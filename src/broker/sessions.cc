@@ -69,6 +69,12 @@ void Core::attach(Link& link, Session& session) {
     arm_session(session);
 }
 
+// Whole seconds that a session has been without a link.  Its last second with one is rounded up, so
+// that nothing of it ends early.
+uint32_t Core::away_s(const Session& session) const {
+    return now_s() > session.away_since_s ? now_s() - session.away_since_s : 0;
+}
+
 // The link leaves its session: its will is sent, waits or is thrown away, and the session ends or
 // waits.
 void Core::detach(Link& link, bool send_will) {
@@ -94,7 +100,7 @@ void Core::detach(Link& link, bool send_will) {
     session->link = nullptr;
     session->outbox = nullptr;
     session->direct = Direct::kNo;
-    session->away_since_s = now_s();
+    session->away_since_s = static_cast<uint32_t>((now_ + kSecond - 1) / kSecond);
     --stats_.clients_connected;
     if (link.slow_hook.in_list) slow_.remove(link);
     if (session->will && !send_will) {
@@ -140,6 +146,15 @@ void Core::end_session(Session& session) {
     publish_will(session);  // [MQTT-3.1.3-9]: when the session ends, its delay does not count
 }
 
+// What the session had not got when it ended: another member of its group may.
+void Core::end_delivery(Session& session, Message& message, bool shared) {
+    if (shared) {
+        redistribute(session, message);
+    } else {
+        drop(nullptr, Drop::kSessionEnded, 1);
+    }
+}
+
 // Takes a dead session apart within the turn's units.  True when it is gone.
 bool Core::tear_down(Session& session) {
     while (Replay* replay = session.replays.get()) {
@@ -147,28 +162,30 @@ bool Core::tear_down(Session& session) {
         end_replay(*replay);
         spend(limits::kTeardownUnits);
     }
-    while (Subscription* subscription = session.first_subscription.get()) {
-        if (units_ <= 0) return false;
-        subscriptions_.remove(*subscription);
-        spend(limits::kTeardownUnits);
-    }
     if (Outflow* outflow = session.outflow.get()) {
         OutQueue& queue = outflow->queue;
         while (!queue.empty()) {
             if (units_ <= 0) return false;
-            forget(queue.pop(arena_));
-            drop(nullptr, Drop::kSessionEnded, 1);
+            const Waiting waiting = queue.pop(arena_);
+            end_delivery(session, *waiting.message, waiting.shared);
+            forget(session, waiting);
             spend(limits::kTeardownUnits);
         }
         while (outflow->window.span() > 0) {
             if (units_ <= 0) return false;
-            if (outflow->window.at(0).message) drop(nullptr, Drop::kSessionEnded, 1);
+            InflightSlot& slot = outflow->window.at(0);
+            if (slot.message) end_delivery(session, *slot.message, slot.shared);
             finish_slot(session, 0);
             spend(limits::kTeardownUnits);
         }
         outflow->window.release(arena_);
         arena_.destroy(outflow);
         session.outflow = nullptr;
+    }
+    while (Subscription* subscription = session.first_subscription.get()) {
+        if (units_ <= 0) return false;
+        subscriptions_.remove(*subscription);
+        spend(limits::kTeardownUnits);
     }
     if (AwaitingRel* awaiting = session.awaiting.get()) {
         for (uint32_t i = 0; i < awaiting->room(); ++i) {

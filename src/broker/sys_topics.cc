@@ -1,410 +1,356 @@
-#include "broker/sys_topics.h"
+// The scheduler: when a tick comes, what it reads, how much a turn publishes.  The texts are in
+// sys_texts.cc.
 
-#include "mqttd/version.h"
+#include "broker/sys_topics.h"
 
 #include "base/assert.h"
 #include "broker/core.h"
+#include "broker/sys_slow.h"
 
-#include <cinttypes>
 #include <cmath>
-#include <cstdio>
+#include <cstring>
 
 namespace mqttd {
 
 namespace {
 
-constexpr uint32_t kRowsPerTurn = 48;
+constexpr uint32_t kLoadValues = SysLoads::kLoads * SysLoads::kSpans;
+constexpr uint32_t kTakenAwayPerTurn = 64;
 
-// What a row may look at.
-struct View {
-    const Stats& stats;
-    const HostStats& host;
-    const Arena& arena;
-    uint64_t now_s;  // since start
-    uint64_t subscriptions;
-    uint64_t filters;
-    uint64_t retained;  // without our own
-    uint64_t retained_bytes;
-    uint64_t stored;  // messages in memory, without our own
-    uint64_t stored_bytes;
-    uint64_t waiting;  // outboxes with unsent bytes
-};
-
-struct Row {
-    const char* name;  // below "$SYS/broker/"
-    uint64_t (*value)(const View&);
-};
-
-template <uint64_t Stats::*Counter>
-uint64_t counted(const View& view) {
-    return view.stats.*Counter;
-}
-
-template <uint64_t HostStats::*Counter>
-uint64_t sampled(const View& view) {
-    return view.host.*Counter;
-}
-
-template <Drop Reason>
-uint64_t dropped(const View& view) {
-    return view.stats.drops[static_cast<uint32_t>(Reason)];
-}
-
-template <PacketType Type>
-uint64_t received(const View& view) {
-    return view.stats.packets_received[static_cast<uint32_t>(Type)];
-}
-
-template <PacketType Type>
-uint64_t sent(const View& view) {
-    return view.stats.packets_sent[static_cast<uint32_t>(Type)];
-}
-
-template <StopReason Reason>
-uint64_t stopped(const View& view) {
-    return view.stats.stops[static_cast<uint32_t>(Reason)];
-}
-
-uint64_t absent(const View& view) {
-    return view.stats.sessions - view.stats.clients_connected;
-}
-
-uint64_t transient(const View& view) {
-    return view.stats.sessions - view.stats.sessions_persistent;
-}
-
-uint64_t per(uint64_t sum, uint64_t count) {
-    return count == 0 ? 0 : sum / count;
-}
-
-// clang-format off
-constexpr Row kRows[] = {
-    // mosquitto's names
-    {"clients/total",                counted<&Stats::sessions>},
-    {"clients/maximum",              counted<&Stats::sessions_max>},
-    {"clients/connected",            counted<&Stats::clients_connected>},
-    {"clients/active",               counted<&Stats::clients_connected>},
-    {"clients/disconnected",         absent},
-    {"clients/inactive",             absent},
-    {"clients/expired",              counted<&Stats::sessions_expired>},
-    {"connections/socket/count",     sampled<&HostStats::accepted>},
-    {"store/messages/count",         [](const View& v) { return v.stored; }},
-    {"messages/stored",              [](const View& v) { return v.stored; }},
-    {"store/messages/bytes",         [](const View& v) { return v.stored_bytes; }},
-    {"subscriptions/count",          [](const View& v) { return v.subscriptions; }},
-    {"shared_subscriptions/count",   [](const View&) { return uint64_t{0}; }},
-    {"retained messages/count",      [](const View& v) { return v.retained; }},
-    {"heap/current",                 [](const View& v) { return v.arena.bytes_used(); }},
-    {"heap/maximum",                 [](const View& v) { return v.arena.pages_high() * Arena::kPageBytes; }},
-    {"messages/received",            counted<&Stats::packets_received_all>},
-    {"messages/sent",                counted<&Stats::packets_sent_all>},
-    {"bytes/received",               sampled<&HostStats::read_bytes>},
-    {"bytes/sent",                   sampled<&HostStats::write_bytes>},
-    {"publish/messages/received",    counted<&Stats::publish_received>},
-    {"publish/messages/sent",        counted<&Stats::publish_sent>},
-    {"publish/messages/dropped",     counted<&Stats::dropped>},
-    {"publish/bytes/received",       counted<&Stats::publish_bytes_received>},
-    {"publish/bytes/sent",           counted<&Stats::publish_bytes_sent>},
-    {"packet/out/count",             [](const View& v) { return v.waiting; }},
-    {"packet/out/bytes",             [](const View& v) { return v.stats.queued_bytes; }},
-    {"mqtt/connect/received",        received<PacketType::kConnect>},
-    {"mqtt/connack/sent",            sent<PacketType::kConnack>},
-    {"mqtt/publish/received",        received<PacketType::kPublish>},
-    {"mqtt/publish/sent",            sent<PacketType::kPublish>},
-    {"mqtt/publish/dropped",         counted<&Stats::dropped>},
-    {"mqtt/puback/received",         received<PacketType::kPuback>},
-    {"mqtt/puback/sent",             sent<PacketType::kPuback>},
-    {"mqtt/pubrec/received",         received<PacketType::kPubrec>},
-    {"mqtt/pubrec/sent",             sent<PacketType::kPubrec>},
-    {"mqtt/pubrel/received",         received<PacketType::kPubrel>},
-    {"mqtt/pubrel/sent",             sent<PacketType::kPubrel>},
-    {"mqtt/pubcomp/received",        received<PacketType::kPubcomp>},
-    {"mqtt/pubcomp/sent",            sent<PacketType::kPubcomp>},
-    {"mqtt/subscribe/received",      received<PacketType::kSubscribe>},
-    {"mqtt/suback/sent",             sent<PacketType::kSuback>},
-    {"mqtt/unsubscribe/received",    received<PacketType::kUnsubscribe>},
-    {"mqtt/unsuback/sent",           sent<PacketType::kUnsuback>},
-    {"mqtt/pingreq/received",        received<PacketType::kPingreq>},
-    {"mqtt/pingresp/sent",           sent<PacketType::kPingresp>},
-    {"mqtt/disconnect/received",     received<PacketType::kDisconnect>},
-    // sessions, queues, drops
-    {"sessions/persistent",          counted<&Stats::sessions_persistent>},
-    {"sessions/transient",           transient},
-    {"sessions/resumed",             counted<&Stats::sessions_resumed>},
-    {"sessions/takenover",           counted<&Stats::sessions_taken_over>},
-    {"sessions/discarded",           counted<&Stats::sessions_discarded>},
-    {"queue/messages",               counted<&Stats::queued>},
-    {"queue/bytes",                  counted<&Stats::queued_bytes>},
-    {"queue/dropped/full",           dropped<Drop::kQueueFull>},
-    {"queue/dropped/qos0",           dropped<Drop::kBlocked>},
-    {"queue/dropped/offline",        dropped<Drop::kOffline>},
-    {"queue/dropped/memory",         dropped<Drop::kMemory>},
-    {"queue/dropped/too_large",      dropped<Drop::kTooLarge>},
-    {"queue/dropped/session_ended",  dropped<Drop::kSessionEnded>},
-    {"queue/dropped/system_topic",   dropped<Drop::kSystemTopic>},
-    {"inflight/out",                 counted<&Stats::inflight_out>},
-    {"inflight/in",                  counted<&Stats::inflight_in>},
-    {"inflight/retries",             counted<&Stats::retries>},
-    {"inflight/await_rel_full",      dropped<Drop::kAwaitRel>},
-    {"inflight/await_rel_timeout",   dropped<Drop::kRelTimeout>},
-    {"retain/bytes",                 [](const View& v) { return v.retained_bytes; }},
-    {"retain/refused",               dropped<Drop::kRetainLimit>},
-    {"retain/expired",               counted<&Stats::retained_expired>},
-    {"connections/refused",          counted<&Stats::connects_refused>},
-    {"connections/timeout/connect",  counted<&Stats::connect_timeouts>},
-    {"connections/timeout/keepalive", counted<&Stats::keep_alive_timeouts>},
-    {"connections/malformed",        counted<&Stats::malformed>},
-    {"slow/disconnected",            counted<&Stats::slow_closed>},
-    {"subscriptions/filters",        [](const View& v) { return v.filters; }},
-    {"sys/published",                counted<&Stats::sys_published>},
-    // how the loop is doing
-    {"loop/turns",                   sampled<&HostStats::turns>},
-    {"loop/turn_us/p50",             sampled<&HostStats::turn_us_p50>},
-    {"loop/turn_us/p90",             sampled<&HostStats::turn_us_p90>},
-    {"loop/turn_us/p99",             sampled<&HostStats::turn_us_p99>},
-    {"loop/turn_us/p999",            sampled<&HostStats::turn_us_p999>},
-    {"loop/turn_us/max",             sampled<&HostStats::turn_us_max>},
-    {"loop/busy_permille",           sampled<&HostStats::busy_permille>},
-    {"loop/events_per_turn/avg",     [](const View& v) { return per(v.host.events, v.host.turns); }},
-    {"loop/stops/budget",            stopped<StopReason::kBudget>},
-    {"loop/stops/backlog",           stopped<StopReason::kBacklog>},
-    {"loop/stops/fanout",            stopped<StopReason::kFanout>},
-    {"loop/stops/draining",          stopped<StopReason::kDraining>},
-    {"loop/stops/memory",            stopped<StopReason::kMemory>},
-    {"loop/fanout_jobs",             counted<&Stats::fanout_jobs>},
-    {"loop/runs",                    counted<&Stats::runs>},
-    {"io/read/calls",                sampled<&HostStats::reads>},
-    {"io/read/bytes_per_call/avg",   [](const View& v) { return per(v.host.read_bytes, v.host.reads); }},
-    {"io/read/bytes_per_call/max",   sampled<&HostStats::read_bytes_max>},
-    {"io/writev/calls",              sampled<&HostStats::writes>},
-    {"io/writev/iov_per_call/avg",   [](const View& v) { return per(v.host.write_ranges, v.host.writes); }},
-    {"io/writev/iov_per_call/max",   sampled<&HostStats::write_ranges_max>},
-    {"io/writev/short",              sampled<&HostStats::short_writes>},
-    {"io/accept/calls",              sampled<&HostStats::accepts>},
-    {"io/accept/refused",            sampled<&HostStats::accept_refused>},
-    {"io/accept/no_files",           sampled<&HostStats::accept_no_files>},
-    {"io/epoll_ctl/calls",           sampled<&HostStats::epoll_controls>},
-    {"io/edge/pending",              sampled<&HostStats::edges_pending>},
-    {"io/edge/stale",                sampled<&HostStats::stale_events>},
-    {"io/input/pending_bytes",       sampled<&HostStats::pending_input_bytes>},
-    {"io/lingering",                 sampled<&HostStats::lingering>},
-    {"fd/used",                      sampled<&HostStats::files_used>},
-    {"fd/limit",                     sampled<&HostStats::files_limit>},
-    {"mem/rss",                      sampled<&HostStats::resident_bytes>},
-    {"mem/limit",                    [](const View& v) { return v.arena.pages_total() * Arena::kPageBytes; }},
-    {"pool/bytes",                   [](const View& v) { return v.arena.bytes_used(); }},
-    {"pool/reserved",                [](const View& v) { return v.arena.pages_used() * Arena::kPageBytes; }},
-    {"pool/refused",                 [](const View& v) { return v.arena.refused(); }},
-    {"pool/msg/copies",              counted<&Stats::copies>},
-    {"pool/msg/shared_ranges",       counted<&Stats::fast_deliveries>},
-    {"log/dropped",                  sampled<&HostStats::log_lines_dropped>},
-};
-
-struct Load {
-    const char* name;
-    uint64_t (*value)(const View&);
-};
-
-constexpr Load kLoadRows[] = {
-    {"load/messages/received", counted<&Stats::packets_received_all>},
-    {"load/messages/sent",     counted<&Stats::packets_sent_all>},
-    {"load/publish/received",  counted<&Stats::publish_received>},
-    {"load/publish/sent",      counted<&Stats::publish_sent>},
-    {"load/publish/dropped",   counted<&Stats::dropped>},
-    {"load/bytes/received",    sampled<&HostStats::read_bytes>},
-    {"load/bytes/sent",        sampled<&HostStats::write_bytes>},
-    {"load/sockets",           sampled<&HostStats::accepted>},
-    {"load/connections",       received<PacketType::kConnect>},
-};
-// clang-format on
-
-constexpr uint32_t kValueRows = sizeof kRows / sizeof kRows[0];
-static_assert(kValueRows <= SysTopics::kValuesMax);
-static_assert(sizeof kLoadRows / sizeof kLoadRows[0] == SysTopics::kLoads);
-
-constexpr uint32_t kSpansS[3] = {60, 300, 900};
-constexpr const char* kSpanNames[3] = {"1min", "5min", "15min"};
-constexpr uint32_t kLoadValues = SysTopics::kLoads * 3;
-constexpr uint32_t kAllRows = 1 + kValueRows + kLoadValues + SysTopics::kPoolValues;
-
-constexpr const char* kPoolNames[3] = {"in_use", "free", "high"};
+constexpr uint32_t kMemoryAlarmPercent = 80;
+constexpr uint32_t kFilesAlarmPercent = 90;
+constexpr uint32_t kAlarmOverPercent = 5;  // so much below it an alarm is over
 
 }  // namespace
 
-SysTopics::SysTopics(Core& core, Instant now) : core_(core), next_tick_(now), last_tick_(now) {}
+SysTopics::SysTopics(Core& core)
+    : core_(core),
+      next_tick_(core.now_),
+      last_tick_(core.now_),
+      alarms_(core.arena_, core.retained_, core.key_) {}
+
+SysTopics::~SysTopics() {
+    core_.retained_.stop(away_);
+    if (listeners_ != nullptr) core_.arena_.release(listeners_);
+}
 
 void SysTopics::publish_all() {
-    char version[64];
-    std::snprintf(version, sizeof version, "mqttd version %s", kVersion);
-    publish_text("version", version);
     next_tick_ = core_.now_;
     do {
-        run();
         core_.units_ = core_.options_.turn_units;
-    } while (busy_);
+        run();
+    } while (busy());
+    core_.units_ = core_.options_.turn_units;
 }
 
 void SysTopics::run() {
+    if (ending_) {
+        take_away();
+        return;
+    }
+    if (alarms_.waiting()) alarms_.run(*this, core_.log_);
     if (!busy_) {
         if (core_.now_ < next_tick_) return;
-        sample();
-        busy_ = true;
-        row_ = 0;
+        begin_tick();
     }
-    for (uint32_t n = 0; n < kRowsPerTurn && row_ < kAllRows; ++n, ++row_) {
-        core_.spend(1);
-        uint32_t row = row_;
-        if (row == 0) {
-            char uptime[40];
-            std::snprintf(uptime,
-                          sizeof uptime,
-                          "%" PRIu64 " seconds",
-                          (core_.now_ - core_.started_) / kSecond);
-            publish_text("uptime", uptime);
-            continue;
-        }
-        row -= 1;
-        if (row < kValueRows) {
-            publish_value(row);
-            continue;
-        }
-        row -= kValueRows;
-        if (row < kLoadValues) {
-            publish_load(row / 3, row % 3);
-            continue;
-        }
-        publish_pool(row - kLoadValues);
+    const uint32_t rows = kTextRows + static_cast<uint32_t>(sys_rows().size()) + kLoadValues +
+                          kPoolValues + listener_room_ * kSysListenerRows;
+    for (uint32_t published = 0; row_ < rows; ++row_) {
+        if (published >= (core_.units_ > 0 ? kPerTurn : kPerTurnMin)) return;
+        if (!publish_row(row_)) continue;
+        core_.spend(kPublishUnits);
+        ++published;
     }
-    if (row_ < kAllRows) return;
     busy_ = false;
-    loads_known_ = true;
 }
 
-// The numbers of one tick are read together; they are published over some turns.
-void SysTopics::sample() {
+void SysTopics::begin_tick() {
     core_.host_.sample(host_);
-    step_loads();
+    drift_ms_ = begun_ ? core_.now_ - next_tick_ : 0;
+    make_room_for_listeners();
+    const SysView view = look();
+    const std::span<const SysRow> rows = sys_rows();
+    for (size_t row = 0; row < rows.size(); ++row)
+        now_[row] = rows[row].value(view);
+    uint64_t counters[SysLoads::kLoads];
+    for (uint32_t load = 0; load < SysLoads::kLoads; ++load)
+        counters[load] = sys_load_rows()[load].value(view);
+    if (begun_) {
+        loads_.step(counters, static_cast<double>(core_.now_ - last_tick_) / 1000.0);
+    } else {
+        loads_.begin(counters);
+    }
+    judge_alarms();
+    alarms_.try_again();
     last_tick_ = core_.now_;
-    next_tick_ = core_.now_ + core_.options_.sys_interval_s * kSecond;
+    plan_next(true);
+    row_ = 0;
+    busy_ = begun_ = true;
 }
 
-namespace {
-
-View view_of(const Stats& stats,
-             const HostStats& host,
-             const Arena& arena,
-             const SubscriptionIndex& subscriptions,
-             const RetainedStore& retained,
-             uint64_t own_messages,
-             uint64_t own_bytes,
-             uint64_t now_s,
-             uint64_t waiting) {
-    return View{stats,
-                host,
-                arena,
-                now_s,
-                subscriptions.subscriptions(),
-                subscriptions.filters(),
-                retained.messages() - own_messages,
-                retained.bytes() - own_bytes,
-                stats.messages_stored - own_messages,
-                stats.messages_stored_bytes - own_bytes,
-                waiting};
+// The next multiple of the interval by the wall clock.  A clock that is slewed may be a moment
+// behind the one we sleep by: the multiple that seems to come right after a tick was meant by it.
+void SysTopics::plan_next(bool after_tick) {
+    const int64_t interval = core_.options_.sys_interval_s;
+    const int64_t into = (core_.wall_s_ % interval + interval) % interval;
+    int64_t rest = interval - into;
+    if (after_tick && begun_ && rest * 4 < interval) rest += interval;
+    next_tick_ = core_.now_ + static_cast<Duration>(rest) * kSecond;
 }
 
-}  // namespace
-
-void SysTopics::step_loads() {
-    const View view = view_of(core_.stats_,
-                              host_,
-                              core_.arena_,
-                              core_.subscriptions_,
-                              core_.retained_,
-                              own_messages_,
-                              own_bytes_,
-                              0,
-                              core_.dirty_.size());
-    const double seconds = static_cast<double>(core_.now_ - last_tick_) / 1000.0;
-    for (uint32_t load = 0; load < kLoads; ++load) {
-        const uint64_t value = kLoadRows[load].value(view);
-        const auto events = static_cast<double>(value - load_before_[load]);
-        load_before_[load] = value;
-        if (seconds <= 0) continue;
-        const double per_minute = events * 60.0 / seconds;
-        for (uint32_t span = 0; span < 3; ++span) {
-            double& average = loads_[load][span];
-            average = per_minute + std::exp(-seconds / kSpansS[span]) * (average - per_minute);
-        }
+void SysTopics::interval_changed() {
+    if (core_.options_.sys_interval_s == 0) {
+        if (ending_) return;
+        ending_ = true;
+        busy_ = false;
+        next_tick_ = kNever;
+        alarms_.forget();
+        return;
+    }
+    if (ending_) {
+        core_.retained_.stop(away_);
+        ending_ = over_ = false;
+        forget_published();
+        next_tick_ = core_.now_;
+    } else if (begun_) {
+        plan_next(false);
     }
 }
 
-void SysTopics::publish_value(uint32_t row) {
-    const View view = view_of(core_.stats_,
-                              host_,
-                              core_.arena_,
-                              core_.subscriptions_,
-                              core_.retained_,
-                              own_messages_,
-                              own_bytes_,
-                              (core_.now_ - core_.started_) / kSecond,
-                              core_.dirty_.size());
-    const uint64_t value = kRows[row].value(view);
+void SysTopics::forget_published() {
+    for (Published& value : values_)
+        value.known = false;
+    for (Published& value : pools_)
+        value.known = false;
+    for (uint32_t i = 0; i < listener_room_ * kSysListenerRows; ++i)
+        listeners_[i].known = false;
+    std::memset(loads_known_, 0, sizeof loads_known_);
+}
+
+// What is retained below `$SYS` is ours alone.
+void SysTopics::take_away() {
+    RetainedStore& retained = core_.retained_;
+    if (over_ || (next_tick_ != kNever && core_.now_ < next_tick_)) return;
+    if (away_.filter == nullptr &&
+        !retained.start(away_, as_bytes("$SYS/#"), core_.next_retained_sequence_)) {
+        next_tick_ = core_.now_ + kSecond;  // no memory for the cursor: tried again then
+        return;
+    }
+    next_tick_ = kNever;
+    uint32_t steps = kTakenAwayPerTurn;
+    while (RetainedNode* node = retained.next(away_, steps)) {
+        auto& message = static_cast<Message&>(*node->message);
+        message.hold();
+        retained.clear(*node);
+        core_.messages_.drop(message);
+        message.Segment::drop(core_.arena_);
+        core_.spend(1);
+    }
+    if (!away_.done) return;
+    retained.stop(away_);
+    own_messages_ = own_bytes_ = 0;
+    over_ = true;
+}
+
+// Memory and descriptors; what else may go wrong raises its alarm where it happens.
+void SysTopics::judge_alarms() {
+    const Arena& arena = core_.arena_;
+    judge_alarm("memory_high",
+                "memory",
+                arena.pages_used() * Arena::kPageBytes,
+                arena.pages_total() * Arena::kPageBytes,
+                kMemoryAlarmPercent);
+    judge_alarm("fd_high", "descriptors", host_.files_used, host_.files_limit, kFilesAlarmPercent);
+}
+
+void SysTopics::judge_alarm(
+    std::string_view id, std::string_view what, uint64_t used, uint64_t most, uint32_t percent) {
+    if (used * 100 > most * percent) {
+        SysTextOf<256> summary;
+        summary.number(used).add(" of ").number(most).add(" in use, more than ");
+        summary.number(percent).add(" %");
+        SysTextOf<80> title;
+        title.add("nearly out of ").add(what);
+        SysTextOf<640> json;
+        SysAlarms::write(json, id, title.text(), summary.text(), core_.wall_s_);
+        alarms_.raise_alarm(id, json.text());
+    } else if (used * 100 <= most * (percent - kAlarmOverPercent)) {
+        alarms_.clear_alarm(id);
+    }
+}
+
+SysView SysTopics::look() const {
+    const Stats& stats = core_.stats_;
+    const SysSlow slow(core_.slow_, core_.options_, core_.now_ms());
+    SysView view{.stats = stats, .host = host_, .arena = core_.arena_};
+    view.subscriptions = core_.subscriptions_.subscriptions();
+    view.shared = core_.subscriptions_.shared_subscriptions();
+    view.filters = core_.subscriptions_.filters();
+    view.retained = core_.retained_.messages() - own_messages_;
+    view.retained_bytes = core_.retained_.bytes() - own_bytes_;
+    view.stored = stats.messages_stored - own_messages_;
+    view.stored_bytes = stats.messages_stored_bytes - own_bytes_;
+    view.unsent_links = core_.dirty_.size() + core_.slow_.size();
+    view.unsent_bytes = slow.unsent_bytes();
+    view.blocked = core_.slow_.size();
+    view.slow = slow.count();
+    view.drift_ms = drift_ms_;
+    return view;
+}
+
+// Refused: then the listeners are not shown, until the next tick tries again.
+void SysTopics::make_room_for_listeners() {
+    const auto wanted = static_cast<uint32_t>(host_.listeners.size());
+    if (wanted == listener_room_) return;
+    if (listeners_ != nullptr) core_.arena_.release(listeners_);
+    listener_room_ = 0;
+    listeners_ = nullptr;
+    if (wanted == 0) return;
+    void* memory = core_.arena_.allocate(wanted * kSysListenerRows * sizeof(Published));
+    if (memory == nullptr) return;
+    listeners_ = static_cast<Published*>(memory);
+    for (uint32_t i = 0; i < wanted * kSysListenerRows; ++i)
+        new (&listeners_[i]) Published;
+    listener_room_ = wanted;
+}
+
+// --- One value ---------------------------------------------------------------------------------
+
+bool SysTopics::publish_row(uint32_t row) {
+    if (row < kTextRows) return publish_text(kTexts[row]);
+    row -= kTextRows;
+    const auto values = static_cast<uint32_t>(sys_rows().size());
+    if (row < values) return publish_value(row);
+    row -= values;
+    if (row < kLoadValues) return publish_load(row / SysLoads::kSpans, row % SysLoads::kSpans);
+    row -= kLoadValues;
+    if (row < kPoolValues) return publish_pool(row / kSysPoolRows, row % kSysPoolRows);
+    row -= kPoolValues;
+    return publish_listener(row / kSysListenerRows, row % kSysListenerRows);
+}
+
+// Compared with what is retained: a text has no other memory.
+bool SysTopics::publish_text(const TextRow& row) {
+    SysTextOf<kTopicMax> topic;
+    topic.add("$SYS/broker/").add(row.name);
+    SysTextOf<kTextMax> text;
+    (this->*row.write)(text);
+    const RetainedNode* node = core_.retained_.find(as_bytes(topic.text()));
+    if (node != nullptr && node->message) {
+        auto& message = static_cast<Message&>(*node->message);
+        if (as_text(bytes_of(message.payload())) == text.text()) return false;
+    }
+    publish(topic.text(), text.text());
+    return true;
+}
+
+bool SysTopics::publish_number(std::string_view topic, uint64_t value, Published& last) {
+    SysTextOf<24> text;
+    text.number(value);
+    last.value = value;
+    last.known = publish(topic, text.text());
+    return true;
+}
+
+bool SysTopics::publish_value(uint32_t row) {
     Published& last = values_[row];
-    if (last.known && last.value == value) return;
-    last = {value, true};
-    char payload[24];
-    std::snprintf(payload, sizeof payload, "%" PRIu64, value);
-    publish_text(kRows[row].name, payload);
+    if (last.known && last.value == now_[row]) return false;
+    SysTextOf<kTopicMax> topic;
+    topic.add("$SYS/broker/").add(sys_rows()[row].name);
+    return publish_number(topic.text(), now_[row], last);
 }
 
-void SysTopics::publish_load(uint32_t load, uint32_t span) {
-    const double value = loads_[load][span];
+bool SysTopics::publish_load(uint32_t load, uint32_t span) {
+    const double value = loads_.average(load, span);
     double& last = loads_sent_[load][span];
-    if (loads_known_ && std::fabs(value - last) < 0.01) return;
+    bool& known = loads_known_[load][span];
+    if (known && std::fabs(value - last) < SysLoads::kStep) return false;
+    SysTextOf<kTopicMax> topic;
+    topic.add("$SYS/broker/").add(sys_load_rows()[load].name).add("/").add(kSysSpanNames[span]);
+    SysTextOf<40> text;
+    text.decimal(value);
     last = value;
-    char name[64];
-    char payload[40];
-    std::snprintf(name, sizeof name, "%s/%s", kLoadRows[load].name, kSpanNames[span]);
-    std::snprintf(payload, sizeof payload, "%.2f", value);
-    publish_text(name, payload);
+    known = publish(topic.text(), text.text());
+    return true;
 }
 
-void SysTopics::publish_pool(uint32_t row) {
-    const Arena::ClassStats stats = core_.arena_.class_stats(row / 3);
-    if (stats.high == 0) return;
-    const uint64_t value = row % 3 == 0 ? stats.in_use : row % 3 == 1 ? stats.free : stats.high;
-    Published& last = pools_[row];
-    if (last.known && last.value == value) return;
-    last = {value, true};
-    char name[48];
-    char payload[24];
-    std::snprintf(name, sizeof name, "pool/%u/%s", stats.size, kPoolNames[row % 3]);
-    std::snprintf(payload, sizeof payload, "%" PRIu64, value);
-    publish_text(name, payload);
+bool SysTopics::publish_pool(uint32_t pool, uint32_t row) {
+    const Arena::ClassStats stats = core_.arena_.class_stats(pool);
+    const SysPoolRow& what = sys_pool_rows()[row];
+    const uint64_t value = stats.*what.value;
+    Published& last = pools_[pool * kSysPoolRows + row];
+    if (last.known && last.value == value) return false;
+    SysTextOf<kTopicMax> topic;
+    topic.add("$SYS/broker/pool/").number(stats.size).add("/").add(what.name);
+    return publish_number(topic.text(), value, last);
 }
 
-void SysTopics::publish_text(const char* name, const char* payload) {
-    char topic[96];
-    const int topic_size = std::snprintf(topic, sizeof topic, "$SYS/broker/%s", name);
-    const auto payload_size = static_cast<uint32_t>(std::strlen(payload));
-    Segment* segment = core_.scratch(payload_size);
-    if (segment == nullptr) return;  // the next change tries again
-    std::memcpy(segment->end(), payload, payload_size);
-    const Range tail{segment, segment->used, segment->used + payload_size};
-    segment->used += payload_size;
+bool SysTopics::publish_listener(uint32_t listener, uint32_t row) {
+    const ListenerHostStats& stats = host_.listeners[listener];
+    const SysListenerRow& what = sys_listener_rows()[row];
+    const uint64_t value = stats.*what.value;
+    Published& last = listeners_[listener * kSysListenerRows + row];
+    if (last.known && last.value == value) return false;
+    SysTextOf<kTopicMax> topic;
+    topic.add("$SYS/broker/listener/").level(stats.name).add("/").add(what.name);
+    return publish_number(topic.text(), value, last);
+}
+
+bool SysTopics::publish(std::string_view topic, std::string_view payload) {
+    const auto size = static_cast<uint32_t>(payload.size());
+    Segment* segment = core_.scratch(size);
+    if (segment == nullptr) return false;
+    if (size > 0) std::memcpy(segment->end(), payload.data(), size);
     Publication publication;
-    publication.topic = as_bytes({topic, static_cast<size_t>(topic_size)});
-    publication.payload = tail;
+    publication.topic = as_bytes(topic);
+    publication.payload = {segment, segment->used, segment->used + size};
+    publication.qos = core_.options_.sys_qos;
     publication.retain = true;
     publication.system = true;
+    segment->used += size;
     const uint64_t messages = core_.retained_.messages();
     const uint64_t bytes = core_.retained_.bytes();
+    const uint64_t sequence = core_.next_retained_sequence_;
     segment->hold();  // matching and fan-out may take a fresh scratch segment
     core_.publish(publication, nullptr);
     segment->drop(core_.arena_);
     own_messages_ += core_.retained_.messages() - messages;
     own_bytes_ += core_.retained_.bytes() - bytes;
     ++core_.stats_.sys_published;
+    const RetainedNode* node = core_.retained_.find(publication.topic);
+    const bool kept = node != nullptr && node->message;
+    return size == 0 ? !kept : kept && node->sequence >= sequence;
+}
+
+// --- What the core offers ----------------------------------------------------------------------
+
+void Core::run_sys() {
+    if (sys_ == nullptr) return;
+    sys_->run();
+    if (!sys_->over()) return;
+    arena_.destroy(sys_);
+    sys_ = nullptr;
+}
+
+void Core::reconfigure_sys() {
+    if (sys_ != nullptr) {
+        sys_->interval_changed();
+    } else if (options_.sys_interval_s != 0) {
+        sys_ = arena_.make<SysTopics>(Arena::Use::kReserve, *this);
+        if (sys_ == nullptr) {
+            log_.write(LogKind::kError, "Error: there is no memory for the topics below $SYS.");
+        }
+    }
+}
+
+bool Core::raise_alarm(std::string_view id, std::string_view json) {
+    SysAlarms* alarms = sys_ != nullptr ? sys_->alarms() : nullptr;
+    return alarms != nullptr && alarms->raise_alarm(id, json);
+}
+
+bool Core::clear_alarm(std::string_view id) {
+    SysAlarms* alarms = sys_ != nullptr ? sys_->alarms() : nullptr;
+    return alarms == nullptr || alarms->clear_alarm(id);
 }
 
 }  // namespace mqttd

@@ -2,20 +2,34 @@
 
 // SysTopics: the broker's own values below `$SYS/broker`, as retained messages.
 //
-// One table row per value: its topic, what it counts, how it is read (sys_topics.cc). A value is
-// published once before the first client comes and then whenever it has changed at a tick of
-// `sys_interval`, some rows per turn. Names and formats of mosquitto's are mosquitto's, so that
-// existing dashboards work; loops, calls, pools and drops are our own. What is published here is in
-// no message counter.
+// Everything is published once before the first client comes and then, at each tick of
+// `sys_interval`, what has changed. A tick reads all numbers together (sys_table.h), so that they
+// fit each other, and publishes them over some turns: a turn gives away kPerTurn of them at most.
+// Ticks fall on multiples of the interval of the wall clock, as mosquitto's do, so that the curves
+// of several brokers line up; uptime and loads count the time that really passed.
 //
-// Loads are mosquitto's exponential averages over 1, 5 and 15 minutes: every tick
-// new = x + exp(-dt / T) · (old - x), with x the events since the last tick scaled to one minute.
+//     values    one number each        sys_table.cc
+//     loads     mosquitto's averages   sys_loads.h
+//     pools, listeners                 one group of numbers for each
+//     texts     uptime, version, lists as JSON
+//     alarms    when they happen       sys_alarms.h
+//
+// What is published here is in no message counter, retained or live; only its bytes count. A value
+// that could not be stored is published again at the next tick, one that a receiver could not take
+// is replayed to him (Core::replay_missed). When the interval becomes 0 while running, all topics
+// are taken away again, in slices and without a word to those who watch.
 
 #include "mqttd/broker.h"
 
 #include "base/arena.h"
+#include "broker/sys_alarms.h"
+#include "broker/sys_loads.h"
+#include "broker/sys_table.h"
+#include "broker/sys_text.h"
+#include "topics/retained_store.h"
 
 #include <cstdint>
+#include <string_view>
 
 namespace mqttd {
 
@@ -23,11 +37,17 @@ class Core;
 
 class alignas(16) SysTopics {
   public:
-    static constexpr uint32_t kValuesMax = 128;
-    static constexpr uint32_t kLoads = 9;
-    static constexpr uint32_t kPoolValues = Arena::kClassCount * 3;
+    static constexpr uint32_t kPerTurn = 32;    // values published in one turn …
+    static constexpr uint32_t kPerTurnMin = 4;  // … also when its units are used up
+    static constexpr uint32_t kPublishUnits = 8;
+    static constexpr uint32_t kPoolValues = Arena::kClassCount * kSysPoolRows;
+    static constexpr size_t kTextMax = 16 * 1024;
+    static constexpr size_t kTopicMax = 640;
 
-    SysTopics(Core& core, Instant now);
+    explicit SysTopics(Core& core);
+    ~SysTopics();
+    SysTopics(const SysTopics&) = delete;
+    SysTopics& operator=(const SysTopics&) = delete;
 
     // Publishes everything, at once; before there are clients.
     void publish_all();
@@ -35,12 +55,24 @@ class alignas(16) SysTopics {
     // Goes on with a tick that is under way, or starts one that is due.
     void run();
 
-    bool busy() const { return busy_; }
+    // The broker's sys_interval_s is new; 0 begins the end.
+    void interval_changed();
+
+    // It has ended and nothing of it is left.
+    bool over() const { return over_; }
+
+    bool busy() const { return busy_ || (ending_ && next_tick_ == kNever) || alarms_.waiting(); }
 
     Instant next_tick() const { return next_tick_; }
 
     // Retained by us; left out of what is said about messages, and of their limit.
     uint64_t own_messages() const { return own_messages_; }
+
+    // Null while it ends.
+    SysAlarms* alarms() { return ending_ ? nullptr : &alarms_; }
+
+    // Publishes and retains one topic; an empty payload ends it.  False if that was refused.
+    bool publish(std::string_view topic, std::string_view payload);
 
   private:
     struct Published {
@@ -48,12 +80,39 @@ class alignas(16) SysTopics {
         bool known = false;
     };
 
-    void sample();
-    void step_loads();
-    void publish_value(uint32_t row);
-    void publish_load(uint32_t load, uint32_t span);
-    void publish_pool(uint32_t row);
-    void publish_text(const char* name, const char* payload);
+    struct TextRow {
+        const char* name;
+        void (SysTopics::*write)(SysText&) const;
+    };
+
+    static const TextRow kTexts[];
+    static const uint32_t kTextRows;
+
+    void begin_tick();
+    void plan_next(bool after_tick);
+    void forget_published();
+    void take_away();
+    void judge_alarms();
+    void judge_alarm(
+        std::string_view id, std::string_view what, uint64_t used, uint64_t most, uint32_t percent);
+    SysView look() const;
+    void make_room_for_listeners();
+
+    // Each says whether it published something.
+    bool publish_row(uint32_t row);
+    bool publish_text(const TextRow& row);
+    bool publish_value(uint32_t row);
+    bool publish_load(uint32_t load, uint32_t span);
+    bool publish_pool(uint32_t pool, uint32_t row);
+    bool publish_listener(uint32_t listener, uint32_t row);
+    bool publish_number(std::string_view topic, uint64_t value, Published& last);
+
+    void write_uptime(SysText& out) const;
+    void write_version(SysText& out) const;
+    void write_histogram(SysText& out) const;
+    void write_slow(SysText& out) const;
+    void write_last_reload(SysText& out) const;
+    void write_last_error(SysText& out) const;
 
     Core& core_;
     HostStats host_;
@@ -61,14 +120,22 @@ class alignas(16) SysTopics {
     Instant last_tick_;
     uint32_t row_ = 0;  // the next one of a tick under way
     bool busy_ = false;
-    uint64_t own_messages_ = 0;  // retained by us, left out of the message counts
+    bool begun_ = false;  // there was a tick: loads and drift have a past
+    bool ending_ = false;
+    bool over_ = false;
+    RetainedCursor away_;        // while ending
+    uint64_t drift_ms_ = 0;      // of the last tick
+    uint64_t own_messages_ = 0;  // retained by us
     uint64_t own_bytes_ = 0;
-    Published values_[kValuesMax];
+    uint64_t now_[kSysRowsMax] = {};  // read at the tick under way
+    Published values_[kSysRowsMax];
     Published pools_[kPoolValues];
-    uint64_t load_before_[kLoads] = {};
-    double loads_[kLoads][3] = {};
-    double loads_sent_[kLoads][3] = {};
-    bool loads_known_ = false;
+    Published* listeners_ = nullptr;  // kSysListenerRows for each
+    uint32_t listener_room_ = 0;
+    SysLoads loads_;
+    double loads_sent_[SysLoads::kLoads][SysLoads::kSpans] = {};
+    bool loads_known_[SysLoads::kLoads][SysLoads::kSpans] = {};
+    SysAlarms alarms_;
 };
 
 }  // namespace mqttd

@@ -67,7 +67,7 @@ void Core::link_timer(Link& link) {
 
 void Core::session_timer(Session& session) {
     if (!session.link) {
-        const uint64_t away = now_s() - session.away_since_s;
+        const uint64_t away = away_s(session);
         const uint64_t expiry = expiry_of(session);
         if (expiry != kNoExpiry && away >= expiry) {
             ++stats_.sessions_expired;
@@ -93,12 +93,22 @@ void Core::arm_session_by(Session& session, Instant deadline) {
     timers_->arm(session.timer, deadline);
 }
 
+// A packet of this flow was sent just now: 3.x repeats it in a while, or lets go of it.
+void Core::arm_flow(Session& session, const InflightSlot& slot) {
+    if (is_v5(session.link->version)) return;
+    const bool released = slot.state == FlowState::kAwaitPubcomp;
+    for (const uint32_t seconds :
+         {options_.unack_retry_interval_s, released ? options_.await_rel_timeout_s : 0}) {
+        if (seconds != 0) arm_session_by(session, now_ + seconds * kSecond);
+    }
+}
+
 // Arms the session's timer for whatever comes first; O(what it has under way).
 void Core::arm_session(Session& session) {
     Instant first = kNever;
     if (!session.link) {
         const uint64_t expiry = expiry_of(session);
-        if (expiry != kNoExpiry) first = (session.away_since_s + expiry) * kSecond;
+        if (expiry != kNoExpiry) first = (uint64_t{session.away_since_s} + expiry) * kSecond;
         if (session.will) {
             const Instant due = (uint64_t{session.away_since_s} + session.will_delay_s) * kSecond;
             first = std::min(first, due);
@@ -124,7 +134,8 @@ void Core::arm_session(Session& session) {
                 first = std::min(first, now_ + (age < interval ? interval - age : kSecond));
         };
         if (slot.state == FlowState::kHole || !slot.sent) continue;
-        if (!is_v5(session.link->version)) after(options_.unack_retry_interval_s);
+        if (is_v5(session.link->version)) break;
+        after(options_.unack_retry_interval_s);
         if (slot.state == FlowState::kAwaitPubcomp) after(options_.await_rel_timeout_s);
     }
     timers_->disarm(session.timer);
@@ -169,11 +180,13 @@ void Core::retry_unacknowledged(Session& session) {
     }
 }
 
-// Outbound QoS 2 flows whose PUBCOMP did not come: the receiver has the message, its identifier and
-// the place in the window are free again.
+// 3.x: outbound QoS 2 flows whose PUBCOMP did not come: the receiver has the message, its
+// identifier and the place in the window are free again.  To a 5.0 client the place is free when it
+// says so: else it would get more than its Receive Maximum.   [MQTT-3.3.4-9], [MQTT-4.3.3-5]
 void Core::drop_uncompleted(Session& session) {
     Outflow* outflow = session.outflow.get();
     if (options_.await_rel_timeout_s == 0 || !session.link || outflow == nullptr) return;
+    if (is_v5(session.link->version)) return;
     const Duration timeout = options_.await_rel_timeout_s * kSecond;
     bool any = false;
     for (uint32_t n = outflow->window.span(); n > 0; --n) {

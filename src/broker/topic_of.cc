@@ -16,13 +16,9 @@ constexpr uint64_t kNotPassedOn = PropertySet::bit(Property::kTopicAlias) |
 
 // Bytes of `$share/group/` in front of a filter, 0 if it is not shared.
 size_t shared_prefix(Bytes name) {
-    const std::string_view text = as_text(name);
-    for (const std::string_view alias : {"$queue/", "$Q/"}) {
-        if (text.starts_with(alias)) return alias.size();
-    }
-    if (!text.starts_with("$share/")) return 0;
-    const size_t slash = text.find('/', 7);
-    return slash == std::string_view::npos ? 0 : slash + 1;
+    if (!is_shared(name)) return 0;
+    const Result<SharedFilter> shared = parse_shared(name);
+    return shared ? static_cast<size_t>(shared->filter.data() - name.data()) : 0;
 }
 
 }  // namespace

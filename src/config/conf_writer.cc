@@ -20,7 +20,10 @@ constexpr std::string_view kHead =
     "# reason. 'mqttd -t -c FILE' checks a file and reports all that is wrong in it at once.\n"
     "#\n"
     "# Keys under 'listener' apply to the listener line above them. With no listener at all mqttd\n"
-    "# serves this machine only, without passwords; conf/minimal.conf opens it to the network.\n";
+    "# serves this machine only, without passwords; conf/minimal.conf opens it to the network.\n"
+    "#\n"
+    "# SIGHUP reads the file again: a wrong one changes nothing, a good one holds at once and for\n"
+    "# whoever is connected, but for new listeners and what is said to need a restart.\n";
 
 // `text` as comment lines of at most kColumnMax columns.
 std::string comment(std::string_view text) {
@@ -50,11 +53,14 @@ std::string bounds(const ConfigKey& row) {
     switch (row.kind) {
         case Kind::kInt:
         case Kind::kHours:
+        case Kind::kMinutes:
             return std::to_string(row.min) + " to " + std::to_string(row.max) +
                    (row.unit.empty() ? "" : " " + std::string(row.unit));
         case Kind::kText:
+        case Kind::kTopicName:
         case Kind::kAnything:
         case Kind::kListener:
+        case Kind::kIncludeDir:
             return {};
         default:
             return describe_values(row);
@@ -69,8 +75,12 @@ std::string placeholder(const ConfigKey& row) {
         case Kind::kWord:
             return std::string(row.words);
         case Kind::kText:
+        case Kind::kTopicName:
         case Kind::kListener:
         case Kind::kDuration:
+        case Kind::kAddressRule:
+        case Kind::kTopicRank:
+        case Kind::kIncludeDir:
             return row.unit.empty() ? "VALUE" : std::string(row.unit);
         default:
             return "NUMBER";
@@ -81,6 +91,9 @@ std::string entry(const ConfigKey& row) {
     std::string text(row.doc);
     if (const std::string range = bounds(row); !range.empty()) {
         text += " [" + range + "]";
+    }
+    if ((row.flags & kReload) == 0) {
+        text += " A change needs a restart.";
     }
     for (const ConfigKey& other : config_keys()) {
         if (other.verdict == Verdict::kAlias && other.target == row.name) {

@@ -14,6 +14,7 @@
 // Everything here is touched at start and reload only, so std::string and std::vector are fine.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -43,6 +44,31 @@ enum LogDestBits : uint32_t {
     kLogToFile = 1u << 3,  // Config::log_file says which
 };
 
+// The order of each is the order of the words in its row of table.cc.
+enum class SocketDomain : uint8_t { kAny, kIpv4, kIpv6 };
+enum class FullQueueRule : uint8_t { kDropNew, kDropOld, kDisconnect, kRefuse };
+enum class QueueOrder : uint8_t { kSimple, kPriority };
+enum class SlowReaderRule : uint8_t { kDrop, kPause, kDisconnect };
+enum class GroupChoice : uint8_t { kRoundRobin, kSticky, kHash, kLeastQueued };
+
+// One line of listener_access. An IPv4 address stands as ::ffff:a.b.c.d, so that one comparison
+// serves both families; `all` has no bits. (::/0 is everybody, too.)
+struct AddressRule {
+    std::array<uint8_t, 16> address{};  // network order; 0 behind the prefix
+    uint8_t prefix_bits = 0;            // 0..128; an IPv4 prefix counts from 96
+    bool allow = true;
+
+    bool operator==(const AddressRule&) const = default;
+};
+
+// One line of queue_priority.
+struct TopicRank {
+    std::string filter;
+    uint8_t priority = 0;
+
+    bool operator==(const TopicRank&) const = default;
+};
+
 struct ListenerConfig {
     uint16_t port = 1883;   // 1..65535; 0 with a unix_path
     std::string host;       // numeric IPv4 or IPv6 address, "localhost", or empty: every address
@@ -56,8 +82,28 @@ struct ListenerConfig {
     uint32_t tcp_user_timeout_ms = 20000;  // TCP_USER_TIMEOUT; 0 = leave it to the kernel
     uint32_t accept_batch = 64;            // accepts per turn of the loop, >= 1
     bool nodelay = true;                   // TCP_NODELAY
-    bool defer_accept = true;  // TCP_DEFER_ACCEPT: accept when the first bytes are there
-    uint32_t line = 0;         // where the block starts in the file; 0 = no line made it
+    bool defer_accept = true;    // TCP_DEFER_ACCEPT: accept when the first bytes are there
+    std::string bind_interface;  // SO_BINDTODEVICE, at most 15 bytes; empty = any device
+    SocketDomain domain = SocketDomain::kAny;
+
+    // What its clients may do.
+    int8_t allow_anonymous = -1;             // 0, 1; -1 = as Config says
+    int8_t allow_zero_length_clientid = -1;  // 0, 1; -1 = as Config says
+    std::string auto_id_prefix;              // empty = as Config says
+    bool use_username_as_clientid = false;
+    std::string mount_point;        // without wildcards; empty = none
+    uint32_t protocol_levels = 7;   // bit n: level 3 + n is spoken
+    uint32_t max_qos = 2;           // 0..2
+    uint32_t max_topic_alias = 10;  // aliases a client may define, 0..65535
+    uint32_t max_topic_alias_broker = 10;
+    uint32_t rate_burst_bytes = 0;     // rate_limit; 0 = none
+    uint32_t rate_bytes_s = 0;         // rate_limit; 0 = none
+    uint32_t client_rate_bytes_s = 0;  // max_client_rate; 0 = none
+    std::vector<AddressRule> access;   // the first that matches decides; none = allowed
+
+    uint32_t line = 0;  // where the block starts in the file; 0 = no line made it
+    std::string file;   // an included one; empty = the main file
+    std::string name;   // finish_config: the path, the port, or ADDRESS:PORT if the port is shared
 
     bool operator==(const ListenerConfig&) const = default;
 };
@@ -69,10 +115,12 @@ struct Config {
     bool local_only = false;           // no listener in the file: loopback only (finish_config)
 
     // Who may connect, and what a client id may be.
+    bool per_listener_settings = false;
     bool allow_anonymous = false;         // resolved by finish_config
     bool allow_anonymous_is_set = false;  // the file says so itself
     bool allow_zero_length_clientid = true;
     std::string auto_id_prefix = "auto-";  // at most 50 bytes
+    std::string clientid_prefixes;         // only ids that begin so; empty = any
     uint32_t max_clientid_len = 1024;      // bytes, 23..65535
     int32_t global_max_connections = -1;   // sockets over all listeners; -1 = no cap
     int32_t global_max_clients = -1;       // sessions, connected or not; -1 = no cap
@@ -87,25 +135,43 @@ struct Config {
 
     // Windows and queues of one client.
     uint32_t max_inflight_messages = 20;  // 1..65535 after finish_config (the file's 0 = 65535)
+    uint64_t max_inflight_bytes = 0;      // 0 = no limit
     uint32_t max_queued_messages = 1000;  // 0 = no limit
     uint64_t max_queued_bytes = 0;        // 0 = no limit
-    bool queue_qos0_messages = false;     // also for absent durable clients
+    FullQueueRule queue_full = FullQueueRule::kDropNew;
+    uint32_t queue_low_permille = 200;   // of the two limits above: the alarm ends below …
+    uint32_t queue_high_permille = 600;  // … and begins above; low < high
+    QueueOrder queue_order = QueueOrder::kSimple;
+    std::vector<TopicRank> queue_priorities;  // with kPriority
+    bool queue_qos0_messages = false;         // also for absent durable clients
     uint32_t max_outbox_bytes = 262144;   // unsent bytes past which a connection is written at once
     uint32_t unack_retry_interval_s = 0;  // 3.x only; 0 = resend at reconnect only
     uint32_t await_rel_timeout_s = 300;   // a QoS 2 message waits so long for PUBREL, >= 1
     uint32_t max_awaiting_rel = 100;      // QoS 2 messages waiting for PUBREL; 0 = no limit
-    bool allow_duplicate_messages = true;         // true: one copy per matching subscription
+    bool allow_duplicate_messages = true;  // true: one copy per matching subscription
+    bool upgrade_outgoing_qos = false;     // deliver at the subscription's QoS
+    SlowReaderRule slow_consumer = SlowReaderRule::kDrop;
+    uint32_t slow_consumer_ms = 10000;            // blocked so long: slow
     uint64_t persistent_client_expiration_s = 0;  // 0 = never
+
+    // Subscriptions.
+    uint32_t max_subscriptions = 0;  // of one session; 0 = no limit
+    GroupChoice shared_strategy = GroupChoice::kRoundRobin;
+    bool wildcard_subscription_available = true;
+    bool shared_subscription_available = true;
+    bool subscription_identifiers_available = true;
 
     // Retained messages.
     bool retain_available = true;
     uint32_t retain_max_messages = 0;       // 0 = no limit
     uint32_t retain_max_payload_bytes = 0;  // 0 = no limit
     uint32_t retain_max_age_s = 0;          // 0 = for ever
+    uint32_t retain_sweep_period_s = 60;    // how often expired ones are looked for
 
     // The process.
     int64_t memory_limit_bytes = -1;  // -1 = 80 % of the smaller of RAM and cgroup limit; 0 = none
     uint32_t sys_interval_s = 10;     // period of $SYS; 0 = no $SYS
+    uint32_t sys_qos = 0;             // highest QoS of $SYS messages, 0..2
     std::string user;                 // account to change to when started as root; empty = unset
     std::string pid_file;             // empty = none
 
@@ -129,7 +195,8 @@ struct BindAddress {
 };
 
 // The addresses of a TCP listener: both wildcards, both loopbacks or the one written. Bind the IPv6
-// one with IPV6_V6ONLY, else it collides with its IPv4 sibling. Empty for a Unix socket.
+// one with IPV6_V6ONLY, else it collides with its IPv4 sibling. Without those that socket_domain
+// rules out. Empty for a Unix socket.
 std::vector<BindAddress> bind_addresses(const ListenerConfig& listener);
 
 }  // namespace mqttd

@@ -3,6 +3,7 @@
 #include "config/address.h"
 #include "config/messages.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -20,6 +21,7 @@ class Finisher {
             check_listener(config_.listeners[i]);
             check_collisions(i);
         }
+        name_listeners();
         if (!config_.allow_anonymous_is_set) {
             config_.allow_anonymous = config_.local_only;
         }
@@ -38,9 +40,16 @@ class Finisher {
     void choose_listeners(const std::vector<uint16_t>& ports);
     void check_listener(const ListenerConfig& listener);
     void check_collisions(size_t index);
+    void name_listeners();
 
-    void report(Severity severity, uint32_t line, std::string message) {
-        problems_.push_back({severity, std::string(file_), line, "listener", std::move(message)});
+    // About the listener, whose line is 0 if -p made it.
+    void report(Severity severity, const ListenerConfig& listener, std::string message) {
+        const std::string file = listener.file.empty() ? std::string(file_) : listener.file;
+        problems_.push_back({severity, file, listener.line, "listener", std::move(message)});
+    }
+
+    void report(Severity severity, const char* key, std::string message) {
+        problems_.push_back({severity, std::string(file_), 0, key, std::move(message)});
     }
 
     Config& config_;
@@ -52,7 +61,7 @@ void Finisher::choose_listeners(const std::vector<uint16_t>& ports) {
     if (!config_.listeners.empty()) {
         if (!ports.empty()) {
             report(Severity::kWarning,
-                   0,
+                   "listener",
                    "-p " + std::to_string(ports.front()) +
                        " has no effect because the file has listeners: add one there");
         }
@@ -73,17 +82,39 @@ void Finisher::choose_listeners(const std::vector<uint16_t>& ports) {
 void Finisher::check_listener(const ListenerConfig& listener) {
     if (listener.unix_path.size() > kUnixPathMax) {
         report(Severity::kError,
-               listener.line,
+               listener,
                "the path '" + printable(listener.unix_path) + "' has " +
                    std::to_string(listener.unix_path.size()) +
                    " bytes: a Unix socket's path can have 107");
     }
     if (!listener.host.empty() && listener.host != "localhost" && !parse_address(listener.host)) {
         report(Severity::kError,
-               listener.line,
+               listener,
                "listener address '" + printable(listener.host) +
                    "' is not numeric: mqttd resolves no names, so give an IPv4 or IPv6 address or "
                    "'localhost'");
+    } else if (listener.unix_path.empty() && bind_addresses(listener).empty()) {
+        report(Severity::kError,
+               listener,
+               "listener address '" + printable(listener.host) +
+                   "' is not of the family that socket_domain asks for: remove one of the two");
+    }
+}
+
+void Finisher::name_listeners() {
+    for (ListenerConfig& listener : config_.listeners) {
+        const auto same_port =
+            std::count_if(config_.listeners.begin(),
+                          config_.listeners.end(),
+                          [&listener](const ListenerConfig& other) {
+                              return other.unix_path.empty() && other.port == listener.port;
+                          });
+        listener.name = std::to_string(listener.port);
+        if (!listener.unix_path.empty()) {
+            listener.name = listener.unix_path;
+        } else if (same_port > 1) {
+            listener.name = listener.host + ':' + listener.name;
+        }
     }
 }
 
@@ -127,10 +158,14 @@ void Finisher::check_collisions(size_t index) {
     for (size_t i = 0; i < index; ++i) {
         const ListenerConfig& early = config_.listeners[i];
         if (collide(early, late)) {
-            const std::string place =
-                early.line == 0 ? "-p" : "the listener of line " + std::to_string(early.line);
+            const std::string place = early.line == 0
+                                          ? "-p"
+                                          : "the listener of line " + std::to_string(early.line) +
+                                                (early.file == late.file ? ""
+                                                 : early.file.empty() ? " of " + std::string(file_)
+                                                                      : " of " + early.file);
             return report(Severity::kError,
-                          late.line,
+                          late,
                           describe(late) + " is already taken by " + place + ", " +
                               describe(early) + ": remove one of the two");
         }
@@ -143,21 +178,21 @@ std::vector<BindAddress> bind_addresses(const ListenerConfig& listener) {
     if (!listener.unix_path.empty()) {
         return {};
     }
-    if (listener.host.empty()) {
-        return {
-            {"0.0.0.0", true },
-            {"::",      false}
-        };
+    const bool v4 = listener.domain != SocketDomain::kIpv6;
+    const bool v6 = listener.domain != SocketDomain::kIpv4;
+    std::vector<BindAddress> addresses;
+    if (listener.host.empty() || listener.host == "localhost") {
+        const bool all = listener.host.empty();
+        if (v4) {
+            addresses.push_back({all ? "0.0.0.0" : "127.0.0.1", true});
+        }
+        if (v6) {
+            addresses.push_back({all ? "::" : "::1", !v4});
+        }
+    } else if (listener.host.find(':') == std::string::npos ? v4 : v6) {
+        addresses.push_back({listener.host, true});
     }
-    if (listener.host == "localhost") {
-        return {
-            {"127.0.0.1", true },
-            {"::1",       false}
-        };
-    }
-    return {
-        {listener.host, true}
-    };
+    return addresses;
 }
 
 std::vector<ConfigProblem> finish_config(Config& config,

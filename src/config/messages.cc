@@ -1,5 +1,7 @@
 #include "config/messages.h"
 
+#include "config/values.h"
+
 namespace mqttd {
 
 namespace {
@@ -58,6 +60,13 @@ std::string wrong_kind(const ConfigKey& row, std::string_view key, std::string_v
         case Kind::kText:
             text += "is not valid UTF-8";
             break;
+        case Kind::kTopicName:
+            text += is_utf8_text(word) ? "holds a wildcard" : "is not valid UTF-8";
+            break;
+        case Kind::kRate:
+        case Kind::kRateLimit:
+            text += "is no rate";
+            break;
         default:
             text += "is not a number";
             break;
@@ -66,14 +75,26 @@ std::string wrong_kind(const ConfigKey& row, std::string_view key, std::string_v
 }
 
 std::string out_of_range(const ConfigKey& row, std::string_view key, std::string_view word) {
-    const bool is_text = row.kind == Kind::kText;
     return printable(key) + ' ' + printable(word) +
-           (is_text ? " is too long" : " is out of range") + ": give " + describe_values(row);
+           (is_text(row.kind) ? " is too long" : " is out of range") + ": give " +
+           describe_values(row);
 }
 
 std::string trailing_text(std::string_view key, std::string_view word, std::string_view trailing) {
     return printable(key) + " is '" + printable(word) + "', and '" + printable(trailing) +
            "' behind it is ignored: a comment needs a line of its own";
+}
+
+std::string trailing_words(const ConfigKey& row,
+                           std::string_view key,
+                           std::string_view word,
+                           std::string_view trailing) {
+    return printable(key) + " is '" + printable(word) + "', and '" + printable(trailing) +
+           "' behind it means nothing: give " + describe_values(row) + " and nothing else";
+}
+
+std::string repeated_value(std::string_view key, const std::string& place) {
+    return printable(key) + " is already set in " + place + ": this line counts, remove one";
 }
 
 std::string ignored_key(const ConfigKey& row, std::string_view key) {

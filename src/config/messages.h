@@ -19,6 +19,11 @@ std::string empty_value(const ConfigKey& row, std::string_view key);
 std::string wrong_kind(const ConfigKey& row, std::string_view key, std::string_view word);
 std::string out_of_range(const ConfigKey& row, std::string_view key, std::string_view word);
 std::string trailing_text(std::string_view key, std::string_view word, std::string_view trailing);
+std::string trailing_words(const ConfigKey& row,
+                           std::string_view key,
+                           std::string_view word,
+                           std::string_view trailing);
+std::string repeated_value(std::string_view key, const std::string& place);
 std::string ignored_key(const ConfigKey& row, std::string_view key);
 
 // The one sentence for a kComing, kTls or kRefused key whose value asks for something.

@@ -52,9 +52,46 @@ const OptionRow* find_option(std::string_view word) {
     return nullptr;
 }
 
-std::string unknown_word(std::string_view word) {
+// One option of a word: the flag as one would write it alone, and what is attached to it.
+struct GivenOption {
+    std::string name;
+    bool has_argument = false;
+    std::string_view argument = {};
+};
+
+// "--long=X" is a flag and its argument; "-dvc" are short flags, and what follows one that takes an
+// argument is the argument ("-p1884"). Every other word stands for itself.
+std::vector<GivenOption> split_word(std::string_view word) {
+    const size_t equals = word.find('=');
+    if (word.starts_with("--") && equals != std::string_view::npos) {
+        return {
+            {std::string(word.substr(0, equals)), true, word.substr(equals + 1)}
+        };
+    }
+    if (!word.starts_with('-') || word.starts_with("--") || word.size() < 3) {
+        return {{std::string(word)}};
+    }
+    std::vector<GivenOption> options;
+    for (size_t i = 1; i < word.size(); ++i) {
+        options.push_back({std::string("-") + word[i]});
+        const OptionRow* row = find_option(options.back().name);
+        if (row == nullptr) {
+            return options;  // one complaint about the word is enough
+        }
+        if (!row->argument.empty() && i + 1 < word.size()) {
+            options.back().has_argument = true;
+            options.back().argument = word.substr(i + 1);
+            return options;
+        }
+    }
+    return options;
+}
+
+std::string unknown_word(std::string_view name, std::string_view word) {
     if (word.starts_with('-')) {
-        return "unknown option '" + printable(word) + "': 'mqttd --help' lists them all";
+        return "unknown option '" + printable(name) + '\'' +
+               (name == word ? "" : " in '" + printable(word) + '\'') +
+               ": 'mqttd --help' lists them all";
     }
     return "'" + printable(word) + "' is not an option: a configuration file is given as '-c FILE'";
 }
@@ -121,16 +158,22 @@ ParsedOptions parse_options(std::span<const char* const> args) {
         }
     };
     for (size_t i = 0; i < args.size(); ++i) {
-        const std::string_view word = args[i];
-        const OptionRow* row = find_option(word);
-        if (row == nullptr) {
-            problem(unknown_word(word));
-        } else if (row->argument.empty()) {
-            problem(apply(parsed.options, row->option, {}));
-        } else if (i + 1 == args.size()) {
-            problem(std::string(word) + " needs an argument: give " + std::string(row->argument));
-        } else {
-            problem(apply(parsed.options, row->option, args[++i]));
+        for (const GivenOption& given : split_word(args[i])) {
+            const OptionRow* row = find_option(given.name);
+            if (row == nullptr) {
+                problem(unknown_word(given.name, args[i]));
+            } else if (row->argument.empty() && given.has_argument) {
+                problem(std::string(row->long_name) +
+                        " takes no value: remove '=" + printable(given.argument) + '\'');
+            } else if (row->argument.empty()) {
+                problem(apply(parsed.options, row->option, {}));
+            } else if (given.has_argument) {
+                problem(apply(parsed.options, row->option, given.argument));
+            } else if (i + 1 == args.size()) {
+                problem(given.name + " needs an argument: give " + std::string(row->argument));
+            } else {
+                problem(apply(parsed.options, row->option, args[++i]));
+            }
         }
     }
     const bool only_prints = parsed.options.help || parsed.options.version;

@@ -1,7 +1,8 @@
 // The command line → Options, or what is wrong with it.
 //
-// mosquitto's flags, each as a word of its own, in any order (mosquitto reads a file the moment it
-// meets -c, so that order matters there). All wrong words are reported in one run; main prints them
+// mosquitto's flags, in any order (mosquitto reads a file the moment it meets -c, so that order
+// matters there). Short ones may be joined ("-dv", "-p1884"), a long one may carry its argument
+// behind '=' ("--config-file=F"). All wrong words are reported in one run; main prints them
 // and exits with 3. Two tables, the flags here and the keys in table.h, are all there is to know;
 // `usage_text` is printed from the first, the commented mqttd.conf from the second.
 #pragma once

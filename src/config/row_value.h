@@ -2,6 +2,7 @@
 // is written: the parser reads files with it, table.cc proves its defaults with it when compiled.
 #pragma once
 
+#include "config/rates.h"
 #include "config/table.h"
 #include "config/values.h"
 
@@ -20,8 +21,14 @@ struct Reading {
 };
 
 constexpr bool is_one_word(Kind kind) {
-    return kind != Kind::kText && kind != Kind::kWords && kind != Kind::kAnything &&
-           kind != Kind::kListener && kind != Kind::kLogDest;
+    return !is_text(kind) && kind != Kind::kWords && kind != Kind::kAnything &&
+           (!has_own_syntax(kind) || kind == Kind::kLogTypes);
+}
+
+constexpr bool is_number(Kind kind) {
+    return kind == Kind::kInt || kind == Kind::kOctal || kind == Kind::kDuration ||
+           kind == Kind::kHours || kind == Kind::kMinutes || kind == Kind::kShare ||
+           kind == Kind::kRate || kind == Kind::kRateLimit;
 }
 
 // A set of words, divided by blanks or commas, as one bit per place in `words`.
@@ -58,13 +65,17 @@ constexpr Number read_number(Kind kind, std::string_view word) {
             return parse_duration(word);
         case Kind::kShare:
             return parse_share(word);
+        case Kind::kRate:
+            return parse_rate(word);
+        case Kind::kRateLimit:
+            return parse_rate_limit(word);
         default:
             return parse_number(word);
     }
 }
 
-// `rest` is not empty and carries no blanks at its ends. Kinds with a syntax of their own
-// (kListener, kLogDest) are the parser's; here they are any text.
+// `rest` is not empty and carries no blanks at its ends. Kinds with a syntax of their own are the
+// parser's; here they are any text.
 constexpr Reading read_row_value(const ConfigKey& row, std::string_view rest) {
     Reading reading{
         {0,                                 rest},
@@ -73,11 +84,13 @@ constexpr Reading read_row_value(const ConfigKey& row, std::string_view rest) {
     if (row.kind == Kind::kWords) {
         return read_word_set(row.words, rest);
     }
-    if (row.kind == Kind::kText) {
+    if (is_text(row.kind)) {
         const bool fits = static_cast<int64_t>(rest.size()) <= row.max;
-        reading.error = !fits                ? ReadError::kOutOfRange
-                        : is_utf8_text(rest) ? ReadError::kNone
-                                             : ReadError::kWrongKind;
+        const bool name =
+            row.kind == Kind::kText || rest.find_first_of("+#") == std::string_view::npos;
+        reading.error = !fits                        ? ReadError::kOutOfRange
+                        : is_utf8_text(rest) && name ? ReadError::kNone
+                                                     : ReadError::kWrongKind;
         return reading;
     }
     if (!is_one_word(row.kind)) {
@@ -107,7 +120,7 @@ constexpr bool is_off_value(const ConfigKey& row, const ConfigValue& value) {
     for (std::string_view rest = row.off; !rest.empty();) {
         const size_t end = rest.find('|');
         const ConfigValue off = read_row_value(row, rest.substr(0, end)).value;
-        if (row.kind == Kind::kText ? off.text == value.text : off.number == value.number) {
+        if (is_text(row.kind) ? off.text == value.text : off.number == value.number) {
             return true;
         }
         rest = end == std::string_view::npos ? std::string_view() : rest.substr(end + 1);

@@ -21,8 +21,8 @@
 //
 // `store` and `load` carry the value between the row and its field, whatever the field's type;
 // they are instantiated from the pointer to member, so a row cannot name a field that is not there.
-// Keys with a syntax of their own (kListener, kLogDest, kLogTypes) are stored by the parser
-// instead.
+// Keys with a syntax of their own (has_own_syntax) are stored by the parser instead. `store_here`
+// is the second store of the keys that per_listener_settings moves into the current listener.
 //
 // Order: sections as in conf/mqttd.conf. Names are unique (checked when compiled); a name that ends
 // in '*' stands for every key that begins like it. Lookup is linear: 200 rows, at start only.
@@ -42,6 +42,7 @@ enum class Section : uint8_t {
     kAccess,
     kSizes,
     kQueues,
+    kSubscriptions,
     kRetained,
     kProcess,
     kLogging,
@@ -51,7 +52,7 @@ enum class Section : uint8_t {
     kPlugins,
     kEmqttd,
 };
-inline constexpr size_t kSectionCount = 12;
+inline constexpr size_t kSectionCount = 13;
 
 enum class Scope : uint8_t {
     kGlobal,           // the place in the file does not matter
@@ -66,24 +67,32 @@ enum class Kind : uint8_t {
     kBool,
     kInt,
     kOctal,
-    kDuration,  // number and unit, in seconds
-    kHours,     // a number of hours; the bounds are hours, the field holds seconds
-    kShare,     // 0..1, in millionths
-    kWord,      // one of `words`
-    kWords,     // a set of `words`, divided by blanks or commas; `off` is the whole set
-    kText,      // the rest of the line
-    kAnything,  // not looked at, may be empty
-    kListener,  // port [host | path]
-    kLogDest,   // none | stdout | stderr | syslog | file PATH | ...
-    kLogTypes,  // one of `words`, gathered over lines
+    kDuration,     // number and unit, in seconds
+    kHours,        // a number of hours; the bounds are hours, the field holds seconds
+    kMinutes,      // a number of minutes, in the same way
+    kShare,        // 0..1, in thousandths
+    kRate,         // bytes a second, with K or M; 0 = off
+    kRateLimit,    // BURST,RATE or off; packed as in rates.h
+    kWord,         // one of `words`
+    kWords,        // a set of `words`, divided by blanks or commas; `off` is the whole set
+    kText,         // the rest of the line
+    kTopicName,    // the same without wildcards
+    kAnything,     // not looked at, may be empty
+    kListener,     // port [host | path]
+    kLogDest,      // none | stdout | stderr | syslog | file PATH | ...
+    kLogTypes,     // one of `words`, gathered over lines
+    kAddressRule,  // allow|deny NETWORK, gathered over lines
+    kTopicRank,    // FILTER N, gathered over lines
+    kIncludeDir,   // a directory, read on the spot
 };
 
 enum class Verdict : uint8_t { kBuilt, kAlias, kInert, kComing, kIgnored, kTls, kRefused };
 
 enum KeyFlags : uint8_t {
     kRepeatable = 1 << 0,  // a second line adds to the first
-    kLastWins = 1 << 1,    // a second line replaces the first; numbers and bools always do
-    kReload = 1 << 2,      // SIGHUP takes over a changed value
+    kLastWins =
+        1 << 1,  // a second line replaces the first, with a warning; numbers and bools always do
+    kReload = 1 << 2,  // SIGHUP takes over a changed value
 };
 
 // What a row's store and load exchange: a number for every kind but kText.
@@ -113,7 +122,17 @@ struct ConfigKey {
     std::string_view reason = {};
     StoreValue store = nullptr;
     LoadValue load = nullptr;
+    StoreValue store_here = nullptr;
 };
+
+constexpr bool has_own_syntax(Kind kind) {
+    return kind == Kind::kListener || kind == Kind::kLogDest || kind == Kind::kLogTypes ||
+           kind == Kind::kAddressRule || kind == Kind::kTopicRank || kind == Kind::kIncludeDir;
+}
+
+constexpr bool is_text(Kind kind) {
+    return kind == Kind::kText || kind == Kind::kTopicName;
+}
 
 std::span<const ConfigKey> config_keys();
 

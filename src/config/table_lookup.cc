@@ -1,3 +1,4 @@
+#include "config/rates.h"
 #include "config/table.h"
 
 #include <algorithm>
@@ -54,6 +55,7 @@ std::string_view section_title(Section section) {
         "Who may connect",
         "Sizes",
         "Windows and queues of one client",
+        "Subscriptions",
         "Retained messages",
         "The process",
         "Logging",
@@ -100,6 +102,7 @@ std::string describe_values(const ConfigKey& key) {
             return "true or false";
         case Kind::kInt:
         case Kind::kHours:
+        case Kind::kMinutes:
             return "a whole number from " + std::to_string(key.min) + " to " +
                    std::to_string(key.max);
         case Kind::kOctal:
@@ -107,7 +110,13 @@ std::string describe_values(const ConfigKey& key) {
         case Kind::kDuration:
             return "a number and its unit (s, h, d, w, m or y), from 1s to 100y";
         case Kind::kShare:
-            return "a share from 0 to 1";
+            return "a share from 0 to 1, with at most three decimals";
+        case Kind::kRate:
+            return "bytes per second from 1 to " + std::to_string(key.max) +
+                   ", K and M allowed, or off";
+        case Kind::kRateLimit:
+            return "BURST,RATE in KB and KB/s, each from 1 to " + std::to_string(kRateKibMax) +
+                   ", or off";
         case Kind::kWord:
         case Kind::kLogTypes:
             return join_words(key.words);
@@ -117,6 +126,14 @@ std::string describe_values(const ConfigKey& key) {
             return "one of none, stdout, stderr, syslog, file PATH";
         case Kind::kListener:
             return "PORT, PORT ADDRESS or 0 PATH";
+        case Kind::kAddressRule:
+            return "allow or deny, then all, an address or ADDRESS/BITS";
+        case Kind::kTopicRank:
+            return "a topic filter and a number from 0 to 255";
+        case Kind::kIncludeDir:
+            return "the path of a directory";
+        case Kind::kTopicName:
+            return "at most " + std::to_string(key.max) + " bytes of UTF-8 without + and #";
         case Kind::kText:
             return "at most " + std::to_string(key.max) + " bytes of UTF-8";
         case Kind::kAnything:

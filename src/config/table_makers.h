@@ -6,8 +6,10 @@
 // otherwise.
 #pragma once
 
+#include "config/rates.h"
 #include "config/table.h"
 
+#include <bit>
 #include <limits>
 #include <string>
 #include <string_view>
@@ -56,6 +58,8 @@ struct Access<kField> {
         Field& field = owner(config, listener, static_cast<const Owner*>(nullptr)).*kField;
         if constexpr (std::is_same_v<Field, std::string>) {
             field = std::string(value.text);
+        } else if constexpr (std::is_enum_v<Field>) {  // a word's number is 1 << its place
+            field = static_cast<Field>(std::countr_zero(static_cast<uint64_t>(value.number)));
         } else {
             field = static_cast<Field>(value.number);
         }
@@ -65,6 +69,8 @@ struct Access<kField> {
         const Field& field = owner(config, listener, static_cast<const Owner*>(nullptr)).*kField;
         if constexpr (std::is_same_v<Field, std::string>) {
             return {0, field};
+        } else if constexpr (std::is_enum_v<Field>) {
+            return {int64_t{1} << static_cast<int>(field), {}};
         } else {
             return {static_cast<int64_t>(field), {}};
         }
@@ -81,6 +87,24 @@ inline void store_allow_anonymous(Config& config, ListenerConfig&, const ConfigV
 
 inline void store_hours(Config& config, ListenerConfig&, const ConfigValue& value) {
     config.persistent_client_expiration_s = static_cast<uint64_t>(value.number) * 3600;
+}
+
+inline void store_minutes(Config& config, ListenerConfig&, const ConfigValue& value) {
+    config.retain_sweep_period_s = static_cast<uint32_t>(value.number) * 60;
+}
+
+inline ConfigValue load_minutes(const Config& config, const ListenerConfig&) {
+    return {config.retain_sweep_period_s / 60, {}};
+}
+
+inline void store_rate_limit(Config&, ListenerConfig& listener, const ConfigValue& value) {
+    const RateLimit limit = unpack_rate(value.number);
+    listener.rate_burst_bytes = static_cast<uint32_t>(limit.burst_kib * 1024);
+    listener.rate_bytes_s = static_cast<uint32_t>(limit.rate_kib_s * 1024);
+}
+
+inline ConfigValue load_rate_limit(const Config&, const ListenerConfig& listener) {
+    return {pack_rate({listener.rate_burst_bytes / 1024, listener.rate_bytes_s / 1024}), {}};
 }
 
 // ---- Makers of rows, so that a row below reads as one line of facts ----
@@ -140,6 +164,29 @@ constexpr ConfigKey text(Section section,
     return key;
 }
 
+// One or, with kWords, several of `words`.
+template <auto kField>
+constexpr ConfigKey word(Section section,
+                         std::string_view name,
+                         std::string_view words,
+                         std::string_view fallback,
+                         std::string_view doc,
+                         Kind kind = Kind::kWord) {
+    ConfigKey key = field_row<kField>(section, kind, name, fallback, doc);
+    key.words = words;
+    return key;
+}
+
+template <auto kField>
+constexpr ConfigKey topic_name(Section section,
+                               std::string_view name,
+                               std::string_view unit,
+                               std::string_view doc) {
+    ConfigKey key = text<kField>(section, name, {}, unit, doc);
+    key.kind = Kind::kTopicName;
+    return key;
+}
+
 constexpr ConfigKey in_scope(Scope scope, ConfigKey key) {
     key.scope = scope;
     return key;
@@ -147,6 +194,25 @@ constexpr ConfigKey in_scope(Scope scope, ConfigKey key) {
 
 constexpr ConfigKey stored_by(StoreValue store, ConfigKey key) {
     key.store = store;
+    return key;
+}
+
+// Carried by functions of its own, not by one field.
+constexpr ConfigKey carried_by(StoreValue store, LoadValue load, ConfigKey key) {
+    key.store = store;
+    key.load = load;
+    return key;
+}
+
+// Below `per_listener_settings true` the key belongs to the current listener.
+template <auto kField>
+constexpr ConfigKey or_here(ConfigKey key) {
+    key.store_here = &Access<kField>::store;
+    return key;
+}
+
+constexpr ConfigKey needs_restart(ConfigKey key) {
+    key.flags = static_cast<uint8_t>(key.flags & ~kReload);
     return key;
 }
 
@@ -226,12 +292,6 @@ constexpr ConfigKey coming_word(Section section,
                                 Kind kind = Kind::kWord) {
     ConfigKey key = coming(section, scope, kind, name, off, doc);
     key.words = words;
-    return key;
-}
-
-constexpr ConfigKey coming_share(Section section, std::string_view name, std::string_view doc) {
-    ConfigKey key = coming(section, Scope::kGlobal, Kind::kShare, name, "0", doc);
-    key.max = 1000000;
     return key;
 }
 

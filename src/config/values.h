@@ -149,23 +149,22 @@ constexpr Number parse_duration(std::string_view word) {
     return number;
 }
 
-// A share of a whole: "0", "1", "0.25", with at most six digits behind the point; in millionths.
+// A share of a whole: "0", "1", "0.25", with at most three digits behind the point; in thousandths.
 constexpr Number parse_share(std::string_view word) {
     const size_t point = word.find('.');
     const Number whole = parse_digits(word.substr(0, point), 10);
     if (whole.error != NumberError::kNone || point == std::string_view::npos) {
-        return {whole.value > 1000 ? 1000000001 : whole.value * 1000000, whole.error};
+        return {whole.value > 1000 ? 1000001 : whole.value * 1000, whole.error};
     }
     const std::string_view digits = word.substr(point + 1);
     Number part = parse_digits(digits, 10);
-    if (part.error != NumberError::kNone || digits.size() > 6) {
+    if (part.error != NumberError::kNone || digits.size() > 3) {
         return {0, NumberError::kNotANumber};
     }
-    for (size_t i = digits.size(); i < 6; ++i) {
+    for (size_t i = digits.size(); i < 3; ++i) {
         part.value *= 10;
     }
-    return {whole.value > 1000 ? 1000000001 : whole.value * 1000000 + part.value,
-            NumberError::kNone};
+    return {whole.value > 1000 ? 1000001 : whole.value * 1000 + part.value, NumberError::kNone};
 }
 
 // 1 << place of `word` in the blank-divided list `words`; 0 if it is not there.

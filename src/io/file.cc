@@ -45,7 +45,7 @@ const char* file_error_text(Error error) {
         case Error::kPermission:
             return "permission denied";
         case Error::kInvalid:
-            return "it is not a regular file";
+            return "it is a directory";
         case Error::kQuotaExceeded:
             return "it is too large";
         default:

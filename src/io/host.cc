@@ -18,6 +18,7 @@ namespace {
 
 constexpr size_t kFileMax = 256 * 1024;
 constexpr uint64_t kNoLimit = ~uint64_t{0};
+constexpr uint64_t kUnlimited = uint64_t{1} << 62;  // above: v1's way to say "no limit"
 
 std::string text_of(const std::string& path) {
     Result<std::string> text = read_file(path.c_str(), kFileMax);
@@ -113,6 +114,11 @@ uint64_t raise_file_limit(uint64_t most) {
 uint64_t memory_available(const std::string& root) {
     const uint64_t bytes = std::min(ram_bytes(root), cgroup_limit(root));
     return bytes == kNoLimit ? 0 : bytes;
+}
+
+uint64_t memory_cgroup_limit(const std::string& root) {
+    const uint64_t bytes = cgroup_limit(root);
+    return bytes == kNoLimit || bytes >= kUnlimited ? 0 : bytes;
 }
 
 // Read in the loop, so into a buffer of its own: the loop takes no memory from the system.

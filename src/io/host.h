@@ -28,6 +28,9 @@ uint64_t raise_file_limit(uint64_t most);
 // v2) and of all cgroups above it.  0 if nothing could be read.
 uint64_t memory_available(const std::string& root = "");
 
+// What its memory cgroups alone allow; 0 = no limit.
+uint64_t memory_cgroup_limit(const std::string& root = "");
+
 // Resident set size in bytes.
 uint64_t resident_bytes();
 

@@ -28,6 +28,7 @@ static_assert(sizeof kSeverity / sizeof kSeverity[0] == static_cast<size_t>(LogK
 
 Result<int> open_log_file(const std::string& path) {
     const int fd = open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
+    if (fd < 0 && errno == EISDIR) return Error::kInvalid;
     if (fd < 0) return error_of_errno(errno);
     return fd;
 }
@@ -58,8 +59,7 @@ LogSink::~LogSink() {
 
 Error LogSink::open(const Options& options) {
     options_ = options;
-    // A format is also a promise about length: what does not fit the stamp falls back to seconds.
-    if (options_.timestamp_format.size() > sizeof stamp_ / 2) options_.timestamp_format.clear();
+    set_form();
     if (options_.to_stdout) open_stream(kStdout, STDOUT_FILENO);
     if (options_.to_stderr) open_stream(kStderr, STDERR_FILENO);
     if (options_.to_syslog) {
@@ -72,6 +72,59 @@ Error LogSink::open(const Options& options) {
     targets_[kFile].kind = Kind::kFile;
     targets_[kFile].fd = *file;
     return Error::kNone;
+}
+
+// A format is also a promise about length: what does not fit the stamp falls back to seconds.
+void LogSink::set_form() {
+    if (options_.timestamp_format.size() > sizeof stamp_ / 2) options_.timestamp_format.clear();
+    stamp_size_ = 0;
+}
+
+Error LogSink::reconfigure(const Options& options) {
+    int file = -1;
+    if (!options.file.empty()) {
+        const Result<int> opened = open_log_file(options.file);
+        if (!opened.ok()) return opened.error();
+        file = *opened;
+    }
+    flush();
+    const bool same_file = options.file == options_.file && targets_[kFile].kind == Kind::kFile;
+    options_ = options;
+    set_form();
+    set_time(wall_s_);
+    set_wanted(kStdout, options.to_stdout);
+    set_wanted(kStderr, options.to_stderr);
+    set_wanted(kSyslog, options.to_syslog);
+    if (same_file) {
+        close(targets_[kFile].fd);
+        targets_[kFile].fd = file;
+        return Error::kNone;
+    }
+    set_wanted(kFile, false);
+    if (file >= 0) {
+        targets_[kFile].kind = Kind::kFile;
+        targets_[kFile].fd = file;
+        targets_[kFile].line = next_line_;
+    }
+    return Error::kNone;
+}
+
+// A destination that is new begins with the next line.
+void LogSink::set_wanted(Place place, bool wanted) {
+    Target& target = targets_[place];
+    if (wanted == (target.kind != Kind::kNone)) return;
+    if (!wanted) {
+        if (target.fd >= 0 && target.kind != Kind::kBorrowed) close(target.fd);
+        target = Target{};
+        return;
+    }
+    target.line = next_line_;
+    if (place == kSyslog) {
+        target.kind = Kind::kSyslog;
+        open_syslog();
+    } else {
+        open_stream(place, place == kStdout ? STDOUT_FILENO : STDERR_FILENO);
+    }
 }
 
 Error LogSink::reopen() {
@@ -135,10 +188,12 @@ void LogSink::open_syslog() {
     const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) return;
     if (connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+        complain(targets_[kSyslog], errno);
         close(fd);
         return;
     }
     targets_[kSyslog].fd = fd;
+    targets_[kSyslog].complained = false;
 }
 
 void LogSink::set_time(int64_t wall_s) {
@@ -240,12 +295,28 @@ bool LogSink::report_lost(Target& target) {
     return true;
 }
 
+// What the operator cannot read where the log should be, once per trouble and without waiting.
+void LogSink::complain(Target& target, int number) {
+    if (target.complained || !accepts_now(STDERR_FILENO)) return;
+    target.complained = true;
+    char text[400];
+    const int length = std::snprintf(
+        text,
+        sizeof text,
+        "Error: log lines do not reach %.255s: %s. Trying on.\n",
+        target.kind == Kind::kSyslog ? options_.syslog_path.c_str() : options_.file.c_str(),
+        std::strerror(number));
+    static_cast<void>(!write(STDERR_FILENO, text, static_cast<size_t>(length)));
+}
+
 // A reader that left does not come back.  A full disk or an unreachable one may: it keeps its
 // place.
 void LogSink::give_up_if_gone(Target& target, int number) {
     if (number == EPIPE || number == EBADF) {
         if (target.kind != Kind::kBorrowed) close(target.fd);
         target = Target{};
+    } else if (number != EAGAIN && number != EINTR && &target == &targets_[kFile]) {
+        complain(target, number);
     }
 }
 
@@ -270,6 +341,7 @@ void LogSink::flush_bytes(Target& target) {
             give_up_if_gone(target, errno);
             return;
         }
+        target.complained = false;
         advance(target, static_cast<uint64_t>(wrote));
         if (target.kind != Kind::kBorrowed && static_cast<uint64_t>(wrote) < size) return;
     }

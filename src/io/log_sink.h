@@ -54,12 +54,19 @@ class LogSink {
     LogSink(const LogSink&) = delete;
     LogSink& operator=(const LogSink&) = delete;
 
-    // Opens the destinations.  kNotFound, kPermission, …: the file could not be opened; the others
-    // are served all the same.  A syslog socket that is not there is tried again later.
+    // Opens the destinations.  kNotFound, kPermission, kInvalid (a directory), …: the file could
+    // not be opened; the others are served all the same.  A syslog socket that is not there is
+    // tried again later. That, and a file that cannot be written, is said in one line on standard
+    // error.
     Error open(const Options& options);
 
     // Opens the file again under its name, after it was moved away.  On error the old one stays.
     Error reopen();
+
+    // Other destinations and another form, from the next line on; what was written so far goes
+    // where it was meant to go, if it can go at once.  Opens the file anew in any case.  On error
+    // everything stays.
+    Error reconfigure(const Options& options);
 
     // Hands the file to the user that root gives way to.
     void give_file_to(uint32_t uid, uint32_t gid);
@@ -95,15 +102,18 @@ class LogSink {
     struct Target {
         Kind kind = Kind::kNone;
         int fd = -1;
-        uint64_t line = 0;     // next one to write
-        uint32_t written = 0;  // bytes of it that have left
-        uint64_t lost = 0;     // lines not yet reported
-        bool torn = false;     // lost the rest of a line it had begun
+        uint64_t line = 0;        // next one to write
+        uint32_t written = 0;     // bytes of it that have left
+        uint64_t lost = 0;        // lines not yet reported
+        bool torn = false;        // lost the rest of a line it had begun
+        bool complained = false;  // standard error has been told that nothing gets through
     };
 
     enum Place : uint32_t { kStdout, kStderr, kFile, kSyslog, kTargets };
 
     void open_stream(Place place, int fd);
+    void set_wanted(Place place, bool wanted);
+    void set_form();
     void open_syslog();
     void add(LogKind kind, std::string_view line);
     void make_room(uint32_t bytes);
@@ -112,7 +122,8 @@ class LogSink {
     void flush_bytes(Target& target);
     void flush_datagrams(Target& target);
     bool report_lost(Target& target);
-    static void give_up_if_gone(Target& target, int number);
+    void complain(Target& target, int number);
+    void give_up_if_gone(Target& target, int number);
     void advance(Target& target, uint64_t bytes);
 
     Options options_;

@@ -12,7 +12,8 @@
 //     is not in the mask until `want_writable`; it then stays there.
 //   - `readable` is a hint to read and `hangup` (RDHUP, HUP, ERR) is one too: what came before the
 //     end is still there, and only the result of a read says that it is over. `urgent` warns that a
-//     read may stop at a mark in mid-stream with more behind it.
+//     read may stop at a mark in mid-stream with more behind it. `broken` (ERR) is for those who do
+//     not read at the moment: `take_error` says what it is.
 //   - A short read means "drained" only on TCP, and only without `hangup` and `urgent`.
 //   - A descriptor that a peer sends along a Unix socket never enters this process: the kernel lets
 //     go of it because no room for control data is offered. `receive_unix` says that it happened.
@@ -36,16 +37,20 @@ namespace mqttd {
 
 // How a listening socket is made. The texts need to live during the call only.
 struct ListenOptions {
-    std::string_view address;      // numeric IPv4 or IPv6 address; empty: 0.0.0.0
+    enum class Domain : uint8_t { kAny, kIpv4, kIpv6 };
+
+    std::string_view address;      // numeric IPv4 or IPv6 address; empty: 0.0.0.0, or :: if kIpv6
+    Domain domain = Domain::kAny;  // what `address` must be
     uint16_t port = 1883;          // 0: any free one
-    std::string_view unix_path;    // not empty: a Unix socket instead, at most 107 bytes
-    uint32_t unix_mode = 0660;     // permission bits of its file
-    uint32_t backlog = 1024;       // cut to somaxconn by the kernel
-    uint32_t recbuf_bytes = 0;     // SO_RCVBUF; 0 = the kernel's choice
-    uint32_t sndbuf_bytes = 0;     // SO_SNDBUF; 0 = the kernel's choice
-    uint32_t user_timeout_ms = 0;  // TCP_USER_TIMEOUT; 0 = the kernel's choice
-    bool nodelay = true;           // TCP_NODELAY
-    bool defer_accept = false;     // TCP_DEFER_ACCEPT: accept when the first bytes are there
+    std::string_view bind_interface;  // SO_BINDTODEVICE; empty: any
+    std::string_view unix_path;       // not empty: a Unix socket instead, at most 107 bytes
+    uint32_t unix_mode = 0660;        // permission bits of its file
+    uint32_t backlog = 1024;          // cut to somaxconn by the kernel
+    uint32_t recbuf_bytes = 0;        // SO_RCVBUF; 0 = the kernel's choice
+    uint32_t sndbuf_bytes = 0;        // SO_SNDBUF; 0 = the kernel's choice
+    uint32_t user_timeout_ms = 0;     // of connections that are closing: set_user_timeout; 0 = none
+    bool nodelay = true;              // TCP_NODELAY
+    bool defer_accept = false;        // TCP_DEFER_ACCEPT: accept when the first bytes are there
 };
 
 class Sockets {
@@ -58,6 +63,7 @@ class Sockets {
         bool readable = false;
         bool writable = false;
         bool hangup = false;  // RDHUP, HUP or ERR
+        bool broken = false;  // ERR
         bool urgent = false;  // a read may stop at the urgent mark
     };
 
@@ -108,8 +114,9 @@ class Sockets {
 
     // A listening socket.  The options are set on it and inherited by what it accepts, so that a
     // connection costs no further system call.  The file of a Unix socket is replaced if nobody
-    // listens on it.  Errors: kAddressInUse, kPermission, kInvalid (not a numeric address, path too
-    // long), kProcessFiles, kSystemFiles, kIo; `detail` says more.
+    // listens on it.  Errors: kAddressInUse, kPermission, kInvalid (not a numeric address, or not
+    // of the domain; path or name of the interface too long), kNotFound (no such interface or
+    // folder), kProcessFiles, kSystemFiles, kIo; `detail` says more.
     Result<Opened> listen(const ListenOptions& options);
 
     // Errors: kWouldBlock; kReset (this one connection failed: try the next); kProcessFiles
@@ -125,13 +132,22 @@ class Sockets {
     // ---- Connections
     // -----------------------------------------------------------------------------
 
-    // Up to `room` bytes; 0 at the end of file.  Errors: kWouldBlock, kReset.
+    // Up to `room` bytes; 0 at the end of file.  Errors: kWouldBlock, kReset, kTimedOut.
     Result<uint32_t> receive(int fd, uint8_t* to, uint32_t room);
     Result<Received> receive_unix(int fd, uint8_t* to, uint32_t room);
 
     // One gathered write of at most kPiecesMax pieces; returns the bytes taken, which may be fewer.
-    // Errors: kWouldBlock, kReset.  Raises no SIGPIPE.
+    // Errors: kWouldBlock; kReset, kTimedOut; kEndOfFile: the peer has closed and wants nothing any
+    // more, what it sent before is still there to be read.  Raises no SIGPIPE.
     Result<uint64_t> send(int fd, std::span<const Piece> pieces);
+
+    // What broke the connection, or kNone; the errors are those of `send`.  Told once.
+    Error take_error(int fd);
+
+    // TCP_USER_TIMEOUT: how long bytes may stay unacknowledged, or their receiver's window shut,
+    // before the kernel gives the connection up.  The latter makes it no option for connections in
+    // use: a reader may pause for as long as it likes.
+    void set_user_timeout(int fd, uint32_t milliseconds);
 
     void shutdown_write(int fd);
     void close(int fd);

@@ -23,6 +23,7 @@ inline Error error_of_errno(int code) {
             return Error::kAddressInUse;
         case ENOENT:
         case ENOTDIR:
+        case ENODEV:
             return Error::kNotFound;
         case EACCES:
         case EPERM:

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -23,7 +24,16 @@ static_assert(sizeof(Piece) == sizeof(iovec) && offsetof(Piece, size) == offseto
 constexpr uint32_t kConnectionMask = EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLET;
 
 Error error_of_traffic(int code) {
-    return code == EAGAIN || code == EWOULDBLOCK ? Error::kWouldBlock : Error::kReset;
+    switch (code) {
+        case EAGAIN:
+            return Error::kWouldBlock;
+        case ETIMEDOUT:
+            return Error::kTimedOut;
+        case EPIPE:  // also a reset behind a FIN
+            return Error::kEndOfFile;
+        default:
+            return Error::kReset;
+    }
 }
 
 Error error_of_accept(int code) {
@@ -129,6 +139,7 @@ uint32_t Sockets::wait(std::span<Event> events, Duration timeout) {
         events[i].readable = (mask & EPOLLIN) != 0;
         events[i].writable = (mask & EPOLLOUT) != 0;
         events[i].hangup = (mask & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
+        events[i].broken = (mask & EPOLLERR) != 0;
         events[i].urgent = (mask & EPOLLPRI) != 0;
     }
     return static_cast<uint32_t>(count);
@@ -186,6 +197,18 @@ Result<uint64_t> Sockets::send(int fd, std::span<const Piece> pieces) {
     }
     if (sent < 0) return error_of_traffic(errno);
     return static_cast<uint64_t>(sent);
+}
+
+Error Sockets::take_error(int fd) {
+    int code = 0;
+    socklen_t size = sizeof(code);
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &code, &size) != 0 || code == 0) return Error::kNone;
+    return error_of_traffic(code);
+}
+
+void Sockets::set_user_timeout(int fd, uint32_t milliseconds) {
+    const int value = static_cast<int>(std::min<uint32_t>(milliseconds, 0x7fffffff));
+    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &value, sizeof(value));
 }
 
 void Sockets::shutdown_write(int fd) {

@@ -7,6 +7,7 @@
 #include <arpa/inet.h>
 #include <cstddef>
 #include <errno.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -39,10 +40,11 @@ bool copy_text(char (&to)[N], std::string_view from) {
 }
 
 // The numeric address, or size 0 if it is none.
-SocketAddress parse_address(std::string_view text, uint16_t port) {
+SocketAddress parse_address(std::string_view text, uint16_t port, ListenOptions::Domain domain) {
     SocketAddress result;
     char buffer[INET6_ADDRSTRLEN];
-    if (!copy_text(buffer, text.empty() ? "0.0.0.0" : text)) return result;
+    if (text.empty()) text = domain == ListenOptions::Domain::kIpv6 ? "::" : "0.0.0.0";
+    if (!copy_text(buffer, text)) return result;
     sockaddr_in in = {};
     sockaddr_in6 in6 = {};
     if (inet_pton(AF_INET, buffer, &in.sin_addr) == 1) {
@@ -57,6 +59,19 @@ SocketAddress parse_address(std::string_view text, uint16_t port) {
         result.size = sizeof(in6);
     }
     return result;
+}
+
+bool is_of(const SocketAddress& address, ListenOptions::Domain domain) {
+    if (domain == ListenOptions::Domain::kAny) return true;
+    return (domain == ListenOptions::Domain::kIpv6) == (address.storage.ss_family == AF_INET6);
+}
+
+// 0 or the errno.
+int bind_to_device(int fd, std::string_view name) {
+    char buffer[IFNAMSIZ];
+    if (!copy_text(buffer, name)) return ENAMETOOLONG;
+    const auto size = static_cast<socklen_t>(name.size() + 1);
+    return setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, buffer, size) == 0 ? 0 : errno;
 }
 
 uint16_t bound_port(int fd) {
@@ -84,9 +99,6 @@ void set_inherited(int fd, const ListenOptions& options, bool tcp) {
     if (!tcp) return;
     set_option(fd, SOL_SOCKET, SO_OOBINLINE, 1);
     if (options.nodelay) set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-    if (options.user_timeout_ms != 0) {
-        set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, options.user_timeout_ms);
-    }
     if (options.defer_accept) set_option(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, kDeferSeconds);
 }
 
@@ -102,6 +114,11 @@ bool is_stale(const SocketAddress& address, const char* path) {
     return refused;
 }
 
+bool is_no_socket(const char* path) {
+    struct stat info = {};
+    return lstat(path, &info) == 0 && !S_ISSOCK(info.st_mode);
+}
+
 }  // namespace
 
 Error Sockets::fail(const char* what, int code) {
@@ -114,8 +131,9 @@ Result<Sockets::Opened> Sockets::listen(const ListenOptions& options) {
 }
 
 Result<Sockets::Opened> Sockets::listen_tcp(const ListenOptions& options) {
-    const SocketAddress address = parse_address(options.address, options.port);
+    const SocketAddress address = parse_address(options.address, options.port, options.domain);
     if (address.size == 0) return fail("not a numeric address", EINVAL);
+    if (!is_of(address, options.domain)) return fail("an address of the other domain", EINVAL);
     const int family = address.storage.ss_family;
     const int fd = ::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) return fail("socket", errno);
@@ -123,6 +141,20 @@ Result<Sockets::Opened> Sockets::listen_tcp(const ListenOptions& options) {
     // The IPv4 half of a pair has a socket of its own.
     if (family == AF_INET6) set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
     set_inherited(fd, options, true);
+    if (!options.bind_interface.empty()) {
+        // Before bind: a link-local IPv6 address means something on one device only.
+        const int code = bind_to_device(fd, options.bind_interface);
+        if (code != 0) {
+            ::close(fd);
+            char what[64];
+            snprintf(what,
+                     sizeof(what),
+                     "bind_interface %.*s",
+                     static_cast<int>(std::min<size_t>(options.bind_interface.size(), 40)),
+                     options.bind_interface.data());
+            return fail(what, code);
+        }
+    }
     const char* failed = nullptr;
     if (::bind(fd, address.get(), address.size) != 0) {
         failed = "bind";
@@ -169,7 +201,8 @@ Result<Sockets::Opened> Sockets::listen_unix(const ListenOptions& options) {
         }
     }
     if (failed != nullptr) {
-        const Error error = fail(failed, code);
+        const bool foreign = code == EADDRINUSE && is_no_socket(un.sun_path);
+        const Error error = fail(foreign ? "a file that is no socket lies there" : failed, code);
         ::close(fd);
         return error;
     }

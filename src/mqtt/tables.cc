@@ -281,6 +281,7 @@ constexpr ErrorRow kErrors[] = {
     {E::kWouldBlock,                  kMute, kMute,                          kMute                             },
     {E::kEndOfFile,                   kMute, kMute,                          kMute                             },
     {E::kReset,                       kMute, kMute,                          kMute                             },
+    {E::kTimedOut,                    kMute, kMute,                          kMute                             },
     {E::kProcessFiles,                3,     kReasonServerBusy,              kReasonServerBusy                 },
     {E::kSystemFiles,                 3,     kReasonServerBusy,              kReasonServerBusy                 },
     {E::kAddressInUse,                3,     kReasonServerUnavailable,       kReasonUnspecifiedError           },

@@ -22,8 +22,13 @@ constexpr Duration kAcceptRetry = 100;
 
 Result<uint16_t> Net::listen(const ListenOptions& options, const ListenerLimits& limits) {
     if (listener_count_ == kListenersMax || limits.index >= kListenersMax) return Error::kInvalid;
+    ListenerState*& state = states_[limits.index];
+    if (state == nullptr) state = arena_.make<ListenerState>(Arena::Use::kReserve);
     auto* listener = arena_.make<Listener>(Arena::Use::kReserve);
-    if (listener == nullptr) return Error::kNoMemory;
+    if (state == nullptr || listener == nullptr) {
+        if (listener != nullptr) arena_.destroy(listener);
+        return Error::kNoMemory;
+    }
     const Result<Sockets::Opened> opened = sockets_.listen(options);
     Error error = opened.error();
     if (opened.ok()) {
@@ -36,8 +41,9 @@ Result<uint16_t> Net::listen(const ListenOptions& options, const ListenerLimits&
         return error;
     }
     listener->fd = opened->fd;
-    listener->limits = limits;
-    listener->limits.accept_batch = std::max<uint32_t>(1, limits.accept_batch);
+    listener->state = state;
+    state->set_limits(limits);
+    state->user_timeout_ms = options.user_timeout_ms;
     listener->unix_socket = !options.unix_path.empty();
     MQTTD_ASSERT(options.unix_path.size() < sizeof(listener->path));
     if (listener->unix_socket) {
@@ -45,6 +51,24 @@ Result<uint16_t> Net::listen(const ListenOptions& options, const ListenerLimits&
     }
     listeners_[listener_count_++] = listener;
     return opened->port;
+}
+
+Error Net::set_limits(const ListenerLimits& limits) {
+    if (limits.index >= kListenersMax || states_[limits.index] == nullptr) return Error::kNotFound;
+    states_[limits.index]->set_limits(limits);
+    return Error::kNone;
+}
+
+void Net::set_max_connections(int64_t most) {
+    const uint32_t kept = options_.files_reserve + options_.refusal_slots;
+    connections_max_ = options_.files_limit > kept ? options_.files_limit - kept : 1;
+    if (most < 0) return;
+    connections_max_ = static_cast<uint32_t>(std::min<int64_t>(connections_max_, most));
+}
+
+ListenerStats Net::listener_stats(uint16_t index) const {
+    if (index >= kListenersMax || states_[index] == nullptr) return {};
+    return states_[index]->stats;
 }
 
 void Net::stop_listening() {
@@ -74,7 +98,7 @@ bool Net::accept_batch(Listener& listener) {
         listener.starved = false;
         --starved_;
     }
-    for (uint32_t i = 0; i < listener.limits.accept_batch; ++i) {
+    for (uint32_t i = 0; i < listener.state->limits.accept_batch; ++i) {
         const Result<Sockets::Accepted> accepted = sockets_.accept(listener.fd);
         ++stats_.accepts;
         switch (accepted.error()) {
@@ -107,24 +131,37 @@ bool Net::accept_batch(Listener& listener) {
 }
 
 void Net::admit(Listener& listener, const Sockets::Accepted& accepted) {
+    const ListenerLimits& limits = listener.state->limits;
+    ListenerStats& stats = listener.state->stats;
+    if (!limits.access.empty() && !access_allowed(limits.access, accepted.peer)) {
+        ++stats.refused_access;
+        ++counters_.accept_refused_access;
+        sockets_.close(accepted.fd);
+        return;
+    }
     const bool refused = above_cap(listener);
     const bool fits = static_cast<uint32_t>(accepted.fd) < options_.files_limit;
-    Connection* made = nullptr;
-    if (fits && (!refused || refused_ < options_.refusal_slots)) {
-        made = arena_.make<Connection>(Arena::Use::kNormal, accepted.fd);
-    }
-    if (made == nullptr) {
+    if (!fits || (refused && refused_ >= options_.refusal_slots)) {
         ++stats_.accept_refused;
+        ++stats.refused_max;
         sockets_.close(accepted.fd);
         complain("connections are closed at once: above every cap");
         return;
     }
+    auto* made = arena_.make<Connection>(Arena::Use::kNormal, accepted.fd);
+    if (made == nullptr) {
+        ++counters_.accept_no_memory;
+        sockets_.close(accepted.fd);
+        complain("connections are closed at once: no memory is left for them");
+        return;
+    }
     Connection& c = *made;
     c.peer = accepted.peer;
-    c.listener = listener.limits.index;
+    c.listener = limits.index;
     if (listener.unix_socket) c.set(Connection::kUnix);
     if (refused) c.set(Connection::kRefused);
     refused_ += refused ? 1 : 0;
+    stats.refused_max += refused ? 1 : 0;
     slots_[c.fd].connection = &c;
     ++connections_;
     ++stats_.accepted;
@@ -141,7 +178,8 @@ void Net::admit(Listener& listener, const Sockets::Accepted& accepted) {
     ++open_links_;
     if (!refused) {
         c.set(Connection::kCounted);
-        ++by_listener_[c.listener];
+        ++stats.accepted;
+        stats.maximum = std::max(stats.maximum, ++stats.connections);
     }
     c.set(Connection::kReadable);
     make_ready(c);
@@ -149,8 +187,8 @@ void Net::admit(Listener& listener, const Sockets::Accepted& accepted) {
 
 bool Net::above_cap(const Listener& listener) {
     if (connections_ - refused_ >= connections_max_ && !drop_oldest_lingerer()) return true;
-    const int64_t cap = listener.limits.max_connections;
-    return cap >= 0 && by_listener_[listener.limits.index] >= cap;
+    const int64_t cap = listener.state->limits.max_connections;
+    return cap >= 0 && listener.state->stats.connections >= static_cast<uint64_t>(cap);
 }
 
 // No descriptor is left: with the reserve, one client at least learns that it is not served.

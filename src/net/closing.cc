@@ -6,7 +6,11 @@
 // with a reset, which can overtake the reason we sent. So it lingers: outbox out, write side shut,
 // input discarded, until the peer closes, too; bounded by 2 s, 1 MiB and the number of lingerers,
 // the oldest going first. The handler is told before that: a lingering socket is net's own
-// business.
+// business. What the kernel still holds then is bounded by TCP_USER_TIMEOUT, set only here: in use
+// it would cut a reader that pauses.
+//
+// A connection that broke (reset, timed out) is over at once: what was kept of its input is dropped
+// and nothing more is read or written. Only an orderly end lets the rest be processed.
 
 #include "base/assert.h"
 #include "net/net.h"
@@ -19,8 +23,7 @@ namespace mqttd {
 void Net::close(Outbox& outbox, Error why) {
     Connection& c = of(outbox);
     if (c.state != Connection::kOpen) return;
-    drop_pending(c);
-    std::construct_at(&c.linger);
+    drop_input(c);
     c.state = Connection::kClosing;
     c.why = why;
     c.stop = StopReason::kNone;
@@ -33,8 +36,7 @@ void Net::close(Outbox& outbox, Error why) {
 void Net::end(Connection& c, Error why) {
     if (c.state == Connection::kDead) return;
     if (c.state == Connection::kOpen) {
-        drop_pending(c);
-        std::construct_at(&c.linger);
+        drop_input(c);
         c.why = why;
         c.stop = StopReason::kNone;
     }
@@ -45,6 +47,13 @@ void Net::end(Connection& c, Error why) {
     unqueue(c);
     ended_.push_back(c);
     c.set(Connection::kOnEnded);
+}
+
+// What an open connection had besides its outbox; it is not open any more.
+void Net::drop_input(Connection& c) {
+    drop_pending(c);
+    drop_meter(c);
+    std::construct_at(&c.linger);
 }
 
 void Net::reap() {
@@ -64,14 +73,16 @@ void Net::reap() {
 
 void Net::tell(Connection& c) {
     if (c.link == nullptr) return;
+    ListenerStats& stats = state_of(c).stats;
     void* link = c.link;
     c.link = nullptr;
     --open_links_;
     if (c.has(Connection::kCounted)) {
         c.unset(Connection::kCounted);
-        MQTTD_ASSERT(by_listener_[c.listener] > 0);
-        --by_listener_[c.listener];
+        MQTTD_ASSERT(stats.connections > 0);
+        --stats.connections;
     }
+    if (c.why == Error::kConnectTimeout) ++stats.handshake_timeout;
     handler_->closed(link, c.why);
 }
 
@@ -102,6 +113,8 @@ bool Net::begin_linger(Connection& c) {
     auto* linger = arena_.make<Linger>(Arena::Use::kReserve);
     if (linger == nullptr) return false;
     if (lingerers_.size() >= lingerers_max_) drop_oldest_lingerer();
+    const uint32_t timeout_ms = state_of(c).user_timeout_ms;
+    if (timeout_ms != 0 && !c.has(Connection::kUnix)) sockets_.set_user_timeout(c.fd, timeout_ms);
     c.linger = linger;
     linger->connection = &c;
     linger->deadline = now_ + options_.linger_time;
@@ -130,7 +143,7 @@ void Net::release(Connection& c) {
     unqueue(c);
     dirty_.remove(c);
     if (c.state == Connection::kOpen) {
-        drop_pending(c);
+        drop_input(c);
     } else if (c.linger) {
         lingerers_.remove(*c.linger);
         arena_.destroy(c.linger.get());

@@ -4,7 +4,7 @@
 //
 // It is an Outbox with a descriptor: the protocol appends to it without knowing more, and what
 // comes off the Dirty list is a Connection again by a static_cast. 112 bytes, most of them the
-// outbox; what is rare (input kept back, lingering) hangs off one pointer.
+// outbox; what is rare (input kept back, a meter, lingering) hangs off one pointer.
 //
 //     open ──close──▶ closing ──outbox empty──▶ lingering ──▶ dead        (the server ends it)
 //       └──── end of file, reset, no memory ──────────────────▶ dead        (the peer does)
@@ -21,6 +21,7 @@
 #include "base/outbox.h"
 #include "base/ptr32.h"
 #include "base/segment.h"
+#include "net/meter.h"
 
 #include <cstdint>
 
@@ -55,6 +56,7 @@ struct Connection : Outbox {
         kRefused = 1 << 7,        // holds a refusal slot
         kCounted = 1 << 8,        // counts towards its listener's max_connections
         kOnEnded = 1 << 9,        // `queue` is on the ended list, not the ready list
+        kMetered = 1 << 10,       // has a meter
     };
 
     explicit Connection(int descriptor) : fd(descriptor) {}
@@ -65,12 +67,18 @@ struct Connection : Outbox {
 
     void unset(uint16_t flag) { flags = static_cast<uint16_t>(flags & ~flag); }
 
+    // Pending input (pending.h), or nullptr; open connections only.
+    Segment* kept() const { return has(kMetered) ? meter->kept.get() : block.get(); }
+
+    void set_kept(Segment* segment) { (has(kMetered) ? meter->kept : block) = segment; }
+
     void* link = nullptr;        // the handler's; null once it was told of the end
     ListHook<Connection> queue;  // ready or ended
 
     union {
-        Ptr32<Segment> kept = {};  // open: pending input (pending.h)
-        Ptr32<Linger> linger;      // closing, lingering; or null
+        Ptr32<Segment> block = {};  // open: the pending input; or null
+        Ptr32<Meter> meter;         // open, kMetered: has the pending input, too
+        Ptr32<Linger> linger;       // closing, lingering; or null
     };
 
     Peer peer;

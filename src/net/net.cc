@@ -20,12 +20,7 @@ Net::Net(Arena& arena, Dirty& dirty, const Log& log, const NetOptions& options)
     MQTTD_ASSERT(inbound_ != nullptr);
     inbound_->shared = true;
 
-    const uint32_t kept = options.files_reserve + options.refusal_slots;
-    connections_max_ = options.files_limit > kept ? options.files_limit - kept : 1;
-    if (options.max_connections >= 0) {
-        connections_max_ =
-            static_cast<uint32_t>(std::min<int64_t>(connections_max_, options.max_connections));
-    }
+    set_max_connections(options.max_connections);
     lingerers_max_ = std::min<uint32_t>(1000, std::max<uint32_t>(1, options.files_limit / 20));
     stats_.files_limit = options.files_limit;
 }
@@ -38,6 +33,9 @@ Net::~Net() {
     if (reserve_ >= 0) sockets_.close(reserve_);
     for (uint32_t i = 0; i < listener_count_; ++i)
         arena_.destroy(listeners_[i]);
+    for (ListenerState* state : states_) {
+        if (state != nullptr) arena_.destroy(state);
+    }
     inbound_->drop(arena_);
     arena_.release(slots_);
 }
@@ -73,6 +71,7 @@ void Net::collect(Duration timeout) {
     Sockets::Event events[Sockets::kEventsMax];
     const uint32_t count = sockets_.wait(events, idle() ? timeout : 0);
     stats_.events += count;
+    counters_.events_max = std::max<uint64_t>(counters_.events_max, count);
     for (uint32_t i = 0; i < count; ++i)
         on_event(events[i]);
 }
@@ -106,7 +105,26 @@ void Net::on_connection_event(Connection& c, const Sockets::Event& event) {
     if (event.readable || event.hangup || event.urgent) c.set(Connection::kReadable);
     if (event.hangup || event.urgent) c.set(Connection::kReadOn);
     if (c.blocked() && (event.writable || event.hangup)) c.set(Connection::kWritable);
+    if (event.broken && ends_broken(c)) return;
     if (wants_visit(c)) make_ready(c);
+}
+
+// A link that waits for something would not meet the error before that comes.
+bool Net::ends_broken(Connection& c) {
+    if (c.state != Connection::kOpen) return false;
+    switch (c.stop) {
+        case StopReason::kNone:
+        case StopReason::kBudget:
+        case StopReason::kBacklog:
+        case StopReason::kFanout:
+            return false;
+        default:
+            break;
+    }
+    const Error error = sockets_.take_error(c.fd);
+    if (error == Error::kNone || error == Error::kEndOfFile) return false;
+    end(c, error);
+    return true;
 }
 
 bool Net::wants_visit(const Connection& c) const {
@@ -115,7 +133,8 @@ bool Net::wants_visit(const Connection& c) const {
     switch (c.stop) {
         case StopReason::kNone:
             return c.has(Connection::kReadable) ||
-                   (c.state == Connection::kOpen && c.kept && pending_complete(*c.kept));
+                   (c.state == Connection::kOpen && c.kept() != nullptr &&
+                    pending_complete(*c.kept()));
         case StopReason::kBudget:
         case StopReason::kBacklog:
             return true;
@@ -146,6 +165,7 @@ void Net::begin_turn(Instant now) {
         if (oldest->deadline > now_) break;
         drop_oldest_lingerer();
     }
+    end_pauses();
     if (retry_accept_at_ <= now_) {
         retry_accept_at_ = kNever;
         wake_starved();
@@ -160,7 +180,7 @@ void Net::serve_ready() {
         visit(*c);
         if (wants_visit(*c)) make_ready(*c);
     }
-    stats_.edges_pending += ready_.size();
+    stats_.edges_pending = ready_.size();
 }
 
 void Net::visit(Connection& c) {
@@ -181,7 +201,15 @@ bool Net::idle() const {
 
 Instant Net::next_deadline() const {
     const Linger* oldest = lingerers_.front();
-    return std::min(retry_accept_at_, oldest != nullptr ? oldest->deadline : kNever);
+    const Instant linger_over = oldest != nullptr ? oldest->deadline : kNever;
+    return std::min({retry_accept_at_, linger_over, pauses_.next_deadline()});
+}
+
+void Net::start_interval() {
+    stats_.read_bytes_max = 0;
+    stats_.write_ranges_max = 0;
+    counters_.events_max = 0;
+    counters_.write_ranges.clear();
 }
 
 // ---- Transport
@@ -199,7 +227,7 @@ bool Net::input_waiting(const Outbox& outbox) const {
     const Connection& c = of(outbox);
     if (c.state != Connection::kOpen) return false;
     if (c.queue.linked()) return true;
-    return c.stop != StopReason::kNone && (c.has(Connection::kReadable) || c.kept);
+    return c.stop != StopReason::kNone && (c.has(Connection::kReadable) || c.kept() != nullptr);
 }
 
 Peer Net::peer(const Outbox& outbox) const {

@@ -5,7 +5,7 @@
 // The loop calls its pieces in the order of the turn (DESIGN §2):
 //
 //     collect(timeout)    wait; events only mark connections and put them on the ready list
-//     begin_turn(now)     time goes on: lingerers and listeners whose deadline has come
+//     begin_turn(now)     time goes on: lingerers, pauses and listeners whose deadline has come
 //     accept()            batches per listener; what is new is ready at once
 //     serve_ready()       each ready connection once: write what was blocked, read, give to receive
 //       ... the core's timers and jobs ...
@@ -26,7 +26,8 @@
 // answer: a connection that cannot be made is closed, one whose input or output cannot be kept ends
 // with kNoMemory. The inbound segment and the table are taken at the start and must be had.
 //
-// Reading is in reading.cc, writing in writing.cc, accepting in accepting.cc, ending in closing.cc.
+// Reading is in reading.cc, its rates in pacing.cc, writing in writing.cc, accepting in
+// accepting.cc, ending in closing.cc.
 
 #include "mqttd/host_stats.h"
 #include "mqttd/stream.h"
@@ -38,6 +39,8 @@
 #include "io/sockets.h"
 #include "net/connection.h"
 #include "net/listener.h"
+#include "net/pause_ring.h"
+#include "net/range_histogram.h"
 
 #include <cstdint>
 
@@ -54,11 +57,18 @@ struct NetOptions {
     uint32_t linger_bytes = 1 << 20;  // input discarded while lingering
 };
 
-// What HostStats has no place for.
+// What HostStats has no place for.  The last two count since `start_interval`.
 struct NetCounters {
-    uint64_t descriptors_refused = 0;  // reads of Unix sockets that brought one along
-    uint64_t closed_no_memory = 0;     // connections ended because the arena refused
-    uint64_t linger_cut = 0;           // lingerers closed before the peer did
+    uint64_t descriptors_refused = 0;    // reads of Unix sockets that brought one along
+    uint64_t closed_no_memory = 0;       // connections ended because the arena refused
+    uint64_t accept_no_memory = 0;       // closed at once for the same reason
+    uint64_t linger_cut = 0;             // lingerers closed before the peer did
+    uint64_t accept_refused_access = 0;  // closed at once: their network may not come in
+    uint64_t rate_pauses = 0;            // times a connection was above its rate and not read
+    uint64_t read_again = 0;             // reads that found nothing (EAGAIN)
+    uint64_t write_again = 0;            // writes that found no room at all (EAGAIN)
+    uint64_t events_max = 0;             // told by one wait
+    RangeHistogram write_ranges;         // ranges per write
 };
 
 class Net final : public Transport {
@@ -74,6 +84,7 @@ class Net final : public Transport {
     static constexpr uint32_t kReplyUnits = 1024;
     static constexpr uint32_t kDeliveryUnits = 256;
     static constexpr uint32_t kUnitBytes = 8192;
+    static constexpr uint32_t kWakeMax = 1024;  // paused connections made ready per turn
 
     // All references outlive it.  Asserts that the arena has room for the fixed parts
     // (256 KiB + 8 bytes per file).
@@ -92,6 +103,16 @@ class Net final : public Transport {
     Result<uint16_t> listen(const ListenOptions& options, const ListenerLimits& limits);
 
     const char* detail() const { return sockets_.detail(); }
+
+    // Changes what a listener with such an index allows, from now on: who is connected stays, and
+    // one that waits for its rate waits to the end of its pause.  Errors: kNotFound.
+    Error set_limits(const ListenerLimits& limits);
+
+    // The same for all listeners together; -1 = what the files allow.
+    void set_max_connections(int64_t most);
+
+    // Zeros for an index that has no listener.
+    ListenerStats listener_stats(uint16_t index) const;
 
     // Closes all listeners and removes the files of Unix sockets.
     void stop_listening();
@@ -147,6 +168,9 @@ class Net final : public Transport {
 
     const NetCounters& counters() const { return counters_; }
 
+    // The largest reads, writes and waits of the last interval begin anew.
+    void start_interval();
+
   private:
     // Tokens with these in place of a generation are not about connections.
     static constexpr uint32_t kListenerToken = ~uint32_t{0};
@@ -162,6 +186,8 @@ class Net final : public Transport {
     using Listeners = IntrusiveList<Listener, &Listener::ready>;
     using Lingerers = IntrusiveList<Linger, &Linger::hook>;
 
+    ListenerState& state_of(const Connection& connection) { return *states_[connection.listener]; }
+
     static Connection& of(Outbox& outbox) { return static_cast<Connection&>(outbox); }
 
     static const Connection& of(const Outbox& outbox) {
@@ -171,6 +197,7 @@ class Net final : public Transport {
     uint64_t token_of(const Connection& connection) const;
     void on_event(const Sockets::Event& event);
     void on_connection_event(Connection& c, const Sockets::Event& event);
+    bool ends_broken(Connection& c);
     bool wants_visit(const Connection& c) const;
     void make_ready(Connection& c);
     void unqueue(Connection& c);
@@ -201,15 +228,22 @@ class Net final : public Transport {
     Segment* detach(Connection& c);
     void drop_pending(Connection& c);
 
+    // pacing.cc
+    uint32_t within_rate(Connection& c, uint32_t wanted);
+    bool charge(Connection& c, uint32_t bytes);
+    void end_pauses();
+    void drop_meter(Connection& c);
+
     // writing.cc
     uint32_t flush_list(uint32_t share, Outbox* (Dirty::*take)());
     uint32_t write(Connection& c);
     void write_ready(Connection& c);
     void block(Connection& c);
-    void break_off(Connection& c);
+    void break_off(Connection& c, Error why);
 
     // closing.cc
     void end(Connection& c, Error why);
+    void drop_input(Connection& c);
     void tell(Connection& c);
     void put_to_rest(Connection& c);
     void send_rest(Connection& c);
@@ -231,10 +265,11 @@ class Net final : public Transport {
     Queue ended_;
     Lingerers lingerers_;
     Listeners ready_listeners_;
+    PauseRing pauses_;
     Listener* listeners_[kListenersMax] = {};
     uint32_t listener_count_ = 0;
-    uint32_t starved_ = 0;                      // listeners that wait for a descriptor
-    uint32_t by_listener_[kListenersMax] = {};  // open links per listener index
+    uint32_t starved_ = 0;                       // listeners that wait for a descriptor
+    ListenerState* states_[kListenersMax] = {};  // by index; made when it first listens
 
     Instant now_ = 0;
     Instant retry_accept_at_ = kNever;

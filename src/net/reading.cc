@@ -1,6 +1,7 @@
 // Net, reading: from the socket into segments, from segments to the protocol.
 //
-// One visit reads until the socket is empty, its share is used up or the link stops. A read goes to
+// One visit reads until the socket is empty, its share is used up or the link stops; at most what
+// its listener's rate allows (pacing.cc). A read goes to
 // the tail of the inbound segment, behind a copy of what the link had left of a packet; or straight
 // into its assembly block. The end of file and a reset are only met when everything before them has
 // been given to the protocol, because a stopped link is not read.
@@ -16,14 +17,16 @@ namespace mqttd {
 void Net::read(Connection& c) {
     uint32_t left = options_.read_max;
     while (c.state == Connection::kOpen && c.stop == StopReason::kNone) {
-        if (c.kept && pending_complete(*c.kept)) {
+        if (c.kept() != nullptr && pending_complete(*c.kept())) {
             feed_pending(c);
             continue;
         }
         if (!c.has(Connection::kReadable)) return;
         if (left == 0 || turn_left_ == 0 || !handler_->budget_left()) return;  // stays ready
-        const bool assemble = c.kept && pending_assembles(*c.kept);
-        const uint32_t got = assemble ? read_assembly(c, left) : read_in_place(c, left);
+        const bool assemble = c.kept() != nullptr && pending_assembles(*c.kept());
+        const uint32_t allowed = within_rate(c, left);
+        if (allowed == 0) return;
+        const uint32_t got = assemble ? read_assembly(c, allowed) : read_in_place(c, allowed);
         if (got == 0) return;
         left -= std::min(left, got);
     }
@@ -31,7 +34,7 @@ void Net::read(Connection& c) {
 
 // Reads to the tail of the inbound segment, behind what was left of a packet.
 uint32_t Net::read_in_place(Connection& c, uint32_t left) {
-    const uint32_t front = c.kept ? pending_size(*c.kept) : 0;
+    const uint32_t front = c.kept() != nullptr ? pending_size(*c.kept()) : 0;
     Segment* segment = inbound(front + kInboundRoom);
     if (segment == nullptr) {
         turn_left_ = 0;  // when this turn's writes have left, the segment can be used again
@@ -40,7 +43,7 @@ uint32_t Net::read_in_place(Connection& c, uint32_t left) {
     const uint32_t start = segment->used;
     uint8_t* to = segment->data() + start;
     if (front > 0) {
-        std::memcpy(to, c.kept->data() + pending_head(*c.kept).begin, front);
+        std::memcpy(to, c.kept()->data() + pending_head(*c.kept()).begin, front);
     }
     const uint32_t got = receive_bytes(c, to + front, std::min(left, segment->room() - front));
     if (got == 0) return 0;
@@ -52,11 +55,11 @@ uint32_t Net::read_in_place(Connection& c, uint32_t left) {
 
 // Reads into the assembly block, at most up to the end of the packet.
 uint32_t Net::read_assembly(Connection& c, uint32_t left) {
-    if (c.kept->room() == 0 && !grow(c)) {
+    if (c.kept()->room() == 0 && !grow(c)) {
         end(c, Error::kNoMemory);
         return 0;
     }
-    Segment& block = *c.kept;
+    Segment& block = *c.kept();
     const uint32_t missing = pending_head(block).need - pending_size(block);
     const uint32_t room = std::min({left, missing, block.room()});
     const uint32_t got = receive_bytes(c, block.end(), room);
@@ -84,16 +87,23 @@ uint32_t Net::receive_bytes(Connection& c, uint8_t* to, uint32_t room) {
     ++stats_.reads;
     turn_left_ -= std::min(turn_left_, std::max(got, kReadCost));
     if (error == Error::kWouldBlock) {
+        ++counters_.read_again;
         c.unset(Connection::kReadable | Connection::kReadOn);
         return 0;
     }
     if (got == 0) {
-        const bool reset = error != Error::kNone || c.has(Connection::kBroken);
-        end(c, reset ? Error::kReset : Error::kEndOfFile);
+        const bool broken = c.has(Connection::kBroken);
+        if (error == Error::kNone) error = broken ? Error::kReset : Error::kEndOfFile;
+        end(c, error);
         return 0;
     }
     stats_.read_bytes += got;
     stats_.read_bytes_max = std::max<uint64_t>(stats_.read_bytes_max, got);
+    state_of(c).stats.bytes_received += got;
+    if (c.state == Connection::kOpen && !charge(c, got)) {
+        end(c, Error::kNoMemory);
+        return 0;
+    }
     if (got < room && !c.has(Connection::kUnix | Connection::kReadOn)) {
         c.unset(Connection::kReadable);
     }
@@ -193,7 +203,7 @@ Error Net::keep(Connection& c, const Range& rest, const Consumed& taken) {
 
 // Gives the assembly block twice the room, at most what the packet needs.
 bool Net::grow(Connection& c) {
-    Segment* old = c.kept;
+    Segment* old = c.kept();
     const PendingHead head = pending_head(*old);
     const uint64_t size = pending_size(*old);
     const auto capacity = static_cast<uint32_t>(std::min<uint64_t>(head.need, size * 2));
@@ -202,27 +212,27 @@ bool Net::grow(Connection& c) {
     MQTTD_ASSERT(old->refs == 1 && head.begin == sizeof(PendingHead));
     std::memcpy(block->data(), old->data(), old->used);
     block->used = old->used;
-    c.kept = block;
+    c.set_kept(block);
     old->drop(arena_);
     return true;
 }
 
 void Net::attach(Connection& c, Segment* block) {
-    MQTTD_ASSERT(!c.kept);
-    c.kept = block;
+    MQTTD_ASSERT(c.kept() == nullptr);
+    c.set_kept(block);
     stats_.pending_input_bytes += pending_size(*block);
 }
 
 Segment* Net::detach(Connection& c) {
-    Segment* block = c.kept;
+    Segment* block = c.kept();
     MQTTD_ASSERT(block != nullptr && stats_.pending_input_bytes >= pending_size(*block));
     stats_.pending_input_bytes -= pending_size(*block);
-    c.kept = nullptr;
+    c.set_kept(nullptr);
     return block;
 }
 
 void Net::drop_pending(Connection& c) {
-    if (c.kept) detach(c)->drop(arena_);
+    if (c.kept() != nullptr) detach(c)->drop(arena_);
 }
 
 }  // namespace mqttd

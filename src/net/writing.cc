@@ -2,8 +2,9 @@
 //
 // Each write is tried at once. When it comes short the outbox is blocked: what is left of it is
 // copied to its own blocks, EPOLLOUT joins the mask (once, for the connection's life), and the edge
-// brings it back through the ready list. A write that fails ends only the writing: what the peer
-// sent before is still read, and that read's result closes the connection.
+// brings it back through the ready list. A write that meets a peer that has closed ends only the
+// writing: what that one sent before is still read, and the read's result closes the connection. A
+// write that fails otherwise ends the connection.
 
 #include "base/assert.h"
 #include "net/net.h"
@@ -63,20 +64,25 @@ uint32_t Net::write(Connection& c) {
     ++stats_.writes;
     stats_.write_ranges += count;
     stats_.write_ranges_max = std::max<uint64_t>(stats_.write_ranges_max, count);
+    counters_.write_ranges.add(count);
     if (sent.ok()) {
         stats_.write_bytes += *sent;
+        state_of(c).stats.bytes_sent += *sent;
         c.drain(arena_, *sent);
-        if (*sent < bytes) block(c);
+        if (*sent < bytes) {
+            ++stats_.short_writes;
+            block(c);
+        }
     } else if (sent.error() == Error::kWouldBlock) {
+        ++counters_.write_again;
         block(c);
     } else {
-        break_off(c);
+        break_off(c, sent.error());
     }
     return static_cast<uint32_t>(1 + *sent / kUnitBytes);
 }
 
 void Net::block(Connection& c) {
-    ++stats_.short_writes;
     c.unset(Connection::kWritable);
     if (c.state == Connection::kDead) return;
     c.set_blocked(true);
@@ -91,12 +97,12 @@ void Net::block(Connection& c) {
 }
 
 // Nothing can be written any more.  May be in the middle of the handler: it is told later.
-void Net::break_off(Connection& c) {
+void Net::break_off(Connection& c, Error why) {
     c.set(Connection::kBroken);
     c.unset(Connection::kWritable);
     c.clear(arena_);
-    if (c.state != Connection::kOpen) {
-        end(c, c.why);
+    if (c.state != Connection::kOpen || why != Error::kEndOfFile) {
+        end(c, c.state != Connection::kOpen ? c.why : why);
         return;
     }
     c.set(Connection::kReadable | Connection::kReadOn);

@@ -4,7 +4,6 @@
 
 #include "io/clock.h"
 #include "io/signals.h"
-#include "server/load_config.h"
 
 #include <algorithm>
 
@@ -18,7 +17,7 @@ void Server::run() {
 
 // The one order of things; DESIGN §2 says why it is this one.
 void Server::turn() {
-    auto& [net, broker, sampler, log_sink, log, options, signals] = parts_;
+    auto& [net, broker, sampler, log_sink, log, reloader, signals] = parts_;
     net.collect(sleep_time());
     const uint64_t began_us = monotonic_us();
     now_ = boot_ms();
@@ -28,14 +27,16 @@ void Server::turn() {
     net.begin_turn(now_);
     net.accept();
     take_signals();
+    const uint64_t reading_us = monotonic_us();
     net.serve_ready();
     broker.tick();
     close_links();
     net.flush();
+    sampler.add_writes(reading_us, monotonic_us(), broker.stats());
     net.reap();
     if (all_is_said()) state_ = State::kOver;
     log_sink.flush();
-    sampler.add_turn(monotonic_us() - began_us);
+    sampler.add_turn(began_us, monotonic_us());
 }
 
 Duration Server::sleep_time() const {
@@ -59,7 +60,7 @@ void Server::take_signals() {
                 break;
             case SignalEvent::kReload:
                 reopen_log();
-                check_configuration();
+                parts_.reloader.reload(wall_s());
                 break;
             case SignalEvent::kReopenLogs:
                 reopen_log();
@@ -105,22 +106,6 @@ void Server::reopen_log() {
         LogKind::kError,
         "Error: the log file could not be opened again (%s); the old one is written on.",
         error_text(error));
-}
-
-// Until reloading is built a HUP reads and judges the file and changes nothing.  Debt: the loop
-// waits for the disk meanwhile; reading goes to the keeper process when that exists.
-void Server::check_configuration() {
-    const Log& log = parts_.log;
-    const LoadedConfig loaded = load_config(parts_.options);
-    for (const std::string& line : loaded.errors)
-        log.write(LogKind::kError, "%s", line.c_str());
-    for (const std::string& line : loaded.warnings)
-        log.write(LogKind::kWarning, "%s", line.c_str());
-    log.write(LogKind::kNotice,
-              "Told to reload: %s. Changing it while running is not built yet, so nothing changes.",
-              !loaded.ok                           ? "the configuration file has errors"
-              : parts_.options.config_file.empty() ? "there is no configuration file"
-                                                   : "the configuration file is fine");
 }
 
 }  // namespace mqttd

@@ -15,9 +15,9 @@
 #include "mqttd/broker.h"
 
 #include "base/log.h"
-#include "config/options.h"
 #include "io/log_sink.h"
 #include "net/net.h"
+#include "server/reloader.h"
 #include "server/sampler.h"
 
 namespace mqttd {
@@ -35,8 +35,8 @@ class Server {
         Sampler& sampler;
         LogSink& log_sink;
         const Log& log;
-        const Options& options;  // of the command line, for reading the configuration again
-        int signals = -1;        // watched as kSignalsId
+        Reloader& reloader;
+        int signals = -1;  // watched as kSignalsId
     };
 
     explicit Server(const Parts& parts) : parts_(parts) {}
@@ -51,7 +51,6 @@ class Server {
     Duration sleep_time() const;
     void take_signals();
     void on_stop_signal();
-    void check_configuration();
     void reopen_log();
     void close_links();
     bool all_is_said() const;

@@ -29,6 +29,31 @@ static_assert(sizeof kLogTypeRows / sizeof kLogTypeRows[0] == static_cast<size_t
 // configuration file opened again, /proc read.
 constexpr uint32_t kFilesOfOurs = 12;
 
+// The two lists of names, the file's and the core's, are in the same order.
+template <class To, class From>
+constexpr To same_place(From from) {
+    return static_cast<To>(static_cast<uint8_t>(from));
+}
+
+static_assert(same_place<QueueFull>(FullQueueRule::kDropOld) == QueueFull::kDropOld);
+static_assert(same_place<QueueFull>(FullQueueRule::kDisconnect) == QueueFull::kDisconnect);
+static_assert(same_place<QueueFull>(FullQueueRule::kRefuse) == QueueFull::kRefuse);
+static_assert(same_place<SlowConsumer>(SlowReaderRule::kPause) == SlowConsumer::kPause);
+static_assert(same_place<SlowConsumer>(SlowReaderRule::kDisconnect) == SlowConsumer::kDisconnect);
+static_assert(same_place<SharedStrategy>(GroupChoice::kSticky) == SharedStrategy::kSticky);
+static_assert(same_place<SharedStrategy>(GroupChoice::kHash) == SharedStrategy::kHash);
+static_assert(same_place<SharedStrategy>(GroupChoice::kLeastQueued) ==
+              SharedStrategy::kLeastQueued);
+static_assert(same_place<ListenOptions::Domain>(SocketDomain::kIpv4) ==
+              ListenOptions::Domain::kIpv4);
+static_assert(same_place<ListenOptions::Domain>(SocketDomain::kIpv6) ==
+              ListenOptions::Domain::kIpv6);
+
+// What a listener says for itself (-1 = nothing), or what holds for all.
+constexpr bool own_or(int8_t own, bool common) {
+    return own < 0 ? common : own != 0;
+}
+
 std::string limit_text(const char* key, uint64_t value, const std::string& consequence) {
     return std::string(key) + " is " + std::to_string(value) + ": " + consequence;
 }
@@ -37,38 +62,62 @@ std::string limit_text(const char* key, uint64_t value, const std::string& conse
 
 ListenerOptions listener_options(const Config& config, const ListenerConfig& listener) {
     ListenerOptions options;
-    options.allow_anonymous = config.allow_anonymous;
-    options.allow_zero_length_clientid = config.allow_zero_length_clientid;
-    options.auto_id_prefix = config.auto_id_prefix;
+    options.name = listener.name;
+    options.mount_point = listener.mount_point;
+    options.auto_id_prefix =
+        listener.auto_id_prefix.empty() ? config.auto_id_prefix : listener.auto_id_prefix;
     options.connect_timeout_s = listener.connect_timeout_s;
+    options.allow_anonymous = own_or(listener.allow_anonymous, config.allow_anonymous);
+    options.allow_zero_length_clientid =
+        own_or(listener.allow_zero_length_clientid, config.allow_zero_length_clientid);
+    options.use_username_as_clientid = listener.use_username_as_clientid;
+    options.versions = static_cast<uint8_t>(listener.protocol_levels << 3);
+    options.max_qos = static_cast<uint8_t>(listener.max_qos);
+    options.max_topic_alias = static_cast<uint16_t>(listener.max_topic_alias);
+    options.max_topic_alias_broker = static_cast<uint16_t>(listener.max_topic_alias_broker);
     return options;
 }
 
 BrokerOptions options_to_broker(const Config& config) {
     BrokerOptions options;
     options.listener = listener_options(config, config.listener_defaults);
+    options.clientid_prefixes = config.clientid_prefixes;
     options.max_clientid_len = config.max_clientid_len;
     options.max_packet_size = config.max_packet_size;
     options.message_size_limit = config.message_size_limit_bytes;
     options.max_topic_len = config.max_topic_len;
     options.max_topic_levels = config.max_topic_levels;
+    options.max_subscriptions = config.max_subscriptions;
+    options.max_inflight_bytes = config.max_inflight_bytes;
     options.max_inflight_messages = config.max_inflight_messages;
     options.max_queued_messages = config.max_queued_messages;
     options.max_queued_bytes = config.max_queued_bytes;
+    options.queue_full = same_place<QueueFull>(config.queue_full);
+    options.queue_low_permille = static_cast<uint16_t>(config.queue_low_permille);
+    options.queue_high_permille = static_cast<uint16_t>(config.queue_high_permille);
     options.outbox_bytes_max =
         static_cast<uint32_t>(std::min<uint64_t>(config.max_outbox_bytes, UINT32_MAX));
+    options.upgrade_outgoing_qos = config.upgrade_outgoing_qos;
+    options.slow_consumer = same_place<SlowConsumer>(config.slow_consumer);
+    options.slow_consumer_ms = config.slow_consumer_ms;
+    options.shared_strategy = same_place<SharedStrategy>(config.shared_strategy);
     options.queue_qos0_messages = config.queue_qos0_messages;
     options.allow_duplicate_messages = config.allow_duplicate_messages;
     options.max_awaiting_rel = config.max_awaiting_rel;
     options.await_rel_timeout_s = config.await_rel_timeout_s;
     options.unack_retry_interval_s = config.unack_retry_interval_s;
     options.persistent_client_expiration_s = config.persistent_client_expiration_s;
+    options.wildcard_available = config.wildcard_subscription_available;
+    options.shared_available = config.shared_subscription_available;
+    options.subscription_ids_available = config.subscription_identifiers_available;
+    options.retain_sweep_period_s = config.retain_sweep_period_s;
     options.retain_available = config.retain_available;
     options.retain_max_messages = config.retain_max_messages;
     options.retain_max_payload = config.retain_max_payload_bytes;
     options.retain_max_age_s = config.retain_max_age_s;
     options.max_keepalive_s = config.max_keepalive_s;
     options.global_max_clients = config.global_max_clients;
+    options.sys_qos = static_cast<uint8_t>(config.sys_qos);
     options.sys_interval_s = config.sys_interval_s;
     options.connection_messages = config.connection_messages;
     return options;
@@ -80,6 +129,27 @@ std::vector<ListenerOptions> listeners_of(const Config& config) {
         listeners.push_back(listener_options(config, listener));
     }
     return listeners;
+}
+
+std::vector<TopicPriority> priorities_of(const Config& config) {
+    std::vector<TopicPriority> priorities;
+    if (config.queue_order == QueueOrder::kSimple) return priorities;
+    for (const TopicRank& rank : config.queue_priorities) {
+        priorities.push_back({rank.filter, rank.priority});
+    }
+    return priorities;
+}
+
+LogSink::Options log_sink_options(const Config& config) {
+    LogSink::Options to;
+    to.to_stdout = (config.log_dests & kLogToStdout) != 0;
+    to.to_stderr = (config.log_dests & kLogToStderr) != 0;
+    to.to_syslog = (config.log_dests & kLogToSyslog) != 0;
+    if ((config.log_dests & kLogToFile) != 0) to.file = config.log_file;
+    to.timestamp = config.log_timestamp;
+    to.timestamp_format = config.log_timestamp_format;
+    to.facility = config.log_facility;
+    return to;
 }
 
 NetOptions net_options(const Config& config, uint64_t files, uint64_t files_open) {
@@ -112,6 +182,8 @@ ListenOptions listen_options(const ListenerConfig& listener) {
     options.user_timeout_ms = listener.tcp_user_timeout_ms;
     options.nodelay = listener.nodelay;
     options.defer_accept = listener.defer_accept;
+    options.bind_interface = listener.bind_interface;
+    options.domain = same_place<ListenOptions::Domain>(listener.domain);
     return options;
 }
 
@@ -120,7 +192,25 @@ ListenerLimits listener_limits(const ListenerConfig& listener, uint16_t index) {
     limits.index = index;
     limits.max_connections = listener.max_connections;
     limits.accept_batch = listener.accept_batch;
+    limits.rate_bytes_s = listener.rate_bytes_s;
+    limits.rate_burst_bytes = listener.rate_burst_bytes;
+    const uint32_t other = listener.client_rate_bytes_s;
+    if (other != 0 && (limits.rate_bytes_s == 0 || other < limits.rate_bytes_s)) {
+        limits.rate_bytes_s = other;
+        if (limits.rate_burst_bytes == 0) limits.rate_burst_bytes = other;
+    }
     return limits;
+}
+
+std::vector<AccessRule> access_rules(const ListenerConfig& listener) {
+    std::vector<AccessRule> rules;
+    for (const AddressRule& from : listener.access) {
+        AccessRule& rule = rules.emplace_back();
+        std::copy(from.address.begin(), from.address.end(), rule.address);
+        rule.prefix = from.prefix_bits;
+        rule.allow = from.allow;
+    }
+    return rules;
 }
 
 uint64_t arena_bytes(int64_t memory_limit, uint64_t available) {

@@ -7,6 +7,7 @@
 #include "mqttd/broker.h"
 
 #include "config/config.h"
+#include "io/log_sink.h"
 #include "net/net.h"
 
 #include <cstdint>
@@ -15,13 +16,19 @@
 
 namespace mqttd {
 
-// `config` outlives the broker: the options borrow its texts.  The hash key and the list of
-// listeners are the caller's to add.
+// `config` outlives the broker: the options borrow its texts.  The hash key and the lists of
+// listeners and priorities are the caller's to add (server/active.h).
 BrokerOptions options_to_broker(const Config& config);
 
 // What one listener decides about its clients; and those of all of them, by index.
 ListenerOptions listener_options(const Config& config, const ListenerConfig& listener);
 std::vector<ListenerOptions> listeners_of(const Config& config);
+
+// Priorities of topics, if queues are kept by them.
+std::vector<TopicPriority> priorities_of(const Config& config);
+
+// Where log lines go and how they begin.
+LogSink::Options log_sink_options(const Config& config);
 
 // `files`: RLIMIT_NOFILE; `files_open`: how many are open before net opens its own.
 NetOptions net_options(const Config& config, uint64_t files, uint64_t files_open);
@@ -29,7 +36,9 @@ NetOptions net_options(const Config& config, uint64_t files, uint64_t files_open
 // The address and port are the caller's to choose (bind_addresses); the path of a Unix socket is
 // there already, borrowed from `listener`.
 ListenOptions listen_options(const ListenerConfig& listener);
+// Without its access rules, which are a list of their own (server/active.h).
 ListenerLimits listener_limits(const ListenerConfig& listener, uint16_t index);
+std::vector<AccessRule> access_rules(const ListenerConfig& listener);
 
 constexpr uint64_t kArenaLeast = uint64_t{8} << 20;
 constexpr uint64_t kArenaMost = uint64_t{32} << 30;  // what 32-bit distances span (base/ptr32.h)

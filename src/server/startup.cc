@@ -13,12 +13,16 @@
 #include "io/random.h"
 #include "io/signals.h"
 #include "net/net.h"
+#include "server/active.h"
+#include "server/reloader.h"
 #include "server/server.h"
 #include "server/settings.h"
 
 #include <algorithm>
 #include <cstring>
+#include <memory>
 #include <optional>
+#include <utility>
 
 namespace mqttd {
 
@@ -43,10 +47,13 @@ class Startup {
     bool reserve_arena();
     void report_machine(const MachineLimits& machine);
     bool make_hash_key(BrokerOptions& options);
-    bool open_net(Net& net);
+    bool open_net(Net& net, const std::vector<ListenerLimits>& limits);
     int watch_signals(Net& net);
-    bool listen_all(Net& net);
-    bool listen_at(Net& net, const ListenerConfig& listener, uint16_t index, const BindAddress* at);
+    bool listen_all(Net& net, const std::vector<ListenerLimits>& limits);
+    bool listen_at(Net& net,
+                   const ListenerConfig& listener,
+                   const ListenerLimits& limits,
+                   const BindAddress* at);
     bool go_background();
     bool write_pid_file();
     bool give_up_root();
@@ -69,9 +76,8 @@ int Startup::run() {
 
     MachineLimits machine;
     machine.files = raise_file_limit(std::min(kFilesMost, region_.bytes / kArenaBytesPerFile));
-    BrokerOptions broker_options = options_to_broker(config_);
-    const std::vector<ListenerOptions> listeners = listeners_of(config_);
-    broker_options.listeners = listeners;
+    auto active = std::make_unique<Active>(config_);
+    BrokerOptions broker_options = active->broker();
     if (!make_hash_key(broker_options)) return kNoStart;
 
     Arena arena(region_.base, region_.bytes);
@@ -79,16 +85,20 @@ int Startup::run() {
     const NetOptions options = net_options(config_, machine.files, files_open());
     machine.clients = clients_allowed(options);
     Net net(arena, dirty, log_, options);
-    Sampler sampler(net, log_sink_);
+    Sampler sampler(net, dirty, log_sink_);
     Broker broker(arena, net, sampler, dirty, log_, broker_options, boot_ms());
     net.bind(broker);
-    if (!open_net(net)) return kNoStart;
+    Reloader reloader({options_, broker, net, log_sink_, log_}, std::move(active), wall_s());
+    sampler.watch(reloader.counts());
+    if (!open_net(net, reloader.limits())) return kNoStart;
     if (!go_background() || !write_pid_file() || !give_up_root()) return kNoStart;
     const int signals = watch_signals(net);
     if (signals < 0) return kNoStart;
 
     report_machine(machine);
     sampler.set_files(machine.files, files_open());
+    sampler.set_cgroup_limit(memory_cgroup_limit());
+    sampler.set_listeners(config_.listeners);
     broker.begin_turn(boot_ms(), wall_s());
     broker.publish_sys();
 
@@ -97,7 +107,7 @@ int Startup::run() {
     daemon_.running();
     if (options_.daemon) log_sink_.restart_streams();
 
-    Server({net, broker, sampler, log_sink_, log_, options_, signals}).run();
+    Server({net, broker, sampler, log_sink_, log_, reloader, signals}).run();
 
     pid_file_.remove();
     log_sink_.flush();
@@ -113,11 +123,11 @@ bool Startup::make_hash_key(BrokerOptions& options) {
     return true;
 }
 
-bool Startup::open_net(Net& net) {
+bool Startup::open_net(Net& net, const std::vector<ListenerLimits>& limits) {
     if (net.open() != Error::kNone) {
         return fail(std::string("Unable to open the event loop: ") + net.detail() + ".");
     }
-    return listen_all(net);
+    return listen_all(net, limits);
 }
 
 // The descriptor, or -1.
@@ -138,16 +148,8 @@ bool Startup::fail(const std::string& text) {
 }
 
 bool Startup::open_log() {
-    LogSink::Options to;
-    to.to_stdout = (config_.log_dests & kLogToStdout) != 0;
-    to.to_stderr = (config_.log_dests & kLogToStderr) != 0;
-    to.to_syslog = (config_.log_dests & kLogToSyslog) != 0;
-    if ((config_.log_dests & kLogToFile) != 0) to.file = config_.log_file;
-    to.timestamp = config_.log_timestamp;
-    to.timestamp_format = config_.log_timestamp_format;
-    to.facility = config_.log_facility;
     log_ = Log(&LogSink::take, &log_sink_, log_kinds(config_.log_types));
-    const Error error = log_sink_.open(to);
+    const Error error = log_sink_.open(log_sink_options(config_));
     log_sink_.set_time(wall_s());
     if (error != Error::kNone) {
         return fail("Unable to open the log file " + config_.log_file + ": " +
@@ -203,7 +205,7 @@ void Startup::report_machine(const MachineLimits& files) {
     }
 }
 
-bool Startup::listen_all(Net& net) {
+bool Startup::listen_all(Net& net, const std::vector<ListenerLimits>& limits) {
     if (config_.local_only) {
         log_.write(LogKind::kNotice,
                    "Starting in local only mode: only clients on this machine can connect. "
@@ -212,10 +214,10 @@ bool Startup::listen_all(Net& net) {
     uint16_t index = 0;
     for (const ListenerConfig& listener : config_.listeners) {
         if (!listener.unix_path.empty()) {
-            if (!listen_at(net, listener, index, nullptr)) return false;
+            if (!listen_at(net, listener, limits[index], nullptr)) return false;
         }
         for (const BindAddress& address : bind_addresses(listener)) {
-            if (!listen_at(net, listener, index, &address)) return false;
+            if (!listen_at(net, listener, limits[index], &address)) return false;
         }
         ++index;
     }
@@ -225,7 +227,7 @@ bool Startup::listen_all(Net& net) {
 // One socket of a listener; `at` is null for a Unix socket.
 bool Startup::listen_at(Net& net,
                         const ListenerConfig& listener,
-                        uint16_t index,
+                        const ListenerLimits& limits,
                         const BindAddress* at) {
     ListenOptions options = listen_options(listener);
     std::string place = "path " + listener.unix_path;
@@ -236,7 +238,7 @@ bool Startup::listen_at(Net& net,
         place = "port " + std::to_string(listener.port);
     }
     log_.write(LogKind::kInformation, "Opening %s listen socket on %s.", family, place.c_str());
-    const Result<uint16_t> bound = net.listen(options, listener_limits(listener, index));
+    const Result<uint16_t> bound = net.listen(options, limits);
     log_sink_.flush();
     if (bound.ok()) return true;
     const std::string what = "Unable to listen on " + (at != nullptr ? at->host + " " : "") +
@@ -280,6 +282,11 @@ std::optional<std::string> Startup::user_to_become() const {
 
 bool Startup::give_up_root() {
     allow_no_new_privileges();
+    if (!is_root() && !config_.user.empty()) {
+        log_.write(LogKind::kNotice,
+                   "user %s has no effect: mqttd was not started as root and stays who it is.",
+                   config_.user.c_str());
+    }
     if (!is_root() || config_.user == "root") return true;
     const std::optional<std::string> user = user_to_become();
     if (!user) {

@@ -79,6 +79,12 @@ SubscriberSlot& SubscriptionIndex::slot_of(Subscription& subscription) {
 // Gives the subscription a slot; false if the arena refused a chunk for it.
 bool SubscriptionIndex::place(Subscription& subscription) {
     FilterNode& filter = *subscription.filter;
+    if (filter.shared != 0) {
+        const uint32_t member = filter.groups->join(arena_, subscription);
+        if (member == SharedGroup::kNobody) return false;
+        subscription.member = member;
+        return true;
+    }
     if (filter.only.subscriber || filter.pins > 0) {
         SubscriberChunk* chunk = chunk_with_room(filter);
         if (chunk == nullptr) return false;
@@ -102,6 +108,11 @@ bool SubscriptionIndex::place(Subscription& subscription) {
 
 void SubscriptionIndex::vacate(Subscription& subscription) {
     FilterNode& filter = *subscription.filter;
+    if (filter.shared != 0) {
+        Subscription* moved = filter.groups->leave(arena_, subscription.member);
+        if (moved != nullptr) moved->member = subscription.member;
+        return;
+    }
     SubscriberSlot& slot = slot_of(subscription);
     MQTTD_ASSERT(slot.subscriber == subscription.subscriber);
     slot = SubscriberSlot{};
@@ -122,7 +133,7 @@ void SubscriptionIndex::vacate(Subscription& subscription) {
 // From the back of the ring: an empty chunk is used only when there is no other.
 SubscriberChunk* SubscriptionIndex::chunk_with_room(FilterNode& filter) {
     if (filter.holes) return filter.holes->prev_hole.get();
-    const bool one = filter.first && filter.first.get() == filter.last.get();
+    const bool one = filter.first && !filter.first->next;
     const bool small = one && filter.first->room < SubscriberChunk::kSlotsMax;
     return small && filter.pins == 0 ? regrow_chunk(filter) : append_chunk(filter);
 }
@@ -143,13 +154,14 @@ SubscriberChunk* SubscriptionIndex::append_chunk(FilterNode& filter) {
                                               : SubscriberChunk::kSlotsMax;
     SubscriberChunk* chunk = make_chunk(room);
     if (chunk == nullptr) return nullptr;
-    chunk->prev = filter.last;
-    if (filter.last) {
-        filter.last->next = chunk;
+    if (filter.first) {
+        SubscriberChunk& last = *filter.first->prev;
+        last.next = chunk;
+        chunk->prev = &last;
     } else {
         filter.first = chunk;
     }
-    filter.last = chunk;
+    filter.first->prev = chunk;
     push_hole_back(filter, *chunk);
     return chunk;
 }
@@ -167,7 +179,8 @@ SubscriberChunk* SubscriptionIndex::regrow_chunk(FilterNode& filter) {
         MQTTD_ASSERT(moved != nullptr && moved->slot == slot);
         moved->chunk = larger;
     }
-    filter.first = filter.last = larger;
+    filter.first = larger;
+    larger->prev = larger;
     arena_.destroy(&old);
     push_hole_back(filter, *larger);
     return larger;
@@ -176,15 +189,15 @@ SubscriberChunk* SubscriptionIndex::regrow_chunk(FilterNode& filter) {
 void SubscriptionIndex::free_chunk(FilterNode& filter, SubscriberChunk& chunk) {
     MQTTD_ASSERT(chunk.used == 0);
     unlink_hole(filter, chunk);
-    if (chunk.prev) {
-        chunk.prev->next = chunk.next;
-    } else {
-        filter.first = chunk.next;
-    }
     if (chunk.next) {
         chunk.next->prev = chunk.prev;
     } else {
-        filter.last = chunk.prev;
+        filter.first->prev = chunk.prev;
+    }
+    if (filter.first.get() == &chunk) {
+        filter.first = chunk.next;
+    } else {
+        chunk.prev->next = chunk.next;
     }
     arena_.destroy(&chunk);
 }
@@ -196,21 +209,19 @@ void SubscriptionIndex::pin(FilterNode& filter) {
 void SubscriptionIndex::unpin(FilterNode& filter) {
     MQTTD_ASSERT(filter.pins > 0);
     if (--filter.pins > 0) return;
-    if (filter.count > 0) {
+    if (filter.count > 0 || (filter.shared == 0 && filter.groups)) {
         while (filter.holes && filter.holes->used == 0)
             free_chunk(filter, *filter.holes);
         return;
     }
-    // Out of the index since its last subscriber left.  The chain holds at most one per fan-out.
-    if (orphans_ == &filter) {
-        orphans_ = filter.hash.next.get();
+    // Out of the index since its last subscriber left.
+    if (filter.hash.next) filter.hash.next->prev_orphan = filter.prev_orphan;
+    if (filter.prev_orphan) {
+        filter.prev_orphan->hash.next = filter.hash.next;
     } else {
-        FilterNode* before = orphans_;
-        while (before->hash.next.get() != &filter)
-            before = before->hash.next.get();
-        before->hash.next = filter.hash.next;
+        orphans_ = filter.hash.next.get();
     }
-    free_filter(filter);
+    free_orphan(filter);
 }
 
 // The slots of a chunk with fresh ones that were in use before this cursor started.

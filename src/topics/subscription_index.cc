@@ -4,85 +4,15 @@
 
 #include "topics/level_hash.h"
 
-#include <algorithm>
-
 namespace mqttd {
 
-// One recently matched topic and its filters, none included.  Two lines; a topic of up to 38 bytes
-// lies in the first one.
-struct SubscriptionIndex::CacheEntry {
-    static constexpr uint32_t kEntries = 512;  // together one page of the arena
-    static constexpr uint32_t kFiltersMax = 4;
-    static constexpr uint32_t kTextMax = 102;
-
-    uint64_t generation = 0;  // 0: never filled
-    Ptr32<FilterNode> filters[kFiltersMax];
-    uint8_t count = 0;
-    uint8_t text_size = 0;
-    uint8_t text[kTextMax];
-
-    bool holds(Bytes name, uint64_t now) const {
-        return generation == now && same_bytes({text, text_size}, name);
-    }
-};
-
-// Where a match collects: fills `out` as far as it reaches, counts them all.
-struct SubscriptionIndex::Found {
-    std::span<FilterNode*> out;
-    uint32_t count = 0;
-
-    void add(FilterNode* filter) {
-        if (filter == nullptr) return;
-        if (count < out.size()) out[count] = filter;
-        ++count;
-    }
-};
-
-namespace {
-
-// The levels of a name, split and hashed when the walk first comes to them.
-class NameLevels {
-  public:
-    NameLevels(const HashKey& key, Bytes name) : key_(key), reader_(name) {}
-
-    // Whether there is a level `index`; called for 0, 1, ... in this order, then for any of those.
-    bool has(uint32_t index) {
-        if (index < count_) return true;
-        if (!reader_.more()) return false;
-        MQTTD_DCHECK(index == count_ && count_ <= SubscriptionIndex::kLevelsMax);
-        const Bytes text = reader_.take();
-        levels_[count_++] = {text.data(), static_cast<uint32_t>(text.size()), siphash(key_, text)};
-        return true;
-    }
-
-    Bytes text(uint32_t index) const { return {levels_[index].text, levels_[index].size}; }
-
-    uint64_t hash(uint32_t index) const { return levels_[index].hash; }
-
-  private:
-    struct Level {
-        const uint8_t* text;
-        uint32_t size;
-        uint64_t hash;
-    };
-
-    const HashKey& key_;
-    LevelReader reader_;
-    uint32_t count_ = 0;
-    Level levels_[SubscriptionIndex::kLevelsMax + 1];  // left uninitialised
-};
-
-}  // namespace
-
 SubscriptionIndex::SubscriptionIndex(Arena& arena, const HashKey& key)
-    : arena_(arena), key_(key), filters_(arena), subscriptions_(arena), edges_(arena) {
-    static_assert(sizeof(CacheEntry) * CacheEntry::kEntries == Arena::kPageBytes);
-    void* memory = arena_.allocate(sizeof(CacheEntry) * CacheEntry::kEntries);
-    if (memory == nullptr) return;
-    cache_ = static_cast<CacheEntry*>(memory);
-    for (uint32_t i = 0; i < CacheEntry::kEntries; ++i)
-        new (&cache_[i]) CacheEntry;
-}
+    : arena_(arena),
+      key_(key),
+      filters_(arena),
+      subscriptions_(arena),
+      edges_(arena),
+      cache_(arena) {}
 
 SubscriptionIndex::~SubscriptionIndex() {
     // The subscribers may be gone already: nothing is unlinked from them.
@@ -101,7 +31,7 @@ SubscriptionIndex::~SubscriptionIndex() {
         orphans_ = filter.hash.next.get();
         free_filter(filter);
     }
-    if (cache_ != nullptr) arena_.release(cache_);
+    cache_.clear(arena_);
 }
 
 // --- subscribe and unsubscribe -------------------------------------------------------------------
@@ -120,13 +50,25 @@ Result<SubscriptionIndex::Added> SubscriptionIndex::subscribe(Subscriber& subscr
             known->identifier = identifier;
             return Added{known, true};
         }
-    } else if (has_wildcard(filter) && level_count(filter) > kLevelsMax) {
-        return Error::kTopicFilterInvalid;
+    }
+    const bool shared = is_shared(filter);
+    Bytes matched = filter;  // the part that topics are matched against
+    if (node == nullptr) {
+        if (shared) {
+            const Result<SharedFilter> parsed = parse_shared(filter);
+            if (!parsed) return parsed.error();
+            matched = parsed->filter;
+        }
+        if (has_wildcard(matched) && level_count(matched) > kLevelsMax) {
+            return Error::kTopicFilterInvalid;
+        }
     }
 
     auto* subscription = arena_.make<Subscription>(Arena::Use::kNormal);
     if (subscription == nullptr) return Error::kNoMemory;
-    if (node == nullptr) node = make_filter(filter, hash);
+    if (node == nullptr) {
+        node = shared ? make_group(filter, hash, matched) : make_filter(filter, hash);
+    }
     if (node == nullptr) {
         arena_.destroy(subscription);
         return Error::kNoMemory;
@@ -141,12 +83,13 @@ Result<SubscriptionIndex::Added> SubscriptionIndex::subscribe(Subscriber& subscr
         done = false;
     }
     if (!done) {
-        if (node->count == 0) drop_filter(*node);
+        drop_if_unwanted(*node);
         arena_.destroy(subscription);
         return Error::kNoMemory;
     }
     subscription->joined = joins_++;
     ++node->count;
+    shared_subscriptions_ += node->shared;
     ++subscriber.subscriptions;
     subscription->next = subscriber.first_subscription;
     if (subscription->next) subscription->next->prev = subscription;
@@ -175,7 +118,9 @@ void SubscriptionIndex::remove(Subscription& subscription) {
     subscriptions_.remove(subscription);
     vacate(subscription);
     arena_.destroy(&subscription);
-    if (--filter.count == 0) drop_filter(filter);
+    --filter.count;
+    shared_subscriptions_ -= filter.shared;
+    drop_if_unwanted(filter);
 }
 
 Subscription* SubscriptionIndex::find(const Subscriber& subscriber, Bytes filter) const {
@@ -185,7 +130,7 @@ Subscription* SubscriptionIndex::find(const Subscriber& subscriber, Bytes filter
 
 void SubscriptionIndex::set_options(Subscription& subscription, uint8_t options) {
     subscription.options = options;
-    slot_of(subscription).options = options;
+    if (subscription.filter->shared == 0) slot_of(subscription).options = options;
 }
 
 FilterNode* SubscriptionIndex::find_filter(Bytes text, uint32_t hash) const {
@@ -206,13 +151,19 @@ uint32_t SubscriptionIndex::relation_hash(const Subscriber& subscriber,
 
 // --- filters and the trie ------------------------------------------------------------------------
 
-FilterNode* SubscriptionIndex::make_filter(Bytes text, uint32_t hash) {
+FilterNode* SubscriptionIndex::new_filter(Bytes text) {
     void* memory = arena_.allocate(sizeof(FilterNode) + text.size());
     if (memory == nullptr) return nullptr;
     auto* filter = new (memory) FilterNode;
     filter->number = next_filter_number_++;
     filter->text_size = static_cast<uint16_t>(text.size());
     std::memcpy(filter->text(), text.data(), text.size());
+    return filter;
+}
+
+FilterNode* SubscriptionIndex::make_filter(Bytes text, uint32_t hash) {
+    FilterNode* filter = new_filter(text);
+    if (filter == nullptr) return nullptr;
     if (has_wildcard(text) && !hang(*filter)) {
         arena_.destroy(filter);
         return nullptr;
@@ -226,18 +177,31 @@ FilterNode* SubscriptionIndex::make_filter(Bytes text, uint32_t hash) {
     return filter;
 }
 
-// Takes a filter without subscribers out of the index; a pinned one keeps its memory.
+void SubscriptionIndex::drop_if_unwanted(FilterNode& filter) {
+    if (filter.count == 0 && (filter.shared != 0 || !filter.groups)) drop_filter(filter);
+}
+
+// Takes a filter that nobody wants out of the index; a pinned one keeps its memory.
 void SubscriptionIndex::drop_filter(FilterNode& filter) {
-    MQTTD_ASSERT(filter.count == 0);
     ++generation_;
     unhang(filter);
     filters_.remove(filter);
     if (filter.pins == 0) {
-        free_filter(filter);
+        free_orphan(filter);
         return;
     }
     filter.hash.next = orphans_;
+    if (orphans_ != nullptr) orphans_->prev_orphan = &filter;
     orphans_ = &filter;
+}
+
+// Pinned no more: a group leaves the list it hung in.
+void SubscriptionIndex::free_orphan(FilterNode& filter) {
+    if (filter.shared != 0) {
+        free_group(filter);
+    } else {
+        free_filter(filter);
+    }
 }
 
 void SubscriptionIndex::free_filter(FilterNode& filter) {
@@ -245,6 +209,10 @@ void SubscriptionIndex::free_filter(FilterNode& filter) {
         SubscriberChunk* next = chunk->next.get();
         arena_.destroy(chunk);
         chunk = next;
+    }
+    if (filter.shared != 0) {
+        filter.groups->clear(arena_);
+        arena_.destroy(filter.groups.get());
     }
     arena_.destroy(&filter);
 }
@@ -332,70 +300,6 @@ void SubscriptionIndex::prune(TrieNode* node) {
         }
         arena_.destroy(node);
         node = parent;
-    }
-}
-
-// --- match ---------------------------------------------------------------------------------------
-
-uint32_t SubscriptionIndex::match(Bytes name, std::span<FilterNode*> out) {
-    const uint32_t hash = text_hash(name);
-    last_steps_ = 1;
-    CacheEntry* entry = nullptr;
-    if (cache_ != nullptr && name.size() <= CacheEntry::kTextMax) {
-        entry = &cache_[hash % CacheEntry::kEntries];
-        if (entry->holds(name, generation_)) {
-            ++cache_hits_;
-            const uint32_t filled =
-                std::min<uint32_t>(entry->count, static_cast<uint32_t>(out.size()));
-            for (uint32_t i = 0; i < filled; ++i)
-                out[i] = entry->filters[i].get();
-            return entry->count;
-        }
-    }
-
-    Found found{out};
-    found.add(find_filter(name, hash));
-    if (root_ != nullptr) walk(name, found);
-
-    if (entry != nullptr && found.count <= std::min<size_t>(out.size(), CacheEntry::kFiltersMax)) {
-        entry->generation = generation_;
-        entry->count = static_cast<uint8_t>(found.count);
-        for (uint32_t i = 0; i < found.count; ++i)
-            entry->filters[i] = out[i];
-        entry->text_size = static_cast<uint8_t>(name.size());
-        if (!name.empty()) std::memcpy(entry->text, name.data(), name.size());
-    }
-    return found.count;
-}
-
-// Depth first: follows the exact child at once and leaves the `+` child for later.  The branches
-// left lie at ever deeper levels, so there are never more of them than levels.
-void SubscriptionIndex::walk(Bytes name, Found& found) {
-    struct Branch {
-        TrieNode* node;
-        uint32_t level;
-    };
-
-    Branch left[kLevelsMax + 1];
-    uint32_t branches = 0;
-    NameLevels levels(key_, name);
-    const bool dollar = !name.empty() && name[0] == '$';
-    left[branches++] = {root_, 0};
-    while (branches > 0) {
-        auto [node, level] = left[--branches];
-        for (; node != nullptr; ++level) {
-            ++last_steps_;
-            const bool wildcards = level > 0 || !dollar;
-            if (wildcards) found.add(node->hash_ends.get());
-            if (!levels.has(level)) {
-                found.add(node->ends.get());
-                break;
-            }
-            TrieNode* plus = node->plus.get();
-            if (plus != nullptr && wildcards) left[branches++] = {plus, level + 1};
-            if (node->children == (plus != nullptr ? 1u : 0u)) break;
-            node = find_child(*node, levels.text(level), levels.hash(level));
-        }
     }
 }
 

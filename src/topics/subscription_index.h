@@ -12,6 +12,12 @@
 //                                                                  ├ ends      ─▶ FilterNode
 //                                                                  └ hash_ends ─▶ FilterNode `…/#`
 //
+// A walk that uses up its steps, or the room for what it finds, goes on in a later call: its
+// MatchCursor holds the branches that are left and pins their nodes. A pinned TrieNode stays in the
+// trie even when it is empty, so whatever comes and goes meanwhile, the branches left and what was
+// walked cover the trie: **every filter that matches and is there all the time is found once**; who
+// comes meanwhile may or may not be (joins() tells who was there).
+//
 // Topics that begin with `$` skip the wildcards of the first level. A publish only looks up: it
 // never interns a level, so a flood of fresh topics grows nothing. The edges (parent, level) are
 // one hash; a level's text is hashed once per publish and mixed with the parent's number.
@@ -28,8 +34,9 @@
 //     `fresh` bit and its `since` hide it from the cursors that started before. The time scale is
 //     the node's clock: odd once somebody joined, made even by the next cursor that starts. `only`
 //     has no such mark and is not given away while the node is pinned.
-//   - A filter whose last subscriber left is out of the index at once; if it is pinned, its memory
-//     goes with the last pin. Who subscribes to it meanwhile gets a new node.
+//   - A filter whose last subscriber left, and that no shared group hangs at, is out of the index
+//     at once; if it is pinned, its memory goes with the last pin. Who subscribes to it meanwhile
+//     gets a new node.
 //
 // A Subscription is the relation (subscriber, filter), found by a hash over both numbers, linked
 // into the subscriber's list for its teardown in slices.
@@ -47,6 +54,8 @@
 #include "base/hash_index.h"
 #include "base/ptr32.h"
 #include "base/siphash.h"
+#include "topics/match_cache.h"
+#include "topics/shared_groups.h"
 
 #include <cstdint>
 #include <span>
@@ -91,7 +100,12 @@ struct alignas(16) Subscription {
     Ptr32<FilterNode> filter;
     Ptr32<Subscription> prev;  // the subscriber's list
     Ptr32<Subscription> next;
-    Ptr32<SubscriberChunk> chunk;  // null: the slot inside the filter node (`only`)
+
+    union {
+        Ptr32<SubscriberChunk> chunk = nullptr;  // null: the slot inside the filter node (`only`)
+        uint32_t member;                         // of a shared group: its number there
+    };
+
     uint8_t slot = 0;
     uint8_t options = 0;
     uint32_t identifier = 0;  // 5.0, 0 = none
@@ -106,7 +120,7 @@ struct alignas(16) SubscriberChunk {
     uint64_t used = 0;   // bit i: slots()[i] holds a subscriber
     uint64_t fresh = 0;  // bit i: it joined while the node was pinned
     Ptr32<SubscriberChunk> next;
-    Ptr32<SubscriberChunk> prev;
+    Ptr32<SubscriberChunk> prev;       // of the first: the last
     Ptr32<SubscriberChunk> next_hole;  // ring of chunks with free slots, the empty ones first
     Ptr32<SubscriberChunk> prev_hole;
     uint16_t newest = 0;  // `since` of the youngest fresh slot
@@ -120,16 +134,24 @@ static_assert(sizeof(SubscriberChunk) == 48);
 
 struct alignas(16) FilterNode {
     HashHook<FilterNode> hash;
-    uint32_t number = 0;   // unique among living filters
-    uint32_t count = 0;    // subscribers
-    Ptr32<TrieNode> trie;  // where a wildcard filter ends (`…/#`: its parent level)
-    SubscriberSlot only;   // in use or not, also beside chunks
-    Ptr32<SubscriberChunk> first;
-    Ptr32<SubscriberChunk> last;
+    uint32_t number = 0;  // unique among living filters
+    uint32_t count = 0;   // subscribers, or members; 0 if only groups want this filter
+
+    union {
+        Ptr32<TrieNode> trie;           // where a wildcard filter ends (`…/#`: its parent level)
+        Ptr32<FilterNode> prev_orphan;  // once it is out of the index
+    };
+
+    SubscriberSlot only;           // in use or not, also beside chunks
+    Ptr32<SubscriberChunk> first;  // its `prev` is the last one
     Ptr32<SubscriberChunk> holes;
-    uint32_t pins = 0;   // fan-outs under way
-    uint16_t clock = 0;  // odd: somebody joined since the last cursor started
+    Ptr32<SharedGroup> groups;  // those that hang here; if `shared`, its own
+    uint32_t pins : 31 = 0;     // fan-outs under way
+    uint32_t shared : 1 = 0;    // the node of a shared group: no topic matches it
+    uint16_t clock = 0;         // odd: somebody joined since the last cursor started
     uint16_t text_size = 0;
+
+    FilterNode() : trie(nullptr) {}
 
     uint8_t* text() { return reinterpret_cast<uint8_t*>(this + 1); }
 
@@ -146,13 +168,41 @@ struct alignas(16) TrieNode {
     Ptr32<FilterNode> hash_ends;  // the filter that goes on with `#`
     uint32_t number = 0;
     uint32_t children = 0;  // `plus` counted
+    uint32_t pins = 0;      // walks that go on here later
     uint16_t text_size = 0;
 
     uint8_t* text() { return reinterpret_cast<uint8_t*>(this + 1); }
 
     Bytes level() const { return {reinterpret_cast<const uint8_t*>(this + 1), text_size}; }
 
-    bool empty() const { return children == 0 && !ends && !hash_ends; }
+    bool empty() const { return children == 0 && !ends && !hash_ends && pins == 0; }
+};
+
+static_assert(sizeof(TrieNode) == 48);
+
+// Where a walk through the trie has not been yet.
+struct TrieBranch {
+    TrieNode* node;
+    uint32_t level;  // of the name, for the children of `node`
+};
+
+// A match that was cut and goes on later; its nodes are pinned.  Behind it lie the branches, at
+// ever deeper levels, and the name.
+struct alignas(16) MatchCursor {
+    uint32_t branches = 0;  // left; 0: the match is through
+    uint32_t name_offset = 0;
+    uint32_t name_size = 0;
+
+    bool done() const { return branches == 0; }
+
+    TrieBranch* left() { return reinterpret_cast<TrieBranch*>(this + 1); }
+
+    Bytes name() const { return {reinterpret_cast<const uint8_t*>(this) + name_offset, name_size}; }
+};
+
+struct Match {
+    uint32_t found = 0;           // filters put into `out`
+    MatchCursor* rest = nullptr;  // there may be more: match_on, and in any case end_match
 };
 
 // A place in a set, to go on from later.  The node must be pinned between calls.
@@ -170,6 +220,10 @@ class SubscriptionIndex {
     // Deepest wildcard filter, in levels; bounds the stack of a match.
     static constexpr uint32_t kLevelsMax = 1024;
 
+    // A trie node stands for up to two filters that match: without room for both it is left for
+    // the next call.
+    static constexpr uint32_t kMatchRoom = 2;
+
     SubscriptionIndex(Arena& arena, const HashKey& key);
     ~SubscriptionIndex();
     SubscriptionIndex(const SubscriptionIndex&) = delete;
@@ -181,8 +235,10 @@ class SubscriptionIndex {
     };
 
     // `filter` is valid (topic_filter_valid) and at most 65535 bytes; `options` are suboption bits.
-    // Errors: kNoMemory; kTopicFilterInvalid (wildcards and more than kLevelsMax levels).  Nothing
-    // has changed then.  Subscribing again replaces options and identifier and cannot fail.
+    // A shared one (is_shared) makes the subscriber a member of its group.
+    // Errors: kNoMemory; kTopicFilterInvalid (wildcards and more than kLevelsMax levels; what
+    // parse_shared refuses).  Nothing has changed then.  Subscribing again replaces options and
+    // identifier and cannot fail.
     Result<Added> subscribe(Subscriber& subscriber,
                             Bytes filter,
                             uint8_t options,
@@ -195,17 +251,26 @@ class SubscriptionIndex {
     // filter.
     void remove(Subscription& subscription);
 
-    // The options byte that visit shows.
+    // The options byte that visit shows, or a shared group's choice.
     static void set_options(Subscription& subscription, uint8_t options);
 
     Subscription* find(const Subscriber& subscriber, Bytes filter) const;
 
-    // The filters with at least one subscriber that match the topic `name`.  Fills `out` as far as
-    // it reaches and returns how many there are in all.  Allocates nothing.  O(name) and one step
-    // per trie node visited.
-    uint32_t match(Bytes name, std::span<FilterNode*> out);
+    // The filters with a subscriber or a shared group that match the topic `name`, into `out` (at
+    // least kMatchRoom places).  Stops after `steps` trie nodes or when `out` is full; then there
+    // is a cursor for the rest, which the caller ends.  Otherwise allocates nothing: O(name) and a
+    // step per trie node visited. Error: kNoMemory: it was cut, and there was no memory for the
+    // cursor.
+    Result<Match> match(Bytes name, std::span<FilterNode*> out, uint32_t steps = ~0u);
 
-    // Trie nodes and hash chains looked at by the last match: what it cost, in units.
+    // Goes on, with at least one step; returns how many filters are in `out` now.  Those of earlier
+    // calls are the caller's to pin: the index may have changed between any two calls.
+    uint32_t match_on(MatchCursor& cursor, std::span<FilterNode*> out, uint32_t steps = ~0u);
+
+    // Frees the cursor, through or not; also nullptr.
+    void end_match(MatchCursor* cursor);
+
+    // Trie nodes and hash chains looked at by the last match or match_on: what it cost.
     uint32_t last_steps() const { return last_steps_; }
 
     // A pinned node stays, and its slots keep their places, until it is unpinned as often.  The
@@ -223,19 +288,32 @@ class SubscriptionIndex {
     template <class Visit>
     static uint32_t visit(FilterNode& filter, SetCursor& cursor, uint32_t limit, Visit&& visit);
 
+    // The groups of a filter, one after the other, the youngest first; nullptr at the end.  The
+    // group returned is pinned until the next call or end_groups, so a walk may go on in a later
+    // turn (the filter must be pinned then): groups that are there all the time are seen once, new
+    // ones not at all.
+    SharedGroup* next_group(FilterNode& filter, GroupCursor& cursor);
+    void end_groups(GroupCursor& cursor);
+
+    // Shared ones counted.
     uint64_t subscriptions() const { return subscriptions_.size(); }
+
+    uint64_t shared_subscriptions() const { return shared_subscriptions_; }
+
+    uint64_t shared_groups() const { return shared_groups_; }
 
     // Subscriptions ever made.  Who keeps this number can tell later whether a Subscription was
     // there already (joined < number) or has come since.
     uint64_t joins() const { return joins_; }
 
+    // Texts in use, those of shared groups and what they hang at counted.
     uint64_t filters() const { return filters_.size(); }
 
     uint64_t wildcard_filters() const { return wildcard_filters_; }
 
     uint64_t trie_nodes() const { return edges_.size(); }
 
-    uint64_t cache_hits() const { return cache_hits_; }
+    uint64_t cache_hits() const { return cache_.hits(); }
 
     // For a listing that goes on later: visits the filters of one hash bucket.
     template <class Visit>
@@ -244,8 +322,7 @@ class SubscriptionIndex {
     }
 
   private:
-    struct CacheEntry;
-    struct Found;
+    struct Walk;
 
     uint32_t text_hash(Bytes text) const { return static_cast<uint32_t>(siphash(key_, text)); }
 
@@ -254,8 +331,11 @@ class SubscriptionIndex {
     uint32_t relation_hash(const Subscriber& subscriber, const FilterNode& filter) const;
 
     // Filters and the trie.
+    FilterNode* new_filter(Bytes text);
     FilterNode* make_filter(Bytes text, uint32_t hash);
+    void drop_if_unwanted(FilterNode& filter);
     void drop_filter(FilterNode& filter);
+    void free_orphan(FilterNode& filter);
     void free_filter(FilterNode& filter);
     bool hang(FilterNode& filter);
     void unhang(FilterNode& filter);
@@ -263,7 +343,14 @@ class SubscriptionIndex {
     TrieNode* add_child(TrieNode& parent, Bytes level, uint64_t level_hash);
     TrieNode* find_child(const TrieNode& parent, Bytes level, uint64_t level_hash) const;
     void prune(TrieNode* node);
-    void walk(Bytes name, Found& found);
+
+    // Groups (shared_groups.cc).
+    FilterNode* make_group(Bytes text, uint32_t hash, Bytes filter);
+    void free_group(FilterNode& node);
+
+    // The walk (match.cc).
+    void go_on(Walk& walk, uint32_t steps);
+    MatchCursor* keep(Walk& walk, Bytes name);
 
     // Sets (subscriber_set.cc).
     bool place(Subscription& subscription);
@@ -281,16 +368,17 @@ class SubscriptionIndex {
     HashIndex<FilterNode, &FilterNode::hash> filters_;
     HashIndex<Subscription, &Subscription::hash> subscriptions_;
     HashIndex<TrieNode, &TrieNode::hash> edges_;
-    TrieNode* root_ = nullptr;       // while there are wildcard filters
-    CacheEntry* cache_ = nullptr;    // null if the arena refused it
-    FilterNode* orphans_ = nullptr;  // without subscribers, but pinned; chained by hash.next
+    TrieNode* root_ = nullptr;  // while there are wildcard filters
+    MatchCache cache_;
+    FilterNode* orphans_ = nullptr;  // not wanted any more, but pinned; chained by hash.next
     uint64_t generation_ = 1;        // of the set of filters, for the cache
     uint64_t joins_ = 0;
     uint32_t next_filter_number_ = 1;
     uint32_t next_trie_number_ = 1;
     uint32_t last_steps_ = 0;
+    uint32_t shared_subscriptions_ = 0;
+    uint32_t shared_groups_ = 0;
     uint64_t wildcard_filters_ = 0;
-    uint64_t cache_hits_ = 0;
 };
 
 inline void SubscriptionIndex::begin(FilterNode& filter, SetCursor& cursor) {

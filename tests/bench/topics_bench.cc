@@ -55,7 +55,7 @@ void run_matches(benchmark::State& state, World& world, const std::vector<std::s
     size_t at = 0;
     uint64_t found = 0;
     for (auto _ : state) {
-        found += world.index.match(as_bytes(topics[at]), out);
+        found += world.index.match(as_bytes(topics[at]), out)->found;
         if (++at == topics.size()) at = 0;
     }
     state.SetItemsProcessed(static_cast<int64_t>(state.iterations()));
@@ -109,8 +109,8 @@ void visit_set(benchmark::State& state) {
     const auto count = static_cast<uint32_t>(state.range(0));
     for (uint32_t i = 0; i < count; ++i)
         world.subscribe("t");
-    FilterNode* out[1];
-    world.index.match(as_bytes("t"), out);
+    FilterNode* out[2];
+    if (world.index.match(as_bytes("t"), out)->found != 1) std::abort();
     const bool touch = state.range(1) != 0;
     uint32_t sum = 0;
     for (auto _ : state) {
@@ -127,6 +127,35 @@ void visit_set(benchmark::State& state) {
 
 BENCHMARK(visit_set)->Args({1, 0})->Args({16, 0})->Args({1'000, 0})->Args({1'000, 1});
 BENCHMARK(visit_set)->Args({100'000, 0})->Args({100'000, 1});
+
+// What hostile filters cost: every combination of `a` and `+` over so many levels, by the step.
+void match_hostile(benchmark::State& state) {
+    World world;
+    const auto levels = static_cast<uint32_t>(state.range(0));
+    std::string name;
+    for (uint32_t i = 0; i < levels; ++i)
+        name += i > 0 ? "/a" : "a";
+    for (uint32_t mask = 0; mask < uint32_t{1} << levels; ++mask) {
+        std::string filter = name;
+        for (uint32_t i = 0; i < levels; ++i)
+            if ((mask >> i & 1) != 0) filter[2 * i] = '+';
+        world.subscribe(filter);
+    }
+    std::vector<FilterNode*> out(1024);
+    uint64_t steps = 0;
+    for (auto _ : state) {
+        const mqttd::Match match = *world.index.match(as_bytes(name), out, 2'048);
+        steps += world.index.last_steps();
+        while (match.rest != nullptr && !match.rest->done()) {
+            world.index.match_on(*match.rest, out, 2'048);
+            steps += world.index.last_steps();
+        }
+        world.index.end_match(match.rest);
+    }
+    state.SetItemsProcessed(static_cast<int64_t>(steps));
+}
+
+BENCHMARK(match_hostile)->Arg(6)->Arg(12)->Arg(18);
 
 void subscribe_and_leave(benchmark::State& state) {
     World world;

@@ -192,7 +192,7 @@ class MosquittoClients(unittest.TestCase):
         """An unknown protocol level is code 1; an empty id is code 2 in 3.1, and in 3.1.1 unless
         clean."""
         for options, code in (
-            ({"level": 6}, 1),
+            ({"level": 2}, 1),
             ({"level": 4, "name": "MQIsdp"}, 1),
             ({"level": 3}, 2),
             ({"level": 4, "clean": False}, 2),

@@ -31,7 +31,7 @@ class Retained(unittest.TestCase):
                     writer.publish(f"n/{number}", b"first", 1, retain=True)
                     self.assertEqual(watcher.message().payload, b"first")
                     self.assertEqual(len(kept(broker)), min(number, LIMIT))
-                self.assertEqual(broker.wait_sys("retain/refused", 1), 1)
+                self.assertEqual(broker.wait_sys("retain/refused/count", 1), 1)
                 writer.publish("n/1", b"second", 1, retain=True)
                 writer.publish("n/2", b"", 1, retain=True)
                 writer.publish("n/new", b"in its place", 1, retain=True)
@@ -49,7 +49,7 @@ class Retained(unittest.TestCase):
                     writer.publish(f"p/{size}", b"x" * size, 1, retain=True)
                     self.assertEqual(len(watcher.message().payload), size)
                 self.assertEqual(set(kept(broker)), {f"p/{limit - 1}"})
-                self.assertEqual(broker.wait_sys("retain/refused", 2), 2)
+                self.assertEqual(broker.wait_sys("retain/refused/size", 2), 2)
 
     def test_age_ends_it(self):
         """retain_max_age 1: there at once, gone after two seconds."""

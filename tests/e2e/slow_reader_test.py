@@ -1,6 +1,7 @@
 """One subscriber of fifty stops reading: nobody else notices, and the broker's memory stays
 bounded."""
 
+import time
 import unittest
 
 from support import Broker, free_port
@@ -69,6 +70,27 @@ class SlowReader(unittest.TestCase):
         self.assertEqual(len(got), 20 + queue)
         stopped.close()
         broker.stop()
+
+    def test_a_qos_1_reader_may_pause_longer_than_the_user_timeout(self):
+        """TCP_USER_TIMEOUT counts a shut window, too: it is for connections that are closing, and
+        whoever pauses with bytes waiting finds everything when it reads again."""
+        listener = {
+            "listener": f"{free_port()} 127.0.0.1",
+            "sndbuf": 16 << 10,
+            "tcp_user_timeout": 1000,
+        }
+        with Broker({"max_inflight_messages": 100, "max_queued_messages": 0}, [listener]) as broker:
+            reader = Client(broker.address, "pauses", receive_buffer=8 << 10)
+            reader.subscribe("news", 1)
+            body = b"n" * 10_000
+            with Client(broker.address) as writer:
+                for mid in range(1, 61):
+                    writer.send(publish("news", body, 1, mid=mid))
+                writer.settle()
+            time.sleep(4)
+            self.assertEqual(len(reader.messages(60)), 60)
+            self.assertNotIn("timed out", broker.log())
+            reader.close()
 
     def test_a_stopped_reader_that_vanishes_leaves_no_memory(self):
         """Its queue and its outbox are given back: the next stopped reader needs no new memory."""

@@ -41,7 +41,8 @@ OUR_KEYS = {
     "connect_timeout", "max_clientid_len", "max_topic_levels", "max_topic_len", "await_rel_timeout",
     "unack_retry_interval", "max_awaiting_rel", "backlog", "sndbuf", "recbuf", "tcp_defer_accept",
     "outbox_bytes_max", "memory_limit", "accept_batch", "unix_mode", "retain_max_messages",
-    "retain_max_payload", "retain_max_age", "tcp_user_timeout",
+    "retain_max_payload", "retain_max_age", "tcp_user_timeout", "rate_limit", "max_client_rate",
+    "listener_access",
 }  # fmt: skip
 
 

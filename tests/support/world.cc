@@ -23,7 +23,7 @@ std::string FakeConnection::received() {
 
 void FakeConnection::hang_up(Error why) {
     gone_ = true;
-    why_ = why;
+    if (!closing_) why_ = why;
     world_->settle();
 }
 
@@ -271,6 +271,7 @@ Peer World::peer(const Outbox& outbox) const {
 }
 
 void World::sample(HostStats& out) {
+    out = host;
     out.turns = turns_;
 }
 

@@ -122,6 +122,9 @@ class World final : public Transport, public Host {
 
     uint64_t turns() const { return turns_; }
 
+    // What the shell has to say when the broker samples it.
+    HostStats host;
+
     // Ends the broker and every connection; afterwards nothing may be left in the arena.
     uint64_t end();
 

@@ -88,4 +88,37 @@ TEST_CASE("conf/minimal.conf opens one listener to everybody", "[config]") {
     CHECK(parsed.config.listeners[0].host.empty());
 }
 
+TEST_CASE("conf/emqttd-seed.conf says what the seed said", "[config]") {
+    // Every value of it, without a word of complaint.
+    const Parsed parsed = parse_and_finish(read_file("conf/emqttd-seed.conf"));
+    INFO(parsed.text());
+    CHECK(parsed.problems.empty());
+    const Config& config = parsed.config;
+    CHECK(config.max_clientid_len == 1024);
+    CHECK(config.max_packet_size == 65536);
+    CHECK(config.max_inflight_messages == 100);
+    CHECK(config.unack_retry_interval_s == 60);
+    CHECK(config.await_rel_timeout_s == 20);
+    CHECK(config.max_awaiting_rel == 0);
+    CHECK(config.persistent_client_expiration_s == 48 * 3600);
+    CHECK(config.max_queued_messages == 100);
+    CHECK(config.queue_low_permille == 200);
+    CHECK(config.queue_high_permille == 600);
+    CHECK(config.queue_qos0_messages);
+    CHECK(config.queue_full == FullQueueRule::kDropOld);
+    CHECK(config.sys_interval_s == 60);
+    CHECK(config.retain_max_messages == 100000);
+    CHECK(config.retain_max_payload_bytes == 65536);
+    CHECK(config.allow_anonymous);
+    REQUIRE(config.listeners.size() == 1);
+    const ListenerConfig& listener = config.listeners[0];
+    CHECK(listener.connect_timeout_s == 20);
+    CHECK(listener.max_connections == 1000000);
+    CHECK(listener.backlog == 1024);
+    CHECK(listener.rate_burst_bytes == 100 * 1024);
+    CHECK(listener.rate_bytes_s == 50 * 1024);
+    REQUIRE(listener.access.size() == 1);
+    CHECK(listener.access[0].allow);
+}
+
 }  // namespace mqttd

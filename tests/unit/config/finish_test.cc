@@ -153,4 +153,66 @@ TEST_CASE("a window of 0 is the widest one", "[config]") {
     CHECK(parse_and_finish("max_inflight 1\n").config.max_inflight_messages == 1);
 }
 
+TEST_CASE("socket_domain leaves one family's addresses", "[config]") {
+    // And contradicts an address of the other.
+    ListenerConfig listener;
+    listener.domain = SocketDomain::kIpv4;
+    REQUIRE(bind_addresses(listener).size() == 1);
+    CHECK(bind_addresses(listener)[0].host == "0.0.0.0");
+    listener.domain = SocketDomain::kIpv6;
+    listener.host = "localhost";
+    REQUIRE(bind_addresses(listener).size() == 1);
+    CHECK(bind_addresses(listener)[0].host == "::1");
+    CHECK(bind_addresses(listener)[0].required);
+    CHECK(parse_and_finish("listener 1883 ::1\nsocket_domain ipv6\n").ok());
+    CHECK(parse_and_finish("listener 1883 ::1\nsocket_domain ipv4\n")
+              .says("test.conf:1: error: listener address '::1' is not of the family"));
+    CHECK_FALSE(parse_and_finish("listener 1883 10.0.0.1\nsocket_domain ipv6\n").ok());
+    CHECK(parse_and_finish("listener 1883 0.0.0.0\nlistener 1883 ::\n").ok());
+    CHECK(
+        parse_and_finish("listener 1\nsocket_domain ipv4\nlistener 1\nsocket_domain ipv6\n").ok());
+}
+
+TEST_CASE("the low watermark lies below the high one", "[config]") {
+    // An alarm that ends where it begins would come and go with every message.
+    CHECK(parse_and_finish("queue_low_watermark 0.599\n").ok());
+    CHECK(parse_and_finish("queue_low_watermark 0.6\n")
+              .says("test.conf:1: error: queue_low_watermark is not below"));
+    CHECK(parse_and_finish("\nqueue_high_watermark 0.1\n").says("test.conf:2: error: queue_low"));
+    CHECK(parse_and_finish("queue_low_watermark 0\nqueue_high_watermark 0.001\n").ok());
+    CHECK_FALSE(parse_and_finish("queue_high_watermark 0.2\n").ok());
+    CHECK_FALSE(parse_and_finish("queue_high_watermark 1.001\n").ok());
+    CHECK_FALSE(parse_and_finish("queue_high_watermark 0.6001\n").ok());
+}
+
+TEST_CASE("a listener is called by its port or path", "[config]") {
+    // In $SYS; with its address only where the port alone would name two.
+    const Parsed parsed = parse_and_finish(
+        "listener 1883\nlistener 1884 127.0.0.1\nlistener 1884 ::1\nlistener 0 /tmp/x\n");
+    REQUIRE(parsed.config.listeners.size() == 4);
+    CHECK(parsed.config.listeners[0].name == "1883");
+    CHECK(parsed.config.listeners[1].name == "127.0.0.1:1884");
+    CHECK(parsed.config.listeners[2].name == "::1:1884");
+    CHECK(parsed.config.listeners[3].name == "/tmp/x");
+}
+
+TEST_CASE("a mount point has no wildcards", "[config]") {
+    // It is a prefix of names.
+    CHECK(parse_and_finish("listener 1\nmount_point a/b/\n").config.listeners.at(0).mount_point ==
+          "a/b/");
+    CHECK(parse_and_finish("listener 1\nmount_point a/+/\n").says("'a/+/' holds a wildcard"));
+    CHECK(parse_and_finish("listener 1\nmount_point #\n").says("holds a wildcard"));
+}
+
+TEST_CASE("protocol levels are a list of those that exist", "[config]") {
+    // mosquitto ignores others, and then serves nobody.
+    CHECK(parse_and_finish("listener 1\naccept_protocol_versions 5\n")
+              .config.listeners.at(0)
+              .protocol_levels == 4);
+    CHECK(parse_and_finish("listener 1\naccept_protocol_versions 3,\t4\n")
+              .config.listeners.at(0)
+              .protocol_levels == 3);
+    CHECK(parse_and_finish("listener 1\naccept_protocol_versions 4,6\n").says("'6' is not known"));
+}
+
 }  // namespace mqttd

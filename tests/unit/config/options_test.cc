@@ -76,6 +76,25 @@ TEST_CASE("up to ten ports from 1 to 65535", "[config]") {
     }
 }
 
+TEST_CASE("short flags may be joined and long ones carry '='", "[config]") {
+    // As every getopt program reads them, service files among them.
+    const ParsedOptions joined = parse({"-dvc", "a.conf"});
+    CHECK(joined.problems.empty());
+    CHECK((joined.options.daemon && joined.options.verbose));
+    CHECK(joined.options.config_file == "a.conf");
+    CHECK(parse({"-dca.conf"}).options.config_file == "a.conf");
+    CHECK(parse({"-p1884"}).options.ports == std::vector<uint16_t>{1884});
+    CHECK(parse({"--config-file=a.conf"}).options.config_file == "a.conf");
+    CHECK(parse({"--config-file=a=b"}).options.config_file == "a=b");
+    CHECK(parse({"--port=1884"}).options.ports == std::vector<uint16_t>{1884});
+    CHECK(parse({"-dxv"}).problems.at(0).find("unknown option '-x' in '-dxv'") == 0);
+    CHECK(parse({"-dxv"}).problems.size() == 1);
+    CHECK(parse({"--daemon=1"}).problems.at(0).find("--daemon takes no value") == 0);
+    CHECK(parse({"--config-file="}).problems.size() == 1);
+    CHECK(parse({"--confg=a"}).problems.at(0).find("unknown option '--confg'") == 0);
+    CHECK(parse({"-dc"}).problems.at(0) == "-c needs an argument: give FILE");
+}
+
 TEST_CASE("usage errors are sentences that name the word", "[config]") {
     // All of them in one run.
     CHECK(parse({"-x"}).problems.at(0).find("unknown option '-x'") == 0);
@@ -87,7 +106,6 @@ TEST_CASE("usage errors are sentences that name the word", "[config]") {
     CHECK(parse({"-t"}).problems.at(0).find("--test-config has no file") == 0);
     CHECK(parse({"--tls-keylog", "f"}).problems.at(0).find("refused") != std::string::npos);
     CHECK(parse({"-x", "-y", "-p", "0"}).problems.size() == 3);
-    CHECK(parse({"-dv"}).problems.size() == 1);
 }
 
 TEST_CASE("the usage text shows every flag that is served", "[config]") {

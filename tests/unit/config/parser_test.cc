@@ -60,14 +60,24 @@ TEST_CASE("'#' inside text belongs to the text", "[config]") {
     CHECK(parsed.config.log_timestamp_format == "%H # %M");
 }
 
-TEST_CASE("text behind a number or bool is dropped with a warning", "[config]") {
+TEST_CASE("a comment behind a number or bool is dropped with a warning", "[config]") {
     // mosquitto stops reading there, so such files exist and must load.
-    const Parsed parsed = parse("allow_anonymous true # for now\nmax_keepalive 60 seconds\n");
+    const Parsed parsed = parse("allow_anonymous true # for now\nmax_keepalive 60 # seconds\n");
     CHECK(parsed.ok());
     CHECK(parsed.problems.size() == 2);
     CHECK(parsed.says("test.conf:1: warning: allow_anonymous is 'true', and '# for now'"));
     CHECK(parsed.config.allow_anonymous);
     CHECK(parsed.config.max_keepalive_s == 60);
+}
+
+TEST_CASE("words behind a number are an error", "[config]") {
+    // `memory_limit 3 GB` would be three bytes.
+    CHECK(parse("memory_limit 3 GB\n")
+              .says("test.conf:1: error: memory_limit is '3', and 'GB' behind it means nothing"));
+    CHECK_FALSE(parse("max_keepalive 60 seconds\n").ok());
+    CHECK_FALSE(parse("persistent_client_expiration 2d 3h\n").ok());
+    CHECK_FALSE(parse("listener 0 /a\nunix_mode 0660 x\n").ok());
+    CHECK(parse("allow_anonymous true maybe\n").ok());
 }
 
 TEST_CASE("numbers may be hexadecimal or octal", "[config]") {
@@ -84,7 +94,9 @@ TEST_CASE("a repeated number or bool is the last one, repeated text is an error"
     // mosquitto's rule; the message names the first line.
     const Parsed last =
         parse("sys_interval 5\nsys_interval 6\nlog_timestamp false\nlog_timestamp true\n");
-    CHECK(last.problems.empty());
+    CHECK(last.ok());
+    CHECK(last.problems.size() == 2);
+    CHECK(last.says("test.conf:2: warning: sys_interval is already set in line 1: this line"));
     CHECK(last.config.sys_interval_s == 6);
     CHECK(last.config.log_timestamp);
 
@@ -97,8 +109,11 @@ TEST_CASE("a repeated number or bool is the last one, repeated text is an error"
     CHECK_FALSE(parse("connection a\nclientid x\nremote_clientid y\n").says("listener"));
 
     const Parsed user = parse("user a\nuser b\n");  // mosquitto clears this one first
-    CHECK(user.problems.empty());
+    CHECK(user.ok());
+    CHECK(user.problems.size() == 1);
     CHECK(user.config.user == "b");
+    CHECK(parse("backlog 5\nlistener 1\nbacklog 6\nlistener 2\nbacklog 7\n").problems.empty());
+    CHECK(parse("sys_interval 5\nsys_interval 6\nsys_interval 7\n").says("set in line 2"));
 }
 
 TEST_CASE("bridge text may repeat in the next bridge but not in the same", "[config]") {
@@ -152,6 +167,11 @@ TEST_CASE("a listener key without a listener makes the default one, aloud", "[co
     REQUIRE(parsed.config.listeners.size() == 1);
     CHECK(parsed.config.listeners[0].port == 1883);
     CHECK(parsed.config.listeners[0].max_connections == 10);
+    // At its default it asks for nothing: old example files begin with `max_connections -1`.
+    CHECK(
+        parse("max_connections -1\nmax_qos 2\nuse_username_as_clientid false\n").problems.empty());
+    CHECK(parse("max_connections -1\nlistener 1883\n").config.listeners.size() == 1);
+    CHECK(parse("max_qos 1\n").config.listeners.size() == 1);
 }
 
 TEST_CASE("port and bind_address shape the default listener", "[config]") {

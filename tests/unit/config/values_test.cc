@@ -100,13 +100,13 @@ TEST_CASE("a duration is a number and its unit", "[config]") {
     CHECK(parse_duration("9223372036854775807y").error == NumberError::kTooLarge);
 }
 
-TEST_CASE("a share is a decimal fraction, kept in millionths", "[config]") {
+TEST_CASE("a share is a decimal fraction, kept in thousandths", "[config]") {
     // No floating point: the same text gives the same bits everywhere.
     CHECK(parse_share("0").value == 0);
-    CHECK(parse_share("1").value == 1000000);
-    CHECK(parse_share("0.2").value == 200000);
-    CHECK(parse_share("0.6").value == 600000);
-    CHECK(parse_share("0.000001").value == 1);
+    CHECK(parse_share("1").value == 1000);
+    CHECK(parse_share("0.2").value == 200);
+    CHECK(parse_share("0.6").value == 600);
+    CHECK(parse_share("0.001").value == 1);
     for (const char* word : {"", ".", "0.", ".5", "0.0000001", "a", "0.x", "-0.5", "1e-1"}) {
         INFO(word);
         CHECK(parse_share(word).error == NumberError::kNotANumber);

@@ -374,3 +374,62 @@ TEST_CASE("taking and writing lines takes no memory") {
     }
     REQUIRE(guard.allocations() == 0);
 }
+
+TEST_CASE("destinations and form can change between two lines") {
+    // What was written before goes where it was meant to go, what comes after to the new place.
+    const TempFolder folder;
+    LogSink sink;
+    REQUIRE(sink.open(to_file(folder.file("one"))) == Error::kNone);
+    sink.set_time(kNow);
+    take(sink, "before");
+    LogSink::Options other = to_file(folder.file("two"));
+    other.timestamp = false;
+    REQUIRE(sink.reconfigure(other) == Error::kNone);
+    take(sink, "after");
+    sink.flush();
+    REQUIRE(folder.read("one") == "1700000000: before\n");
+    REQUIRE(folder.read("two") == "after\n");
+
+    other.file.clear();
+    REQUIRE(sink.reconfigure(other) == Error::kNone);
+    take(sink, "nowhere");
+    sink.flush();
+    REQUIRE_FALSE(sink.waiting());
+    REQUIRE(folder.read("two") == "after\n");
+
+    REQUIRE(sink.reconfigure(to_file(folder.file("two"))) == Error::kNone);
+    take(sink, "again");
+    sink.flush();
+    REQUIRE(folder.read("two") == "after\n1700000000: again\n");
+}
+
+TEST_CASE("a file that cannot be opened changes no destination") {
+    // A reload is whole or not at all.
+    const TempFolder folder;
+    LogSink sink;
+    REQUIRE(sink.open(to_file(folder.file("log"))) == Error::kNone);
+    sink.set_time(kNow);
+    LogSink::Options wrong = to_file("/no/such/folder/log");
+    wrong.timestamp = false;
+    REQUIRE(sink.reconfigure(wrong) == Error::kNotFound);
+    REQUIRE(sink.reconfigure(to_file("/")) == Error::kInvalid);
+    take(sink, "still here");
+    sink.flush();
+    REQUIRE(folder.read("log") == "1700000000: still here\n");
+}
+
+TEST_CASE("the same file is opened anew at a change, and nothing waiting is lost") {
+    // SIGHUP from logrotate.
+    const TempFolder folder;
+    LogSink sink;
+    REQUIRE(sink.open(to_file(folder.file("log"))) == Error::kNone);
+    sink.set_time(kNow);
+    take(sink, "old");
+    sink.flush();
+    REQUIRE(std::rename(folder.file("log").c_str(), folder.file("log.1").c_str()) == 0);
+    REQUIRE(sink.reconfigure(to_file(folder.file("log"))) == Error::kNone);
+    take(sink, "new");
+    sink.flush();
+    REQUIRE(folder.read("log.1") == "1700000000: old\n");
+    REQUIRE(folder.read("log") == "1700000000: new\n");
+}

@@ -19,8 +19,11 @@ std::string test_path() {
     return "/tmp/mqttd_sockets_test." + std::to_string(::getpid());
 }
 
-int connect_to(uint16_t port) {
+int connect_to(uint16_t port, int receive_buffer = 0) {
     const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (receive_buffer != 0) {
+        ::setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof(receive_buffer));
+    }
     sockaddr_in address = {};
     address.sin_family = AF_INET;
     address.sin_port = htons(port);
@@ -56,6 +59,9 @@ TEST_CASE("connections inherit the options of their listener", "[sockets]") {
     const int fd = accepted->fd;
     CHECK(option(fd, IPPROTO_TCP, TCP_NODELAY) == 1);
     CHECK(option(fd, SOL_SOCKET, SO_OOBINLINE) == 1);
+    // It counts a shut window, too: on a connection in use it would cut a reader that pauses.
+    CHECK(option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT) == 0);
+    sockets.set_user_timeout(fd, options.user_timeout_ms);
     CHECK(option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT) == 12'345);
     CHECK(option(fd, SOL_SOCKET, SO_RCVBUF) == 100'000);
     CHECK(option(fd, SOL_SOCKET, SO_SNDBUF) == 120'000);
@@ -96,6 +102,72 @@ TEST_CASE("only numeric addresses are listened on", "[sockets]") {
         CHECK(opened->port != 0);
         sockets.close(opened->fd);
     }
+}
+
+TEST_CASE("a listener of one address family takes addresses of that family only", "[sockets]") {
+    using Domain = ListenOptions::Domain;
+
+    struct Row {
+        const char* address;
+        Domain domain;
+        bool fine;
+    };
+
+    const Row rows[] = {
+        {"127.0.0.1", Domain::kIpv4, true },
+        {"127.0.0.1", Domain::kIpv6, false},
+        {"::1",       Domain::kIpv6, true },
+        {"::1",       Domain::kIpv4, false},
+        {"127.0.0.1", Domain::kAny,  true },
+        {"::1",       Domain::kAny,  true },
+        {"",          Domain::kIpv4, true },
+        {"",          Domain::kIpv6, true },
+    };
+    Sockets sockets;
+    for (const Row& row : rows) {
+        INFO(row.address << " as " << static_cast<int>(row.domain));
+        ListenOptions options;
+        options.port = 0;
+        options.address = row.address;
+        options.domain = row.domain;
+        Result<Sockets::Opened> opened = sockets.listen(options);
+        CHECK(opened.ok() == row.fine);
+        if (!opened.ok()) {
+            CHECK(opened.error() == Error::kInvalid);
+            CHECK(std::string(sockets.detail()) ==
+                  "an address of the other domain: Invalid argument");
+            continue;
+        }
+        sockaddr_storage name = {};
+        socklen_t size = sizeof(name);
+        REQUIRE(::getsockname(opened->fd, reinterpret_cast<sockaddr*>(&name), &size) == 0);
+        if (row.domain != Domain::kAny) {
+            CHECK((name.ss_family == AF_INET6) == (row.domain == Domain::kIpv6));
+        }
+        sockets.close(opened->fd);
+    }
+}
+
+TEST_CASE("a listener may be bound to a device, and the error names it", "[sockets]") {
+    Sockets sockets;
+    ListenOptions options;
+    options.port = 0;
+    options.bind_interface = "lo";
+    Result<Sockets::Opened> opened = sockets.listen(options);
+    REQUIRE(opened.ok());
+    char device[16] = {};
+    socklen_t size = sizeof(device);
+    REQUIRE(::getsockopt(opened->fd, SOL_SOCKET, SO_BINDTODEVICE, device, &size) == 0);
+    CHECK(std::string(device) == "lo");
+    ::close(connect_to(opened->port));
+    sockets.close(opened->fd);
+
+    options.bind_interface = "nosuchdevice012";  // 15 bytes, as long as they may be
+    CHECK(sockets.listen(options).error() == Error::kNotFound);
+    CHECK(std::string(sockets.detail()) == "bind_interface nosuchdevice012: No such device");
+    options.bind_interface = "nosuchdevice0123";
+    CHECK(sockets.listen(options).error() == Error::kInvalid);
+    CHECK(std::string(sockets.detail()) == "bind_interface nosuchdevice0123: File name too long");
 }
 
 TEST_CASE("both wildcards can be listened on at one port", "[sockets]") {
@@ -171,9 +243,72 @@ TEST_CASE("reads and writes tell would-block, end and reset apart", "[sockets]")
     ::close(pair[1]);
     Result<Sockets::Received> end = sockets.receive_unix(pair[0], buffer, 16);
     CHECK((end.ok() && end->bytes == 0));
-    CHECK(sockets.send(pair[0], {pieces, 1}).error() == Error::kReset);  // and no SIGPIPE
-    CHECK(sockets.send(pair[0], pieces).error() == Error::kReset);
+    CHECK(sockets.send(pair[0], {pieces, 1}).error() == Error::kEndOfFile);  // and no SIGPIPE
+    CHECK(sockets.send(pair[0], pieces).error() == Error::kEndOfFile);
     ::close(pair[0]);
+}
+
+TEST_CASE("a peer that closed and one that reset are told apart by a write", "[sockets]") {
+    // Behind a FIN there may be input worth reading; behind a reset nobody waits for an answer.
+    for (const bool reset : {false, true}) {
+        Sockets sockets;
+        REQUIRE(sockets.open() == Error::kNone);
+        ListenOptions options;
+        options.address = "127.0.0.1";
+        options.port = 0;
+        Result<Sockets::Opened> opened = sockets.listen(options);
+        REQUIRE(opened.ok());
+        const int client = connect_to(opened->port);
+        Result<Sockets::Accepted> accepted = sockets.accept(opened->fd);
+        REQUIRE(accepted.ok());
+        const linger hard = {1, 0};
+        if (reset) ::setsockopt(client, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
+        REQUIRE(::send(client, "before", 6, MSG_NOSIGNAL) == 6);
+        ::close(client);
+        CHECK(sockets.take_error(accepted->fd) == (reset ? Error::kReset : Error::kNone));
+        const Piece piece = {"x", 1};
+        Error error = Error::kNone;
+        for (int i = 0; i < 3 && error == Error::kNone; ++i) {
+            error = sockets.send(accepted->fd, {&piece, 1}).error();
+        }
+        CHECK(error == Error::kEndOfFile);  // the reset itself was told by take_error
+        uint8_t buffer[16];
+        Result<uint32_t> got = sockets.receive(accepted->fd, buffer, sizeof(buffer));
+        CHECK((got.ok() && *got == 6));
+        sockets.close(accepted->fd);
+        sockets.close(opened->fd);
+    }
+}
+
+TEST_CASE("a shut window is given up after the user timeout, as timed out", "[sockets]") {
+    // What bounds a connection that is closing.
+    Sockets sockets;
+    REQUIRE(sockets.open() == Error::kNone);
+    ListenOptions options;
+    options.address = "127.0.0.1";
+    options.port = 0;
+    options.sndbuf_bytes = 20'000;
+    Result<Sockets::Opened> opened = sockets.listen(options);
+    REQUIRE(opened.ok());
+    const int client = connect_to(opened->port, 10'000);
+    Result<Sockets::Accepted> accepted = sockets.accept(opened->fd);
+    REQUIRE(accepted.ok());
+    REQUIRE(sockets.add(accepted->fd, 1) == Error::kNone);
+    sockets.set_user_timeout(accepted->fd, 100);
+    const std::string bytes(1 << 20, 'x');
+    const Piece piece = {bytes.data(), bytes.size()};
+    for (int i = 0; i < 100 && sockets.send(accepted->fd, {&piece, 1}).ok(); ++i) {
+    }
+    Sockets::Event event;
+    bool broken = false;
+    for (int i = 0; i < 20 && !broken; ++i)
+        broken = sockets.wait({&event, 1}, 1000) == 1 && event.broken;
+    CHECK(broken);
+    CHECK(sockets.take_error(accepted->fd) == Error::kTimedOut);
+    CHECK(sockets.take_error(accepted->fd) == Error::kNone);
+    ::close(client);
+    sockets.close(accepted->fd);
+    sockets.close(opened->fd);
 }
 
 }  // namespace mqttd

@@ -1,5 +1,7 @@
 #include "unit/net/world.h"
 
+#include <netinet/tcp.h>
+
 namespace mqttd {
 
 using namespace net_test;
@@ -51,6 +53,29 @@ TEST_CASE("lingering ends after its time", "[net][close]") {
     CHECK(world.net.connections() == 0);
     CHECK(world.net.next_deadline() == kNever);
     CHECK(world.net.counters().linger_cut == 1);
+}
+
+TEST_CASE("the user timeout is set when closing begins, not before", "[net][close]") {
+    // In use it would cut a reader that pauses: it counts a shut window, too.
+    for (const uint32_t timeout_ms : {0u, 1u, 12'345u}) {
+        World world;
+        ListenOptions options;
+        options.user_timeout_ms = timeout_ms;
+        world.listen({.index = 3}, options);
+        Client client = world.join();
+        const int fd = World::connection(world.link(0)).fd;
+        const auto value = [&] {
+            uint32_t milliseconds = ~0u;
+            socklen_t size = sizeof(milliseconds);
+            ::getsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &milliseconds, &size);
+            return milliseconds;
+        };
+        CHECK(value() == 0);
+        world.net.close(*world.link(0).outbox, Error::kAdministrative);
+        world.turn();
+        REQUIRE(world.net.connections() == 1);
+        CHECK(value() == timeout_ms);
+    }
 }
 
 TEST_CASE("lingering ends after its bytes", "[net][close]") {

@@ -58,11 +58,13 @@ void live(World& world) {
 
 TEST_CASE("the n-th allocation refused, for every n: nothing breaks, nothing leaks", "[net]") {
     // Each refusal has an answer: the connection it hit goes, the others and the books stay whole.
+    // Without a rate and with one, which gives each connection a meter.
+    const uint32_t rate = GENERATE(0u, 400'000u);
     uint64_t allocations = 1;
     for (uint64_t n = 0; n <= allocations; ++n) {
-        INFO("n = " << n);
+        INFO("n = " << n << ", rate = " << rate);
         World world({}, 16u << 20);
-        world.listen();
+        world.listen({.rate_bytes_s = rate, .rate_burst_bytes = 50'000});
         const uint64_t before = world.arena.allocations();
         const uint64_t live_before = world.arena.live();
         world.arena.refuse_nth(n);
@@ -75,6 +77,7 @@ TEST_CASE("the n-th allocation refused, for every n: nothing breaks, nothing lea
         world.turn();
         REQUIRE(world.net.connections() == 0);
         REQUIRE(world.net.open_links() == 0);
+        REQUIRE(world.net.listener_stats(0).rate_paused == 0);
         REQUIRE(world.net.stats().pending_input_bytes == 0);
         REQUIRE(world.arena.live() == live_before);
         for (auto& link : world.handler.links)
@@ -106,6 +109,26 @@ TEST_CASE("an arena that is full closes the links it cannot keep input for", "[n
         world.arena.release(block);
     Client next = world.join();
     CHECK(world.handler.links.size() == 3);
+}
+
+TEST_CASE("a connection there is no memory for is closed at once, and the log says so", "[net]") {
+    // Not "above every cap": the operator would look at the wrong key.
+    World world;
+    world.listen();
+    Client held = world.join();
+    world.arena.refuse_nth(1);
+    Client client;
+    REQUIRE(client.connect(world.port));
+    REQUIRE(
+        world.until([&] { return client.read().empty() && (client.over || client.error != 0); }));
+    CHECK(world.net.counters().accept_no_memory == 1);
+    CHECK(world.net.stats().accept_refused == 0);
+    CHECK(world.last_line ==
+          "connections are closed at once: no memory is left for them (1 connections)");
+    CHECK(world.net.connections() == 1);
+    world.arena.refuse_nth(0);
+    Client next = world.join();
+    CHECK(world.net.connections() == 2);
 }
 
 TEST_CASE("an idle connection holds its 112 bytes and nothing else", "[net]") {

@@ -149,8 +149,15 @@ class Client {
         close();
     }
 
-    bool connect(uint16_t port) {
+    // `from`: the address to come from, one of 127.0.0.0/8.
+    bool connect(uint16_t port, const char* from = nullptr) {
         sockaddr_in address = {};
+        if (from != nullptr) {
+            address.sin_family = AF_INET;
+            REQUIRE(inet_pton(AF_INET, from, &address.sin_addr) == 1);
+            if (::bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0)
+                return false;
+        }
         address.sin_family = AF_INET;
         address.sin_port = htons(port);
         address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -221,7 +228,11 @@ struct World {
     explicit World(NetOptions options = {}, size_t bytes = kMemory)
         : memory(bytes),
           arena(memory.base, bytes),
-          log([](void* self, LogKind, std::string_view) { ++static_cast<World*>(self)->log_lines; },
+          log(
+              [](void* self, LogKind, std::string_view line) {
+                  ++static_cast<World*>(self)->log_lines;
+                  static_cast<World*>(self)->last_line = line;
+              },
               this,
               ~0u),
           net(arena, dirty, log, options) {
@@ -303,6 +314,7 @@ struct World {
     uint16_t port = 0;
     uint32_t units_per_turn = 0xffffffff;
     uint32_t log_lines = 0;
+    std::string last_line;
 };
 
 }  // namespace mqttd::net_test

@@ -233,9 +233,9 @@ TEST_CASE("more ranges than one write takes leave in several", "[net]") {
     CHECK(world.link(0).outbox->empty());
 }
 
-TEST_CASE("a write that fails ends only the writing", "[net][edge]") {
-    // What the peer sent before it reset the connection is processed first, even if the link was
-    // stopped when the write failed.
+TEST_CASE("a write to a peer that has closed ends only the writing", "[net][edge]") {
+    // It closed in good order and our answer met nobody: what it sent before its end is processed,
+    // even if the link was stopped meanwhile; and nothing more is written.
     World world;
     world.listen();
     Client client = world.join();
@@ -246,24 +246,114 @@ TEST_CASE("a write that fails ends only the writing", "[net][edge]") {
     REQUIRE(world.until([&] { return link.receives == 1; }));
     client.send(packet("three"));
     world.settle();
-    client.reset();
-    world.settle();
-    for (int i = 0; i < 3; ++i) {
-        world.say(link, "to the wall");
-        world.turn();
-        REQUIRE(link.closes == 0);
-        CHECK(link.outbox->empty());
-    }
+    client.close();
+    // The first answer brings a reset back, which is EPIPE behind a FIN.
+    link.stop = StopReason::kFanout;  // of those who will go on by themselves
     link.allowance = 10;
+    world.handler.on_packet = [&](Link& from, const Range&) {
+        world.say(from, "to the wall");
+        world.net.flush(*from.outbox);
+    };
     world.net.resume(*link.outbox);
     REQUIRE(world.until([&] { return link.closes == 1; }));
     CHECK(link.all == "onetwothree");
-    CHECK(link.why == Error::kReset);
     world.settle();
     CHECK(world.net.connections() == 0);
 }
 
-TEST_CASE("a blocked link whose peer resets is told and closed", "[net][edge]") {
+TEST_CASE("a reset drops what was kept of the input", "[net][edge]") {
+    // Nobody is there to be answered. It is met by a write, or told by an event to a link that
+    // waits for something and neither reads nor writes.
+    for (const bool writes : {false, true}) {
+        World world;
+        world.listen();
+        Client client = world.join();
+        Link& link = world.link(0);
+        link.stop = writes ? StopReason::kFanout : StopReason::kParked;
+        link.allowance = 1;
+        client.send(packet("one") + packet("two"));
+        REQUIRE(world.until([&] { return link.receives == 1; }));
+        client.send(packet("three"));
+        world.settle();
+        CHECK(world.net.stats().pending_input_bytes > 0);
+        const uint64_t reads = world.net.stats().reads;
+        const uint64_t written = world.net.stats().writes;
+        client.reset();
+        world.settle();
+        if (writes) {
+            REQUIRE(link.closes == 0);
+            world.say(link, "to the wall");
+            world.turn();
+        }
+        REQUIRE(link.closes == 1);
+        CHECK(link.all == "one");
+        CHECK(link.why == Error::kReset);
+        CHECK(world.net.stats().reads == reads);
+        CHECK(world.net.stats().writes == written + (writes ? 1 : 0));
+        CHECK(world.net.stats().pending_input_bytes == 0);
+        CHECK(world.net.connections() == 0);
+    }
+}
+
+TEST_CASE("a reset met by a write in mid-turn ends the link at once", "[net][edge]") {
+    // From within its own receive: the rest of the input is not given to it any more.
+    World world;
+    world.listen();
+    Client client = world.join();
+    Link& link = world.link(0);
+    link.stop = StopReason::kFanout;
+    link.allowance = 0;
+    client.send(packet("one") + packet("two") + packet("three"));
+    REQUIRE(world.until([&] { return link.receives == 1; }));
+    world.settle();
+    client.reset();
+    world.settle();
+    REQUIRE(link.closes == 0);
+    link.allowance = 1;
+    world.handler.on_packet = [&](Link& from, const Range&) {
+        world.say(from, "to the wall");
+        world.net.flush(*from.outbox);
+        CHECK(from.closes == 0);  // the handler is told later
+    };
+    world.net.resume(*link.outbox);
+    world.turn();
+    CHECK(link.closes == 1);
+    CHECK(link.all == "one");
+    CHECK(link.why == Error::kReset);
+    CHECK(world.net.stats().pending_input_bytes == 0);
+}
+
+TEST_CASE("a blocked link whose peer closed in good order is told and closed", "[net][edge]") {
+    // It said FIN and then went without reading: stopped for draining, nobody else would resume the
+    // link. What it sent is still processed, draining or parked.
+    for (const StopReason stop : {StopReason::kDraining, StopReason::kParked}) {
+        World world;
+        world.listen();
+        Client client = world.join();
+        Link& link = world.link(0);
+        link.stop = stop;
+        link.allowance = 0;
+        for (int i = 0; i < 400; ++i)
+            world.say(link, pattern(30'000));
+        client.send(packet("waits"));
+        REQUIRE(world.until([&] { return link.receives == 1 && link.outbox->blocked(); }));
+        client.half_close();
+        world.settle();
+        link.allowance = 10;
+        client.close();
+        world.settle();
+        CHECK(link.writables == 1);
+        if (stop == StopReason::kParked) {
+            REQUIRE(link.closes == 0);
+            world.net.resume(*link.outbox);
+        }
+        REQUIRE(world.until([&] { return link.closes == 1; }));
+        CHECK(link.all == "waits");
+        CHECK(world.net.connections() == 0);
+    }
+}
+
+TEST_CASE("a blocked link whose peer resets is closed", "[net][edge]") {
     // Stopped for draining, nobody else would resume it.
     World world;
     world.listen();
@@ -278,9 +368,9 @@ TEST_CASE("a blocked link whose peer resets is told and closed", "[net][edge]") 
     link.allowance = 10;
     client.reset();
     REQUIRE(world.until([&] { return link.closes == 1; }));
-    CHECK(link.all == "waits");
-    CHECK(link.writables == 1);
+    CHECK(link.all.empty());
     CHECK(link.why == Error::kReset);
+    CHECK(world.net.connections() == 0);
 }
 
 }  // namespace mqttd

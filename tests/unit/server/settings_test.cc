@@ -1,6 +1,9 @@
 #include "server/settings.h"
 
 #include "base/log.h"
+#include "config/finish.h"
+#include "config/parser.h"
+#include "server/active.h"
 
 #include <catch2/catch.hpp>
 
@@ -44,6 +47,129 @@ TEST_CASE("a fresh Config gives the broker its documented defaults") {
     REQUIRE(from_config.global_max_clients == plain.global_max_clients);
     REQUIRE(from_config.sys_interval_s == plain.sys_interval_s);
     REQUIRE(from_config.connection_messages == plain.connection_messages);
+    REQUIRE(from_config.clientid_prefixes == plain.clientid_prefixes);
+    REQUIRE(from_config.max_subscriptions == plain.max_subscriptions);
+    REQUIRE(from_config.max_inflight_bytes == plain.max_inflight_bytes);
+    REQUIRE(from_config.queue_full == plain.queue_full);
+    REQUIRE(from_config.queue_low_permille == plain.queue_low_permille);
+    REQUIRE(from_config.queue_high_permille == plain.queue_high_permille);
+    REQUIRE(from_config.outbox_bytes_max == plain.outbox_bytes_max);
+    REQUIRE(from_config.upgrade_outgoing_qos == plain.upgrade_outgoing_qos);
+    REQUIRE(from_config.slow_consumer == plain.slow_consumer);
+    REQUIRE(from_config.slow_consumer_ms == plain.slow_consumer_ms);
+    REQUIRE(from_config.shared_strategy == plain.shared_strategy);
+    REQUIRE(from_config.wildcard_available == plain.wildcard_available);
+    REQUIRE(from_config.shared_available == plain.shared_available);
+    REQUIRE(from_config.subscription_ids_available == plain.subscription_ids_available);
+    REQUIRE(from_config.retain_sweep_period_s == plain.retain_sweep_period_s);
+    REQUIRE(from_config.sys_qos == plain.sys_qos);
+    REQUIRE(from_config.listener.name == plain.listener.name);
+    REQUIRE(from_config.listener.mount_point == plain.listener.mount_point);
+    REQUIRE(from_config.listener.use_username_as_clientid ==
+            plain.listener.use_username_as_clientid);
+    REQUIRE(from_config.listener.versions == plain.listener.versions);
+    REQUIRE(from_config.listener.max_qos == plain.listener.max_qos);
+    REQUIRE(from_config.listener.max_topic_alias == plain.listener.max_topic_alias);
+    REQUIRE(from_config.listener.max_topic_alias_broker == plain.listener.max_topic_alias_broker);
+}
+
+TEST_CASE("every key of the core reaches it") {
+    // A key that is read and not passed on is a promise broken in silence.
+    Config config;
+    REQUIRE_FALSE(has_errors(parse_config(
+        "clientid_prefixes dev-\nmax_clientid_len 23\nmax_packet_size 1001\n"
+        "message_size_limit 1002\nmax_topic_len 1003\nmax_topic_levels 104\n"
+        "max_subscriptions 105\nmax_inflight_messages 106\nmax_inflight_bytes 107\n"
+        "max_queued_messages 108\nmax_queued_bytes 109\nqueue_full disconnect\n"
+        "queue_low_watermark 0.11\nqueue_high_watermark 0.111\noutbox_bytes_max 4112\n"
+        "queue_qos0_messages true\nallow_duplicate_messages false\nupgrade_outgoing_qos true\n"
+        "slow_consumer pause\nslow_consumer_ms 113\nshared_strategy least_queued\n"
+        "max_awaiting_rel 114\nawait_rel_timeout 115\nunack_retry_interval 116\n"
+        "persistent_client_expiration 117s\nretain_available false\n"
+        "wildcard_subscription_available false\nshared_subscription_available false\n"
+        "subscription_identifiers_available false\nretain_max_messages 118\n"
+        "retain_max_payload 119\nretain_max_age 120\nretain_expiry_interval 2\n"
+        "max_keepalive 121\nglobal_max_clients 122\nsys_interval 123\nsys_qos 2\n"
+        "connection_messages false\nqueue_type priority\nqueue_priority a/# 9\n"
+        "auto_id_prefix all-\nallow_zero_length_clientid false\n"
+        "listener 1883\nmount_point m/\nlistener_auto_id_prefix own-\n"
+        "listener_allow_anonymous true\nuse_username_as_clientid true\n"
+        "accept_protocol_versions 3 5\nmax_qos 1\nmax_topic_alias 124\n"
+        "max_topic_alias_broker 125\nconnect_timeout 126\nlistener 1884\n",
+        "test.conf",
+        config)));
+    finish_config(config, Options{}, "test.conf");
+    const Active active(config);
+    const BrokerOptions& options = active.broker();
+    CHECK(options.clientid_prefixes == "dev-");
+    CHECK(options.max_clientid_len == 23);
+    CHECK(options.max_packet_size == 1001);
+    CHECK(options.message_size_limit == 1002);
+    CHECK(options.max_topic_len == 1003);
+    CHECK(options.max_topic_levels == 104);
+    CHECK(options.max_subscriptions == 105);
+    CHECK(options.max_inflight_messages == 106);
+    CHECK(options.max_inflight_bytes == 107);
+    CHECK(options.max_queued_messages == 108);
+    CHECK(options.max_queued_bytes == 109);
+    CHECK(options.queue_full == QueueFull::kDisconnect);
+    CHECK(options.queue_low_permille == 110);
+    CHECK(options.queue_high_permille == 111);
+    CHECK(options.outbox_bytes_max == 4112);
+    CHECK(options.queue_qos0_messages);
+    CHECK_FALSE(options.allow_duplicate_messages);
+    CHECK(options.upgrade_outgoing_qos);
+    CHECK(options.slow_consumer == SlowConsumer::kPause);
+    CHECK(options.slow_consumer_ms == 113);
+    CHECK(options.shared_strategy == SharedStrategy::kLeastQueued);
+    CHECK(options.max_awaiting_rel == 114);
+    CHECK(options.await_rel_timeout_s == 115);
+    CHECK(options.unack_retry_interval_s == 116);
+    CHECK(options.persistent_client_expiration_s == 117);
+    CHECK_FALSE(options.retain_available);
+    CHECK_FALSE(options.wildcard_available);
+    CHECK_FALSE(options.shared_available);
+    CHECK_FALSE(options.subscription_ids_available);
+    CHECK(options.retain_max_messages == 118);
+    CHECK(options.retain_max_payload == 119);
+    CHECK(options.retain_max_age_s == 120);
+    CHECK(options.retain_sweep_period_s == 120);
+    CHECK(options.max_keepalive_s == 121);
+    CHECK(options.global_max_clients == 122);
+    CHECK(options.sys_interval_s == 123);
+    CHECK(options.sys_qos == 2);
+    CHECK_FALSE(options.connection_messages);
+    REQUIRE(options.priorities.size() == 1);
+    CHECK(options.priorities[0].filter == "a/#");
+    CHECK(options.priorities[0].priority == 9);
+    REQUIRE(options.listeners.size() == 2);
+    const ListenerOptions& own = options.listeners[0];
+    CHECK(own.name == "1883");
+    CHECK(own.mount_point == "m/");
+    CHECK(own.auto_id_prefix == "own-");
+    CHECK(own.connect_timeout_s == 126);
+    CHECK(own.allow_anonymous);
+    CHECK_FALSE(own.allow_zero_length_clientid);
+    CHECK(own.use_username_as_clientid);
+    CHECK(own.versions == (1u << 3 | 1u << 5));
+    CHECK(own.max_qos == 1);
+    CHECK(own.max_topic_alias == 124);
+    CHECK(own.max_topic_alias_broker == 125);
+    const ListenerOptions& other = options.listeners[1];
+    CHECK(other.auto_id_prefix == "all-");
+    CHECK_FALSE(other.allow_anonymous);
+    CHECK_FALSE(other.allow_zero_length_clientid);
+    CHECK(other.mount_point.empty());
+    CHECK(other.versions == (1u << 3 | 1u << 4 | 1u << 5));
+}
+
+TEST_CASE("priorities are for queues that are kept by them") {
+    // `queue_type simple` is a plain FIFO whatever else the file says.
+    Config config;
+    config.queue_priorities.push_back({"a", 1});
+    REQUIRE(priorities_of(config).empty());
+    config.queue_order = QueueOrder::kPriority;
+    REQUIRE(priorities_of(config).size() == 1);
 }
 
 TEST_CASE("each listener keeps its own connect timeout") {
@@ -148,4 +274,52 @@ TEST_CASE("a listener's options reach its socket") {
     REQUIRE(limits.index == 5);
     REQUIRE(limits.max_connections == 11);
     REQUIRE(limits.accept_batch == 12);
+    REQUIRE(options.bind_interface.empty());
+    REQUIRE(options.domain == ListenOptions::Domain::kAny);
+    REQUIRE(limits.rate_bytes_s == 0);
+    REQUIRE(limits.rate_burst_bytes == 0);
+    listener.bind_interface = "lo";
+    listener.domain = SocketDomain::kIpv6;
+    REQUIRE(listen_options(listener).bind_interface == "lo");
+    REQUIRE(listen_options(listener).domain == ListenOptions::Domain::kIpv6);
+}
+
+TEST_CASE("the smaller of two rates counts") {
+    // rate_limit has a burst of its own, max_client_rate one of a second.
+    ListenerConfig listener;
+    listener.rate_burst_bytes = 1000;
+    listener.rate_bytes_s = 500;
+    REQUIRE(listener_limits(listener, 0).rate_bytes_s == 500);
+    REQUIRE(listener_limits(listener, 0).rate_burst_bytes == 1000);
+    listener.client_rate_bytes_s = 501;
+    REQUIRE(listener_limits(listener, 0).rate_bytes_s == 500);
+    listener.client_rate_bytes_s = 499;
+    REQUIRE(listener_limits(listener, 0).rate_bytes_s == 499);
+    REQUIRE(listener_limits(listener, 0).rate_burst_bytes == 1000);
+    listener.rate_burst_bytes = listener.rate_bytes_s = 0;
+    REQUIRE(listener_limits(listener, 0).rate_bytes_s == 499);
+    REQUIRE(listener_limits(listener, 0).rate_burst_bytes == 499);
+}
+
+TEST_CASE("access rules reach net as they are written") {
+    // The parser's rules, asked as net asks them.
+    Config config;
+    REQUIRE_FALSE(
+        has_errors(parse_config("listener 1883\nlistener_access allow 10.0.0.0/8\n"
+                                "listener_access deny 2001:db8::/32\n"
+                                "listener_access deny 0.0.0.0/0\nlistener 1884\n",
+                                "test.conf",
+                                config)));
+    const Active active(config);
+    REQUIRE(active.limits().size() == 2);
+    REQUIRE(active.limits()[1].index == 1);
+    REQUIRE(active.limits()[1].access.empty());
+    const std::span<const AccessRule> rules = active.limits()[0].access;
+    REQUIRE(rules.size() == 3);
+    REQUIRE(rules[0].allow);
+    REQUIRE(rules[0].prefix == 104);
+    REQUIRE(rules[0].address[12] == 10);
+    REQUIRE_FALSE(rules[1].allow);
+    REQUIRE(rules[1].prefix == 32);
+    REQUIRE(rules[2].prefix == 96);
 }

@@ -18,8 +18,8 @@ struct SetWorld {
     void leave(uint32_t who) { REQUIRE(index.unsubscribe(subscribers[who], as_bytes("t"))); }
 
     FilterNode& filter() {
-        FilterNode* out[1] = {};
-        REQUIRE(index.match(as_bytes("t"), out) == 1);
+        FilterNode* out[4] = {};
+        REQUIRE(match_now(index, "t", out) == 1);
         return *out[0];
     }
 
@@ -238,8 +238,8 @@ TEST_CASE("a filter left by all while pinned is gone for others at once", "[topi
     REQUIRE(visit_some(old, cursor, 2).size() == 2);
     for (uint32_t i = 0; i < 4; ++i)
         world.leave(i);
-    FilterNode* out[1];
-    REQUIRE(world.index.match(as_bytes("t"), out) == 0);
+    FilterNode* out[4];
+    REQUIRE(match_now(world.index, "t", out) == 0);
     REQUIRE(world.index.filters() == 0);
     world.join(5);
     REQUIRE(&world.filter() != &old);

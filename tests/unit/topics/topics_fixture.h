@@ -11,8 +11,11 @@
 #include "support/arena_memory.h"
 #include "topics/subscription_index.h"
 
+#include <cstdlib>
 #include <set>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace mqttd {
@@ -108,14 +111,23 @@ inline std::multiset<uint32_t> members(FilterNode& filter) {
     return seen;
 }
 
+// How many filters one call of match puts into `out`; nothing may be left.
+inline uint32_t match_now(SubscriptionIndex& index,
+                          std::string_view name,
+                          std::span<FilterNode*> out) {
+    const Result<Match> match = index.match(as_bytes(name), out);
+    if (!match.ok() || match->rest != nullptr) std::abort();
+    return match->found;
+}
+
 // The filters that match, as text, each as often as it was returned.
 inline std::multiset<std::string> matching(SubscriptionIndex& index, const std::string& name) {
     std::vector<FilterNode*> out(4096);
-    const uint32_t count = index.match(as_bytes(name), out);
-    std::multiset<std::string> found;
+    const uint32_t count = match_now(index, name, out);
+    std::multiset<std::string> texts;
     for (uint32_t i = 0; i < count; ++i)
-        found.insert(text_of(out[i]->filter()));
-    return found;
+        texts.insert(text_of(out[i]->filter()));
+    return texts;
 }
 
 }  // namespace mqttd

@@ -1,0 +1,155 @@
+// What waits for one session: the window, the queue behind it, what a full queue drops.
+
+#include "base/assert.h"
+#include "broker/core.h"
+#include "broker/sys_alarms.h"
+#include "broker/sys_text.h"
+
+#include <algorithm>
+
+namespace mqttd {
+
+namespace {
+
+// An alarm about a client bears the beginning of its identifier.
+constexpr uint32_t kQueueAlarmName = 200;
+constexpr uint32_t kQueueAlarmId = kQueueAlarmName + 32;
+
+}  // namespace
+
+Outflow* Core::ensure_outflow(Session& session) {
+    if (!session.outflow) session.outflow = arena_.make<Outflow>(Arena::Use::kNormal);
+    return session.outflow.get();
+}
+
+// How many PUBLISH packets the client lets us have under way.
+uint32_t Core::window_of(const Session& session) const {
+    const LinkExtras* extras = session.link ? session.link->extras.get() : nullptr;
+    const uint32_t theirs = extras != nullptr ? extras->receive_maximum : InflightWindow::kIds;
+    return std::min(options_.max_inflight_messages, theirs);
+}
+
+// Whether a QoS 1 or 2 message may go out right now, ahead of nothing.
+bool Core::window_open(Session& session, uint32_t bytes) {
+    const Outflow* outflow = session.outflow.get();
+    if (outflow == nullptr) return true;
+    return outflow->queue.size() == outflow->queue.qos0() &&
+           outflow->resend == outflow->resend_end && window_has_room(session, bytes);
+}
+
+// One message may always be under way, however large.
+bool Core::window_has_room(const Session& session, uint32_t bytes) const {
+    const Outflow& outflow = *session.outflow;
+    if (outflow.window.span_full() || outflow.window.live() >= options_.max_inflight_messages ||
+        outflow.unacknowledged >= window_of(session)) {
+        return false;
+    }
+    return options_.max_inflight_bytes == 0 || outflow.bytes == 0 ||
+           outflow.bytes + bytes <= options_.max_inflight_bytes;
+}
+
+// Into the session's queue, within its limits; what a full one drops is `queue_full`.
+Core::Queued Core::enqueue(Session& session, Message& message, const Delivery& delivery) {
+    Outflow* outflow = ensure_outflow(session);
+    if (outflow == nullptr) return Queued::kNoMemory;
+    // Nobody knows when it comes; who reads too slowly is shed in time.
+    const bool scarce = !session.link && arena_.pressure() >= Arena::Pressure::kGrowth;
+    if (delivery.limited && scarce) return Queued::kNoMemory;
+    if (delivery.limited && !make_room(session, message)) return Queued::kFull;
+    SubscriptionIds* ids = nullptr;
+    if (!delivery.ids.empty()) {
+        ids = SubscriptionIds::make(arena_, delivery.ids);
+        if (ids == nullptr) return Queued::kNoMemory;
+    }
+    if (!outflow->queue.push(
+            arena_,
+            {&message, ids, delivery.qos, delivery.retain, delivery.limited, delivery.shared})) {
+        if (ids != nullptr) arena_.release(ids);
+        return Queued::kNoMemory;
+    }
+    messages_.hold(message);
+    ++stats_.queued;
+    stats_.queued_bytes += message.payload_size;
+    if (delivery.qos == 0) session.direct = Direct::kNo;
+    watch_queue(session);
+    return Queued::kYes;
+}
+
+// Whether the message fits the session's queue, or something was dropped to make it fit.
+bool Core::make_room(Session& session, const Message& message) {
+    OutQueue& queue = session.outflow->queue;
+    const auto full = [&] {
+        return (options_.max_queued_messages != 0 &&
+                queue.limited() >= options_.max_queued_messages) ||
+               (options_.max_queued_bytes != 0 &&
+                queue.limited_bytes() + message.payload_size > options_.max_queued_bytes);
+    };
+    while (full() && !queue.empty() && queue.front().message->expired(now_s())) {
+        forget(session, queue.pop(arena_));
+        drop(&session, Drop::kExpired, 1);
+    }
+    const bool fits =
+        options_.max_queued_bytes == 0 || message.payload_size <= options_.max_queued_bytes;
+    while (options_.queue_full == QueueFull::kDropOld && fits && full() && !queue.empty() &&
+           queue.lowest_priority() <= message.priority) {
+        forget(session, queue.pop_lowest(arena_));
+        drop(&session, Drop::kQueueFull, 1);
+    }
+    if (!full()) return true;
+    drop(&session, Drop::kQueueFull, 1);
+    if (options_.queue_full == QueueFull::kDisconnect && session.link && !session.link->broken) {
+        ++stats_.slow_closed;
+        tell_why(*session.link, Error::kQuotaExceeded);
+        break_off(*session.link, Error::kQuotaExceeded);
+    }
+    return false;
+}
+
+// Lets go of what came out of a queue.
+void Core::forget(Session& session, const Waiting& waiting) {
+    --stats_.queued;
+    stats_.queued_bytes -= waiting.message->payload_size;
+    messages_.drop(*waiting.message);
+    if (waiting.ids != nullptr) arena_.release(waiting.ids);
+    watch_queue(session);
+}
+
+// One alarm when the queue rises above its high watermark, and its end when it has fallen below the
+// low one.
+void Core::watch_queue(Session& session) {
+    const OutQueue& queue = session.outflow->queue;
+    const auto above = [&](uint32_t permille) {
+        const uint64_t messages = uint64_t{options_.max_queued_messages} * permille / 1'000;
+        const uint64_t bytes = options_.max_queued_bytes / 1'000 * permille +
+                               options_.max_queued_bytes % 1'000 * permille / 1'000;
+        return (options_.max_queued_messages != 0 && queue.limited() > messages) ||
+               (options_.max_queued_bytes != 0 && queue.limited_bytes() > bytes);
+    };
+    const bool high =
+        above(session.queue_alarm ? options_.queue_low_permille : options_.queue_high_permille);
+    if (high == session.queue_alarm || !tell_queue_alarm(session, high)) return;
+    session.queue_alarm = high;
+    stats_.queue_alarms += high ? 1u : ~uint64_t{0};
+}
+
+// False if the alarm could not be noted: it is told with the next change of the queue.
+bool Core::tell_queue_alarm(Session& session, bool high) {
+    const Clean name(session.id->text());
+    SysTextOf<kQueueAlarmId> id;
+    id.add("queue_high_watermark.").add(as_text(session.id->text()).substr(0, kQueueAlarmName));
+    if (!high) return sys_ == nullptr || clear_alarm(id.text());
+    SysTextOf<160> summary;
+    summary.number(session.outflow->queue.limited()).add(" messages, ");
+    summary.number(session.outflow->queue.limited_bytes()).add(" bytes wait");
+    SysTextOf<1024> json;
+    SysAlarms::write(json, id.text(), "queue above its high watermark", summary.text(), wall_s_);
+    if (sys_ != nullptr && !raise_alarm(id.text(), json.text())) return false;
+    log_.write(LogKind::kWarning,
+               "Queue of client %s is above its high watermark: %u messages, %llu bytes.",
+               name.c_str(),
+               session.outflow->queue.limited(),
+               static_cast<unsigned long long>(session.outflow->queue.limited_bytes()));
+    return true;
+}
+
+}  // namespace mqttd

@@ -1,0 +1,119 @@
+// Shared subscriptions: each message goes to one member of each group that matches.
+//
+// A run is taken apart here: its messages are dealt out one by one. Who is away or blocked is
+// passed over while there is somebody else. What a member had not acknowledged when its session
+// ends goes to another one.   MQTT 5.0 §4.8.2
+
+#include "base/assert.h"
+#include "broker/append_run.h"
+#include "broker/core.h"
+
+namespace mqttd {
+
+namespace {
+
+constexpr uint32_t kGroupUnits = 4;  // a choice, in units
+
+}  // namespace
+
+// At most `most`.
+uint32_t Core::count_groups(const FilterNode& filter, uint32_t most) {
+    uint32_t count = 0;
+    for (const SharedGroup* group = filter.groups.get(); group != nullptr && count < most;
+         group = group->next.get()) {
+        ++count;
+    }
+    return count;
+}
+
+// Hands it to the next group of the filter.  False when there is none left.
+bool Core::hand_to_groups(Publication& publication, FilterNode& filter, GroupCursor& cursor) {
+    SharedGroup* group = subscriptions_.next_group(filter, cursor);
+    if (group == nullptr) return false;
+    spend(kGroupUnits * publication.count);
+    publication.filter = nullptr;
+    if (publication.count == 1) {
+        hand_to_group(publication, *group);
+        return true;
+    }
+    Range rest = publication.wire;
+    for_each_packet(publication, [&](const MessageParts& parts) {
+        const Result<Frame> frame = find_frame(bytes_of(rest));
+        Publication one;
+        one.topic = parts.topic;
+        one.properties = parts.properties;
+        one.payload = parts.payload;
+        one.from = publication.from;
+        one.from_number = publication.from_number;
+        one.payload_bytes = parts.payload.size();
+        one.system = publication.system;
+        one.wire = {rest.segment, rest.begin, rest.begin + frame->size};
+        one.wire_fits = publication.wire_fits;
+        one.wire_largest = frame->size;
+        rest.begin += frame->size;
+        hand_to_group(one, *group);
+        if (one.message != nullptr) messages_.drop(*one.message);
+        publication.taken = publication.taken || one.taken;
+        return true;
+    });
+    return true;
+}
+
+void Core::hand_to_group(Publication& publication, SharedGroup& group) {
+    uint32_t hint = 0;
+    if (options_.shared_strategy == SharedStrategy::kHash) {
+        hint = static_cast<uint32_t>(siphash(key_, publication.topic));
+    }
+    const Choice choice =
+        group.choose(options_.shared_strategy, hint, [&](const Subscription& member) {
+            const auto& session = static_cast<const Session&>(*member.subscriber);
+            return judge_member(session, granted_qos(publication, member.options));
+        });
+    if (choice.member == nullptr) {
+        drop(nullptr, Drop::kNoMember, publication.count);
+        return;
+    }
+    auto& session = static_cast<Session&>(*choice.member->subscriber);
+    const uint8_t options = choice.member->options;
+    hand_with(publication, session, options, choice.member->identifier, true);
+}
+
+// Whether a member can take a message at this QoS now, or at least later.
+Judgement Core::judge_member(const Session& session, uint8_t qos) const {
+    if (session.dead) return {};
+    const Outflow* outflow = session.outflow.get();
+    const uint32_t load = outflow != nullptr ? outflow->queue.size() + outflow->window.live() : 0;
+    const Usable waits = qos > 0 || options_.queue_qos0_messages ? Usable::kLater : Usable::kNo;
+    const bool reads = session.link && !session.link->broken && !session.outbox->blocked();
+    if (!reads) return {waits, load};
+    const bool open =
+        outflow == nullptr || (outflow->queue.empty() && (qos == 0 || window_has_room(session, 0)));
+    return {open ? Usable::kNow : waits, load};
+}
+
+// A message that a member whose session has ended had not acknowledged.
+void Core::redistribute(Session& session, Message& message) {
+    constexpr uint32_t kFilters = 64;
+    FilterNode* found[kFilters];
+    const Result<Match> match = subscriptions_.match(message.topic(), found, limits::kMatchSteps);
+    spend_match();
+    uint32_t count = match ? match->found : 0;
+    if (match) subscriptions_.end_match(match->rest);
+    for (uint32_t i = 0; i < count; ++i) {
+        if (!found[i]->groups) continue;
+        GroupCursor cursor;
+        while (SharedGroup* group = subscriptions_.next_group(*found[i], cursor)) {
+            spend(kGroupUnits);
+            if (subscriptions_.find(session, group->node->filter()) == nullptr) continue;
+            Publication publication = publication_of(message, nullptr);
+            publication.begun = true;
+            hand_to_group(publication, *group);
+            messages_.drop(message);
+            subscriptions_.end_groups(cursor);
+            return;
+        }
+    }
+    drop(nullptr, Drop::kSessionEnded, 1);
+}
+
+}  // namespace mqttd

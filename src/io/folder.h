@@ -1,0 +1,21 @@
+#pragma once
+
+// The names in a directory: for include_dir. Nothing here is for the loop: it may wait for a disk.
+
+#include "mqttd/result.h"
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+namespace mqttd {
+
+// All names but "." and "..", in no order.
+// Errors: kNotFound, kPermission, kInvalid (not a directory), kQuotaExceeded (more than
+// `names_max`), kIo.
+Result<std::vector<std::string>> list_folder(const char* path, size_t names_max);
+
+// The same as a clause for the operator, e.g. "there is no such directory".
+const char* folder_error_text(Error error);
+
+}  // namespace mqttd

@@ -1,0 +1,200 @@
+#include "support/world.h"
+
+#include <catch2/catch.hpp>
+#include <map>
+
+using namespace mqttd;
+using namespace mqttd::packets5;
+
+namespace {
+
+using P = Property;
+
+uint64_t drops(const World& world, Drop reason) {
+    return world.stats().drops[static_cast<uint32_t>(reason)];
+}
+
+}  // namespace
+
+// Each message goes to one member of each group, by turns, also when they come as one run; a plain
+// subscriber beside the group gets all of them.
+TEST_CASE("members of a group share its messages", "[wire][v5][shared][MQTT-4.8.2-4]") {
+    World world;
+    auto& a = world.client5({.client_id = "a"});
+    auto& b = world.client("b");
+    auto& plain = world.client("plain");
+    a.send(subscribe(1,
+                     {
+                         {"$share/g/t/+", 1}
+    },
+                     property(P::kSubscriptionIdentifier, 7)));
+    REQUIRE(a.received() == "SUBACK(1,1)");
+    b.send(packets::subscribe(1,
+                              {
+                                  {"$share/g/t/+", 1}
+    }));
+    REQUIRE(b.received() == "SUBACK(1,1)");
+    plain.send(packets::subscribe(1,
+                                  {
+                                      {"t/#", 0}
+    }));
+    plain.take_output();
+    auto& writer = world.client("w");
+    std::string run;
+    for (const char* payload : {"1", "2", "3", "4"})
+        run += packets::publish({.topic = "t/x", .payload = payload});
+    writer.send(run);
+    REQUIRE(plain.take_output() == run);
+    REQUIRE(a.received() == "PUBLISH(t/x,1,q0){sub=7} PUBLISH(t/x,3,q0){sub=7}");
+    REQUIRE(b.received() == "PUBLISH(t/x,2,q0) PUBLISH(t/x,4,q0)");
+    a.send(unsubscribe(2, {"$share/g/t/+"}));
+    REQUIRE(a.received() == "UNSUBACK(2,0)");
+    writer.send(packets::publish({.topic = "t/x", .payload = "5"}) +
+                packets::publish({.topic = "t/x", .payload = "6"}));
+    REQUIRE(b.received() == "PUBLISH(t/x,5,q0) PUBLISH(t/x,6,q0)");
+    REQUIRE(world.end() == 0);
+}
+
+TEST_CASE("a group of its own for each name and alias", "[wire][v5][shared]") {
+    World world;
+    std::map<std::string, FakeConnection*> members;
+    for (const std::string prefix : {"$share/g/", "$share/h/", "$queue/", "$Q/"}) {
+        auto& member = world.client("m" + std::to_string(members.size()));
+        member.send(packets::subscribe(1,
+                                       {
+                                           {prefix + "t", 0}
+        }));
+        REQUIRE(member.received() == "SUBACK(1,0)");
+        members[prefix] = &member;
+    }
+    auto& writer = world.client5({.client_id = "w"});
+    writer.send(publish({.topic = "t", .payload = "x", .qos = 1, .packet_id = 1}));
+    REQUIRE(writer.received() == "PUBACK(1)");
+    for (auto& [prefix, member] : members) {
+        CAPTURE(prefix);
+        REQUIRE(member->received() == "PUBLISH(t,x,q0)");
+    }
+    REQUIRE(world.end() == 0);
+}
+
+// Who is away or does not read is passed over while another one can take it; when only absent ones
+// are left a message waits for one of them at QoS 1, and is dropped by name at QoS 0.
+TEST_CASE("absent and blocked members are passed over", "[wire][v5][shared]") {
+    World world;
+    auto& away = world.client("away", false);
+    auto& slow = world.client("slow");
+    auto& good = world.client("good");
+    for (auto* each : {&away, &slow, &good}) {
+        each->send(packets::subscribe(1,
+                                      {
+                                          {"$share/g/t", 1}
+        }));
+        each->take_output();
+    }
+    away.hang_up();
+    slow.set_room(0);
+    slow.send(packets::pingreq());
+    auto& writer = world.client("w");
+    for (uint16_t id = 1; id <= 6; ++id)
+        writer.send(packets::publish({.topic = "t", .payload = "x", .qos = 1, .packet_id = id}));
+    REQUIRE(world.stats().publish_sent == 6);
+    REQUIRE(world.stats().queued == 0);
+    good.take_output();
+    good.send(packets::disconnect());
+    slow.hang_up();
+    world.settle();
+    // What `good` had not acknowledged waits for the one that is away now.
+    REQUIRE(world.stats().queued == 6);
+    writer.send(packets::publish({.topic = "t", .payload = "y", .qos = 1, .packet_id = 7}) +
+                packets::publish({.topic = "t", .payload = "z"}));
+    REQUIRE(world.stats().queued == 7);
+    REQUIRE(drops(world, Drop::kNoMember) == 1);
+    auto& back = world.connection();
+    back.send(packets::connect("away", false));
+    REQUIRE(back.received() ==
+            "CONNACK(0,present) PUBLISH(t,x,q1,id1) PUBLISH(t,x,q1,id2) PUBLISH(t,x,q1,id3) "
+            "PUBLISH(t,x,q1,id4) PUBLISH(t,x,q1,id5) PUBLISH(t,x,q1,id6) PUBLISH(t,y,q1,id7)");
+    REQUIRE(world.end() == 0);
+}
+
+// What is not allowed of a shared subscription, in both versions' words.
+TEST_CASE("bad shared subscriptions are refused", "[wire][v5][shared][MQTT-3.8.3-4]") {
+    World world;
+    auto& five = world.client5({.client_id = "five"});
+    auto& three = world.client("three");
+    uint16_t id = 0;
+    for (const char* filter : {"$share/g", "$share//t", "$share/+/t", "$share/g/"}) {
+        CAPTURE(filter);
+        ++id;
+        five.send(subscribe(id,
+                            {
+                                {filter, 0}
+        }));
+        REQUIRE(five.received() == "SUBACK(" + std::to_string(id) + ",x8f)");
+        three.send(packets::subscribe(id,
+                                      {
+                                          {filter, 0}
+        }));
+        REQUIRE(three.received() == "SUBACK(" + std::to_string(id) + ",128)");
+    }
+    auto& no_local = world.client5({.client_id = "n"});
+    no_local.send(subscribe(1,
+                            {
+                                {"$share/g/t", kNoLocal}
+    }));
+    REQUIRE(no_local.received() == "DISCONNECT(x82){why=protocol error}");
+    REQUIRE(world.end() == 0);
+    BrokerOptions options = World::test_options();
+    options.shared_available = false;
+    World off(options);
+    auto& client = off.client5({.client_id = "c"});
+    client.send(subscribe(1,
+                          {
+                              {"$share/g/t", 0}
+    }));
+    REQUIRE(client.received() == "SUBACK(1,x9e)");
+    REQUIRE(off.end() == 0);
+}
+
+// Retained messages are not for groups.
+TEST_CASE("a shared subscription gets no retained messages", "[wire][v5][shared]") {
+    World world;
+    auto& writer = world.client("w");
+    writer.send(packets::publish({.topic = "t", .payload = "kept", .retain = true}));
+    auto& member = world.client("m");
+    member.send(packets::subscribe(1,
+                                   {
+                                       {"$share/g/t", 0}
+    }));
+    REQUIRE(member.received() == "SUBACK(1,0)");
+    REQUIRE(world.end() == 0);
+}
+
+// A fan-out that is done in slices deals out to its groups as well, once each.
+TEST_CASE("a fan-out job reaches the groups", "[wire][v5][shared]") {
+    BrokerOptions options = World::test_options();
+    options.fanout_slice = 8;
+    World world(options);
+    std::vector<FakeConnection*> members;
+    for (int i = 0; i < 60; ++i) {
+        auto& member = world.client("m" + std::to_string(i));
+        const std::string group = "$share/g" + std::to_string(i % 20) + "/t";
+        member.send(packets::subscribe(1,
+                                       {
+                                           {i < 40 ? group : "t", 0}
+        }));
+        member.take_output();
+        members.push_back(&member);
+    }
+    auto& writer = world.client("w");
+    writer.send(packets::publish({.topic = "t", .payload = "x"}));
+    REQUIRE(world.stats().fanout_jobs == 1);
+    int in_groups = 0;
+    for (int i = 0; i < 60; ++i) {
+        const std::string got = members[static_cast<size_t>(i)]->received();
+        if (i >= 40) REQUIRE(got == "PUBLISH(t,x,q0)");
+        if (i < 40) in_groups += got == "PUBLISH(t,x,q0)";
+    }
+    REQUIRE(in_groups == 20);
+    REQUIRE(world.end() == 0);
+}
