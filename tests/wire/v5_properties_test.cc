@@ -219,6 +219,7 @@ std::string expected(char place, int id, const Value& value, Verdict verdict) {
     if (verdict == Verdict::kMalformed) return refusal(place, "x81");
     if (place == 'A') return refusal('A', "x82");  // no method was agreed on
     if (verdict == Verdict::kProtocol) return refusal(place, "x82");
+    if (place == 'A') return refusal('A', "x82");  // no method was agreed on
     const std::string other = special(place, id, value.number);
     if (other == "nothing") return {};
     return other.empty() ? good_answer(place) : other;
