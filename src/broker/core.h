@@ -201,7 +201,7 @@ class Core {
     // --- handle_publish.cc
     Taken handle_publish(Link& link, const Input& input);
     Error check_publish(const Link& link, const PublishView& publish) const;
-    Error check_topic(Bytes topic) const;
+    Error check_topic(Bytes topic, std::string_view mount = {}) const;
     static bool reserved_topic(Bytes topic);
     Taken publish_one(Link& link, Segment* segment, const PublishView& publish);
     Taken take_publish(Link& link, const PublishView& publish, Publication& publication);

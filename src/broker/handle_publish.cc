@@ -16,11 +16,12 @@ bool Core::reserved_topic(Bytes topic) {
            text.starts_with("$CONTROL/");
 }
 
-// Levels and length: what a topic may cost.
-Error Core::check_topic(Bytes topic) const {
-    if (topic.size() > options_.max_topic_len) return Error::kTopicNameInvalid;
-    if (topic.size() >= options_.max_topic_levels &&
-        level_count(topic) > options_.max_topic_levels) {
+// Levels and length: what a topic may cost behind its mount point.
+Error Core::check_topic(Bytes topic, std::string_view mount) const {
+    const size_t size = mount.size() + topic.size();
+    if (size > options_.max_topic_len) return Error::kTopicNameInvalid;
+    if (size >= options_.max_topic_levels &&
+        level_count(as_bytes(mount)) - 1 + level_count(topic) > options_.max_topic_levels) {
         return Error::kTopicNameInvalid;
     }
     return Error::kNone;

@@ -110,10 +110,10 @@ void Core::count_run(uint32_t packets) {
 void Core::extend_run(const Link& link, const Range& input, const Frame& first, Publication& run) {
     const Bytes bytes = bytes_of(input);
     // What nearly every further packet begins with behind its fixed header: the topic with its
-    // length and, for 5.0, the length of no properties.
+    // length and, for 5.0, the same properties.
     const bool v5 = is_v5(link.version);
-    const bool bare = v5 && run.properties.empty();
-    const size_t front = run.topic.size() + 2 + (bare ? 1 : 0);
+    const size_t topic = run.topic.size() + 2;
+    const size_t front = v5 ? first.size - first.header - run.payload.size() : topic;
     const Bytes prefix = bytes.subspan(first.header, front);
     const uint32_t limit = options_.message_size_limit != 0 ? options_.message_size_limit : ~0u;
     uint32_t size = first.size;
@@ -122,9 +122,11 @@ void Core::extend_run(const Link& link, const Range& input, const Frame& first, 
         if (!next || !next->header_complete() || !next->length_minimal) break;
         if (next->size > bytes.size() - size || next->size > options_.max_packet_size) break;
         const Bytes body = bytes.subspan(size + next->header, next->size - next->header);
-        if (body.size() < front || std::memcmp(body.data(), prefix.data(), front) != 0) break;
-        uint32_t payload = static_cast<uint32_t>(body.size() - front);
-        if (v5 && !bare) {
+        auto payload = static_cast<uint32_t>(body.size() - front);
+        if (body.size() < front || std::memcmp(body.data(), prefix.data(), front) != 0) {
+            if (!v5 || body.size() < topic || std::memcmp(body.data(), prefix.data(), topic) != 0) {
+                break;
+            }
             const Result<PublishView> publish = decode_publish(body, 0, link.version);
             if (!publish || !may_run(*publish)) break;
             payload = static_cast<uint32_t>(publish->payload.size());

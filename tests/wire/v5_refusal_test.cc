@@ -2,6 +2,7 @@
 
 #include "mqttd/limits.h"
 
+#include "support/answer5.h"
 #include "support/world.h"
 
 #include <catch2/catch.hpp>
@@ -15,24 +16,6 @@ using packets::text;
 namespace {
 
 using P = Property;
-
-// What the broker answers to a first packet.
-std::string answer_to(World& world, const std::string& bytes) {
-    auto& connection = world.connection();
-    connection.speak_v5();
-    connection.send(bytes);
-    return connection.received();
-}
-
-std::string answer(World& world, const Connect& fields) {
-    return answer_to(world, connect(fields));
-}
-
-std::string answer_old(World& world, const packets::Connect& fields) {
-    auto& connection = world.connection();
-    connection.send(packets::connect(fields));
-    return connection.received();
-}
 
 // A property whose value the builder would not write.
 std::string bad(P id, std::initializer_list<int> value) {
