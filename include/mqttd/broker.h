@@ -149,7 +149,8 @@ class Broker final : public StreamHandler {
     // Timers and jobs, within what is left of the turn's units.
     void tick();
 
-    // New limits and switches; who is connected stays, and keeps what it was told in its CONNACK.
+    // New limits and switches; who is connected stays. They hold at once and for everybody, also
+    // where a 5.0 client was told otherwise in its CONNACK.
     // hash_key and the number of listeners stay as they were; a listener's mount point, too.
     void reconfigure(const BrokerOptions& options);
 

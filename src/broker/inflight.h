@@ -35,6 +35,7 @@ struct InflightSlot {
     uint64_t position = 0;  // outbox.appended() before it was appended
     uint32_t sent_ms = 0;   // low bits of the time it was last sent
     FlowState state = FlowState::kHole;
+    uint8_t repeats = 0;  // PUBRELs, by the retry of 3.x
     bool retain : 1 = false;
     bool left : 1 = false;     // its first byte went to the kernel on an earlier connection
     bool sent : 1 = false;     // appended to the outbox of the present connection

@@ -136,7 +136,11 @@ void Core::arm_session(Session& session) {
         if (slot.state == FlowState::kHole || !slot.sent) continue;
         if (is_v5(session.link->version)) break;
         after(options_.unack_retry_interval_s);
-        if (slot.state == FlowState::kAwaitPubcomp) after(options_.await_rel_timeout_s);
+        if (slot.state == FlowState::kAwaitPubcomp) {
+            const uint32_t before = slot.repeats * options_.unack_retry_interval_s;
+            const uint32_t most = options_.await_rel_timeout_s;
+            if (most != 0) after(most > before ? most - before : 1);
+        }
     }
     timers_->disarm(session.timer);
     if (first != kNever) timers_->arm(session.timer, first);
@@ -162,6 +166,7 @@ void Core::retry_unacknowledged(Session& session) {
         const uint64_t position = outbox.appended();
         if (slot.state == FlowState::kAwaitPubcomp) {
             if (!answer(*link, PacketType::kPubrel, packet_id)) return;
+            if (slot.repeats < UINT8_MAX) ++slot.repeats;
         } else {
             Delivery delivery;
             delivery.qos = slot.state == FlowState::kAwaitPuback ? 1 : 2;
@@ -194,7 +199,8 @@ void Core::drop_uncompleted(Session& session) {
         if (i >= outflow->window.span()) continue;
         const InflightSlot& slot = outflow->window.at(i);
         if (slot.state != FlowState::kAwaitPubcomp || !slot.sent) continue;
-        if (static_cast<uint32_t>(now_ms() - slot.sent_ms) < timeout) continue;
+        const Duration before = slot.repeats * options_.unack_retry_interval_s * kSecond;
+        if (before + static_cast<uint32_t>(now_ms() - slot.sent_ms) < timeout) continue;
         finish_slot(session, i);
         drop(nullptr, Drop::kRelTimeout, 1);
         spend(1);

@@ -182,7 +182,13 @@ class SysTopics(unittest.TestCase):
         with Broker({"sys_interval": 1}) as broker, Client(broker.address) as client:
             port = broker.address[1]
             client.publish("t", b"x" * 1000)
-            least = {"connections": 1, "maximum": 2, "accepted": 3, "bytes/received": 1000}
+            least = {
+                "connections": 1,
+                "maximum": 2,
+                "accepted": 3,
+                "bytes/received": 1000,
+                "bytes/sent": 1000,  # each look itself is answered with about so many
+            }
 
             def look():
                 values = below(broker.sys_values(f"$SYS/broker/listener/{port}/#"))
@@ -190,7 +196,6 @@ class SysTopics(unittest.TestCase):
 
             self.assertTrue(wait_until(look, 6, 0.3))
             values = below(broker.sys_values(f"$SYS/broker/listener/{port}/#"))
-            self.assertGreater(int(values[f"listener/{port}/bytes/sent"]), 1000)
             self.assertEqual(values[f"listener/{port}/refused/max"], "0")
 
     def test_a_reload_is_told(self):

@@ -237,6 +237,29 @@ TEST_CASE("await_rel_timeout also runs while the client is away", "[wire]") {
     REQUIRE(world.end() == 0);
 }
 
+// Repeating PUBREL does not begin the wait for its PUBCOMP anew.
+TEST_CASE("a PUBREL that is repeated is given up all the same", "[wire]") {
+    BrokerOptions options = World::test_options();
+    options.unack_retry_interval_s = 5;
+    options.await_rel_timeout_s = 12;
+    World world(options);
+    auto& subscriber = subscriber_of(world, 2);
+    auto& publisher = world.client("pub");
+    publisher.send(one(1, 2) + pubrel(1));
+    REQUIRE(subscriber.received() == "PUBLISH(t,x,q2,id1)");
+    subscriber.send(pubrec(1));
+    REQUIRE(subscriber.received() == "PUBREL(1)");
+    world.advance(11'900);
+    REQUIRE(subscriber.received() == "PUBREL(1) PUBREL(1)");
+    REQUIRE(world.stats().inflight_out == 1);
+    world.advance(400);
+    REQUIRE(world.stats().inflight_out == 0);
+    REQUIRE(world.stats().drops[static_cast<uint32_t>(Drop::kRelTimeout)] == 1);
+    world.advance(20'000);
+    REQUIRE(subscriber.received().empty());
+    REQUIRE(world.end() == 0);
+}
+
 // unack_retry_interval: what was not acknowledged comes again with DUP, PUBREL as PUBREL, as often
 // as needed; what was acknowledged does not.
 TEST_CASE("an unacknowledged message is repeated after unack_retry_interval",
