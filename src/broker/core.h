@@ -387,7 +387,7 @@ class Core {
     uint64_t expiry_of(const Session& session) const;
     uint32_t away_s(const Session& session) const;
     void attach(Link& link, Session& session);
-    void detach(Link& link, bool send_will);
+    void detach(Link& link, bool send_will, bool broke);
     void drop_extras(Link& link);
     void publish_will(Session& session);
     void end_session(Session& session);

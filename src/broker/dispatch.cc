@@ -148,11 +148,7 @@ void Core::end_link(Link& link, Error why, bool send_will) {
     if (link.state == LinkState::kClosing) return;
     log_leaving(link, why);
     tell_why(link, why);
-    // What leaves now has left when its session asks which messages to repeat with DUP.
-    if (!link.outbox->empty() && !link.outbox->blocked() && !link.broken) {
-        transport_.flush(*link.outbox);
-    }
-    detach(link, send_will);
+    detach(link, send_will, false);
     link.state = LinkState::kClosing;
     ++closing_links_;
     timers_->disarm(link.timer);
@@ -257,7 +253,9 @@ void Core::closed(Link& link, Error why) {
     spend(limits::kCloseUnits);
     if (link.state != LinkState::kClosing) {
         log_leaving(link, why);
-        detach(link, true);
+        const bool broke = why == Error::kReset || why == Error::kTimedOut ||
+                           (why == Error::kEndOfFile && link.outbox->blocked());
+        detach(link, true, broke);
     } else {
         --closing_links_;
     }

@@ -76,8 +76,9 @@ uint32_t Core::away_s(const Session& session) const {
 }
 
 // The link leaves its session: its will is sent, waits or is thrown away, and the session ends or
-// waits.
-void Core::detach(Link& link, bool send_will) {
+// waits.  When the connection broke nothing more leaves the outbox.  Else net still writes it: all
+// that was sent may arrive, and comes again with DUP.   [MQTT-3.3.1-1]
+void Core::detach(Link& link, bool send_will, bool broke) {
     drop_partial(link);
     if (link.fanout) {
         link.fanout->publisher = nullptr;
@@ -90,7 +91,7 @@ void Core::detach(Link& link, bool send_will) {
         const uint64_t written = link.outbox->written();
         for (uint32_t i = 0; i < outflow->window.span(); ++i) {
             InflightSlot& slot = outflow->window.at(i);
-            slot.left = slot.left || (slot.sent && slot.position < written);
+            slot.left = slot.left || (slot.sent && (!broke || slot.position < written));
             slot.sent = false;
             slot.counted = false;
         }

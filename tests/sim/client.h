@@ -68,7 +68,7 @@ struct Street {
     Model& model;
     Prng& dice;
     const Vocabulary& words;
-    std::vector<Message>& messages;
+    std::deque<Message>& messages;
     uint32_t window = 20;  // max_inflight_messages of the broker
     Instant now = 0;
     bool bare = false;  // no model: count, do not judge

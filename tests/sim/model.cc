@@ -173,7 +173,10 @@ SessionRef Model::connected(uint32_t client,
             for (GroupExpect& group : groups_[open.message->number]) {
                 if (group.order == open.order) group.must = false;
             }
-            if (open.message->retain) retained_[open.message->topic].fuzzy = true;
+            if (!open.message->retain) continue;
+            Retained& retained = retained_[open.message->topic];
+            retained.fuzzy = true;
+            retained.candidates.emplace_back(open.message->number, open.expires);
         }
         for (const Open& open : open_) {
             const Publication publication{*open.message, open.message->publisher, open.expires, open.order, true};
@@ -522,37 +525,48 @@ void Model::keep(const Publication& publication) {
     for (const Open& open : open_) {
         fuzzy = fuzzy || (open.until > now_ && open.message->retain && open.message->topic == topic);
     }
-    if (publication.message.size == 0 && !fuzzy) {
+    const uint32_t number = publication.message.size == 0 ? 0 : publication.message.number;
+    if (!fuzzy) {
         retained_.erase(topic);
-    } else {
-        retained_[topic] = {publication.message.size == 0 ? 0 : publication.message.number,
-                            publication.expires,
-                            fuzzy};
+        if (number != 0) retained_[topic] = {number, publication.expires, false, {}};
+        return;
     }
+    Retained& retained = retained_[topic];
+    if (retained.message != 0) retained.candidates.emplace_back(retained.message, retained.expires);
+    retained.message = number;
+    retained.expires = publication.expires;
+    retained.fuzzy = true;
 }
 
 void Model::replay(Session& session, const FilterPlan& plan) {
     forget_replay(session, plan.filter);
     for (const auto& [topic, retained] : retained_) {
-        if (!words_.filters[plan.filter].matches[topic] || retained.message == 0) continue;
-        if (surely_expired(retained.expires, now_)) continue;
-        const Message& message = messages_[retained.message];
-        Expect expect;
-        expect.message = message.number;
-        expect.filter = plan.filter;
-        expect.expires = retained.expires;
-        expect.qos = granted(message, plan);
-        expect.retain = true;
-        expect.replay = true;
-        expect.must = !retained.fuzzy;
-        if (plan.identifier != 0) expect.ids[expect.id_count++] = plan.identifier;
-        const size_t size = message.size + words_.topics[topic].size() + 64;
-        if (session.packet_maximum != 0 && size > session.packet_maximum) expect.must = false;
-        session.expects.push_back(expect);
+        if (!words_.filters[plan.filter].matches[topic]) continue;
+        replay_one(session, plan, retained.message, retained.expires, !retained.fuzzy);
+        for (const auto& [number, expires] : retained.candidates)
+            replay_one(session, plan, number, expires, false);
         if (std::find(replaying_.begin(), replaying_.end(), topic) == replaying_.end()) {
             replaying_.push_back(topic);
         }
     }
+}
+
+void Model::replay_one(
+    Session& session, const FilterPlan& plan, uint32_t number, Instant expires, bool must) {
+    if (number == 0 || surely_expired(expires, now_)) return;
+    const Message& message = messages_[number];
+    Expect expect;
+    expect.message = number;
+    expect.filter = plan.filter;
+    expect.expires = expires;
+    expect.qos = granted(message, plan);
+    expect.retain = true;
+    expect.replay = true;
+    expect.must = must;
+    if (plan.identifier != 0) expect.ids[expect.id_count++] = plan.identifier;
+    const size_t size = message.size + words_.topics[message.topic].size() + 64;
+    if (session.packet_maximum != 0 && size > session.packet_maximum) expect.must = false;
+    session.expects.push_back(expect);
 }
 
 // A replay that has not come to its end is over, or begins anew.
@@ -649,19 +663,17 @@ void Model::received(const SessionRef& session,
         }
         if (!s.resumed_ever && !rules_.wary) return say("DUP on a first delivery", number);
     }
+    // One of its own that must come, one of a group that must, one of its own that may.
     Expect* expect = find(s, packet, number);
-    if (expect == nullptr) {
-        if (match_group(session, packet, number, when)) {
-            expect = &s.expects.back();
-        } else {
-            return say("not meant for this client, or twice", number);
-        }
+    if ((expect == nullptr || !expect->must) && match_group(session, packet, number, when, expect == nullptr)) {
+        expect = &s.expects.back();
     }
+    if (expect == nullptr) return say("not meant for this client, or twice", number);
     ++expect->got;
     if (surely_expired(expect->expires, when)) {
         return say("expired before it was sent", number);
     }
-    if (s.level == 5) {
+    if (s.level == 5 && message.size > 0) {
         const bool expires = expect->expires != kNever;
         if (packet.has_expiry != expires) return say("message expiry lost or made up", number);
         if (expires) {
@@ -708,6 +720,16 @@ bool Model::may_take(const Session& session, const GroupExpect& group) const {
     return false;
 }
 
+// What a member read may as well have come to it by a subscription of its own.
+bool Model::settle_as_own(Session& session, uint32_t number) {
+    for (Expect& expect : session.expects) {
+        if (expect.message != number || expect.got > 0) continue;
+        expect.got = 1;
+        return true;
+    }
+    return false;
+}
+
 // Finds the session a place among the groups of a message; who has one already may have to move to
 // another, for what a member read does not say through which group it came.
 bool Model::assign(const SessionRef& session, std::vector<GroupExpect>& groups, uint64_t& seen) {
@@ -721,7 +743,7 @@ bool Model::assign(const SessionRef& session, std::vector<GroupExpect>& groups, 
         }
         for (SessionRef& getter : group.getters) {
             const SessionRef moved = getter;
-            if (!assign(moved, groups, seen)) continue;
+            if (!settle_as_own(*moved, group.message) && !assign(moved, groups, seen)) continue;
             getter = session;
             return true;
         }
@@ -733,9 +755,14 @@ bool Model::assign(const SessionRef& session, std::vector<GroupExpect>& groups, 
 bool Model::match_group(const SessionRef& session,
                         const Packet& packet,
                         uint32_t number,
-                        Instant when) {
+                        Instant when,
+                        bool any) {
     const auto found = groups_.find(number);
     if (found == groups_.end()) return false;
+    const auto wants = [&](const GroupExpect& group) {
+        return group.must && group.getters.empty() && is_member(*session, group);
+    };
+    if (!any && std::none_of(found->second.begin(), found->second.end(), wants)) return false;
     std::stable_sort(found->second.begin(),
                      found->second.end(),
                      [](const GroupExpect& a, const GroupExpect& b) { return a.must > b.must; });
@@ -783,7 +810,12 @@ Model::Missing Model::missing() const {
             };
             const bool must = group.must && messages_[message].expiry_s == kNever32 &&
                               std::none_of(alive_.begin(), alive_.end(), away);
-            count(message, kNobody - group.group, messages_[message].qos == 0, must);
+            bool qos0 = messages_[message].qos == 0;
+            for (const SessionRef& session : alive_) {
+                for (const FilterPlan& plan : session->subscriptions)
+                    qos0 = qos0 || (words_.filters[plan.filter].group == group.group && plan.qos == 0);
+            }
+            count(message, kNobody - group.group, qos0, must);
         }
     }
     return missing;

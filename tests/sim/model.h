@@ -127,7 +127,7 @@ struct GroupExpect {
 
 class Model {
   public:
-    Model(const Vocabulary& words, const std::vector<Message>& messages, const Rules& rules)
+    Model(const Vocabulary& words, const std::deque<Message>& messages, const Rules& rules)
         : words_(words), messages_(messages), rules_(rules) {}
 
     // The first thing that went wrong; empty: nothing yet.
@@ -186,7 +186,9 @@ class Model {
     struct Retained {
         uint32_t message = 0;
         Instant expires = kNever;
-        bool fuzzy = false;  // two writers in the same moment: either may have won
+        // Two writers in the same moment: any of these may have won.
+        bool fuzzy = false;
+        std::vector<std::pair<uint32_t, Instant>> candidates;
     };
     const std::unordered_map<uint32_t, Retained>& retained() const { return retained_; }
 
@@ -221,6 +223,11 @@ class Model {
     uint8_t granted(const Message& message, const FilterPlan& plan) const;
     void keep(const Publication& publication);
     void replay(Session& session, const FilterPlan& plan);
+    void replay_one(Session& session,
+                    const FilterPlan& plan,
+                    uint32_t number,
+                    Instant expires,
+                    bool must);
     static void forget_replay(Session& session, uint32_t filter);
     void loosen_groups(const SessionRef& session, bool ended);
     void send_will(Session& session, Instant open_until);
@@ -230,7 +237,9 @@ class Model {
     bool match_group(const SessionRef& session,
                      const Packet& packet,
                      uint32_t number,
-                     Instant when);
+                     Instant when,
+                     bool any);
+    static bool settle_as_own(Session& session, uint32_t number);
     static bool is_member(const Session& session, const GroupExpect& group);
     bool assign(const SessionRef& session, std::vector<GroupExpect>& groups, uint64_t& seen);
     bool may_take(const Session& session, const GroupExpect& group) const;
@@ -239,7 +248,7 @@ class Model {
     uint64_t lifetime(const Session& session) const;
 
     const Vocabulary& words_;
-    const std::vector<Message>& messages_;
+    const std::deque<Message>& messages_;
     Rules rules_;
     std::string failure_;
     Instant now_ = 0;

@@ -90,7 +90,7 @@ class World final : public StreamHandler, public Transport, public Host {
     const Plan& plan_;
     Prng dice_;
     Vocabulary words_;
-    std::vector<Message> messages_;
+    std::deque<Message> messages_;
     TestArena memory_;
     Dirty dirty_;
     Log log_;
