@@ -399,6 +399,7 @@ class Core {
     void arm_connect_timer(Link& link);
     void arm_keep_alive(Link& link);
     void link_timer(Link& link);
+    bool outlives(Session& session);
     void session_timer(Session& session);
     void arm_session(Session& session);
     void arm_session_by(Session& session, Instant deadline);

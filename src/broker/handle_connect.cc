@@ -148,6 +148,8 @@ Session* Core::claim_session(Bytes client_id, bool clean_start) {
         end_link(*session->link, Error::kSessionTakenOver, true);
         session = find_session(client_id);  // a clean one ended with its link
     }
+    // Its timer may be due in this very turn.
+    if (session != nullptr && !outlives(*session)) session = nullptr;
     if (session != nullptr && clean_start) {
         ++stats_.sessions_discarded;
         end_session(*session);

@@ -65,20 +65,24 @@ void Core::link_timer(Link& link) {
     end_link(link, Error::kKeepAliveTimeout, true);
 }
 
-void Core::session_timer(Session& session) {
-    if (!session.link) {
-        const uint64_t away = away_s(session);
-        const uint64_t expiry = expiry_of(session);
-        if (expiry != kNoExpiry && away >= expiry) {
-            ++stats_.sessions_expired;
-            log_.write(LogKind::kNotice,
-                       "Expiring client %s due to inactivity.",
-                       Clean(session.id->text()).c_str());
-            end_session(session);
-            return;
-        }
-        if (session.will && away >= session.will_delay_s) publish_will(session);
+// What time has done to a session without a link: its will is sent, it ends.  False if it is gone.
+bool Core::outlives(Session& session) {
+    const uint64_t away = away_s(session);
+    const uint64_t expiry = expiry_of(session);
+    if (expiry != kNoExpiry && away >= expiry) {
+        ++stats_.sessions_expired;
+        log_.write(LogKind::kNotice,
+                   "Expiring client %s due to inactivity.",
+                   Clean(session.id->text()).c_str());
+        end_session(session);
+        return false;
     }
+    if (session.will && away >= session.will_delay_s) publish_will(session);
+    return true;
+}
+
+void Core::session_timer(Session& session) {
+    if (!session.link && !outlives(session)) return;
     drop_unreleased(session);
     drop_uncompleted(session);
     retry_unacknowledged(session);

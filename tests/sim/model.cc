@@ -99,12 +99,12 @@ void Model::settle_open() {
 void Model::pass_time(const SessionRef& session) {
     const uint64_t lifetime = this->lifetime(*session);
     const Instant will_at = session->away_since + session->will.delay_s * kSecond;
-    if (session->has_will && now_ >= will_at) send_will(*session, will_at + kLate);
+    if (session->has_will && now_ >= will_at) send_will(*session, now_ + kLate);
     if (session->has_will) next_check_ = std::min(next_check_, will_at);
     if (lifetime == kNever32) return;
     const Instant end_at = session->away_since + lifetime * kSecond;
     // From then on it may be gone; that it is shows when its client comes back.
-    if (session->has_will && now_ >= end_at) send_will(*session, end_at + kLate);
+    if (session->has_will && now_ >= end_at) send_will(*session, now_ + kLate);
     if (now_ >= end_at && !session->may_be_over) {
         session->may_be_over = true;
         loosen_groups(session, true);
@@ -357,8 +357,12 @@ void Model::subscribe(Session& session, const Op& op) {
             }
             for (const Open& open : open_) {
                 if (!filter.matches[open.message->topic]) continue;
-                groups_[open.message->number].push_back(
-                    {open.message->number, filter.group, open.order, false, {}});
+                auto& groups = groups_[open.message->number];
+                const auto same = [&](const GroupExpect& group) {
+                    return group.group == filter.group && group.order == open.order;
+                };
+                if (std::any_of(groups.begin(), groups.end(), same)) continue;
+                groups.push_back({open.message->number, filter.group, open.order, false, {}});
             }
             continue;
         }
@@ -598,7 +602,10 @@ Expect* Model::find(Session& session, const Packet& packet, uint32_t number) {
 }
 
 // An empty message bears no number: the first that this session waits for on the topic, 0 if none.
-uint32_t Model::number_of_empty(Session& session, const Packet& packet, std::string_view topic) {
+uint32_t Model::number_of_empty(const SessionRef& reader,
+                             const Packet& packet,
+                             std::string_view topic) {
+    Session& session = *reader;
     const auto fits = [&](uint32_t number) {
         const Message& message = messages_[number];
         return message.size == 0 && words_.topics[message.topic] == topic;
@@ -619,9 +626,9 @@ uint32_t Model::number_of_empty(Session& session, const Packet& packet, std::str
     if (may != 0) return may;
     for (const auto& [number, groups] : groups_) {
         if (!fits(number)) continue;
-        for (GroupExpect& group : groups_[number]) {
-            if (may_take(session, group)) return number;
-        }
+        std::vector<GroupExpect> trial = groups;
+        uint64_t seen = 0;
+        if (assign(reader, trial, seen)) return number;
     }
     return 0;
 }
@@ -640,7 +647,7 @@ void Model::received(const SessionRef& session,
              (packet.retain ? " retain" : "") + " id " + std::to_string(packet.packet_id));
     };
     uint32_t number = number_in(packet.payload);
-    if (packet.payload.empty()) number = number_of_empty(s, packet, topic);
+    if (packet.payload.empty()) number = number_of_empty(session, packet, topic);
     if (number == 0 || number >= messages_.size()) return say("nobody published this", number);
     const Message& message = messages_[number];
     if (words_.topics[message.topic] != topic) return say("wrong topic", number);

@@ -243,7 +243,9 @@ class Model {
     static bool is_member(const Session& session, const GroupExpect& group);
     bool assign(const SessionRef& session, std::vector<GroupExpect>& groups, uint64_t& seen);
     bool may_take(const Session& session, const GroupExpect& group) const;
-    uint32_t number_of_empty(Session& session, const Packet& packet, std::string_view topic);
+    uint32_t number_of_empty(const SessionRef& reader,
+                             const Packet& packet,
+                             std::string_view topic);
     Expect* find(Session& session, const Packet& packet, uint32_t number);
     uint64_t lifetime(const Session& session) const;
 
