@@ -143,7 +143,7 @@ void Core::end_session(Session& session) {
     if (session.job_hook.in_list) (session.starved ? starved_ : pumping_).remove(session);
     session.starved = false;
     teardown_.push_back(session);
-    publish_will(session);  // [MQTT-3.1.3-9]: when the session ends, its delay does not count
+    publish_will(session);  // [MQTT5-3.1.3-9]: when the session ends, its delay does not count
 }
 
 // What the session had not got when it ended: another member of its group may.
