@@ -174,7 +174,9 @@ bool Core::tear_down(Session& session) {
         while (outflow->window.span() > 0) {
             if (units_ <= 0) return false;
             InflightSlot& slot = outflow->window.at(0);
-            if (slot.message) end_delivery(session, *slot.message, slot.shared);
+            // What its client may have begun to take at QoS 2 is nobody else's.  [MQTT5-4.8.2-5]
+            const bool begun = slot.state == FlowState::kAwaitPubrec && slot.left;
+            if (slot.message) end_delivery(session, *slot.message, slot.shared && !begun);
             finish_slot(session, 0);
             spend(limits::kTeardownUnits);
         }
