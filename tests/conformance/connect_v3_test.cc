@@ -67,7 +67,7 @@ TEST_CASE("3.1.1: the fields of CONNECT are taken in their order",
         CHECK(watcher.received() == "SUBACK(1,2)");
         const char* const strangers[] = {"user", "identifier", "will/topic", "gone", "word"};
         for (const char* id : strangers) {
-            if ((id == strangers[by_name ? 0 : 1])) continue;
+            if (id == strangers[by_name ? 0 : 1]) continue;
             world.client({.client_id = id, .user_name = id}).send(disconnect());
         }
         CHECK(peer.open());

@@ -257,3 +257,60 @@ TEST_CASE("3.1.1: a violation ends the connection on which it came",
     }
     CHECK(world.end() == 0);
 }
+
+// Each allocation that a request needs, refused once: either the request is carried out and
+// answered as ever, perhaps later, or said to have failed where there is a word for it, or its
+// connection ends. Nobody is left without an answer on an open connection.
+TEST_CASE("3.1.1: a request that cannot be carried out ends its connection",
+          "[conformance][MQTT-4.8.0-2]") {
+    struct Row {
+        const char* name;
+        std::string bytes;
+        const char* good;
+        const char* failed;  // in the words of 3.1.1
+    };
+
+    // clang-format off
+    const Row rows[] = {
+        {"CONNECT",     connect({.client_id = "new", .clean = false, .will_topic = "w"}), "CONNACK(0)", "CONNACK(3)"},
+        {"SUBSCRIBE",   sub3("a/+/long/filter/that/is/new", 1), "SUBACK(1,1)", "SUBACK(1,128)"},
+        {"PUBLISH 1", publish({.topic = "t", .payload = "x", .qos = 1, .packet_id = 1, .retain = true}), "PUBACK(1)", ""},
+        {"PUBLISH 2",   pub3("t", "x", 2, 1), "PUBREC(1)", ""},
+        {"flow 2",      pub3("t", "x", 2, 1) + pubrel(1), "PUBREC(1) PUBCOMP(1)", ""},
+    };
+    // clang-format on
+    uint32_t closed = 0;
+    for (const Row& row : rows) {
+        const bool opens = row.bytes[0] == 0x10;
+        uint64_t count = 1;
+        for (uint64_t n = 0; n <= count; ++n) {
+            CAPTURE(row.name, n);
+            World world;
+            auto& reader = world.client("r", false);
+            reader.send(sub3("t", 2));
+            reader.take_output();
+            auto& peer = opens ? world.connection() : world.client("c");
+            const uint64_t before = world.arena().allocations();
+            if (n > 0) world.arena().refuse_nth(n);
+            peer.send(row.bytes);
+            if (n == 0) count = world.arena().allocations() - before;
+            world.advance(2'000);  // who waits for memory tries again
+            world.arena().refuse_nth(0);
+            world.advance(2'000);
+            const std::string words = peer.received();
+            if (n == 0) CHECK(words == row.good);
+            if (peer.open()) {
+                CHECK((words == row.good || words == row.failed));
+                peer.send(pingreq());
+                CHECK(peer.received() == "PINGRESP");
+            } else {
+                ++closed;
+                CHECK((words == row.failed || std::string_view(row.good).starts_with(words)));
+            }
+            reader.send(pingreq());
+            CHECK(reader.received().ends_with("PINGRESP"));
+            CHECK(world.end() == 0);
+        }
+    }
+    CHECK(closed > 5);
+}
