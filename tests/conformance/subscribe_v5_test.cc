@@ -299,6 +299,40 @@ TEST_CASE("5.0: a QoS 2 message stays with the member that it was begun with",
     }
 }
 
+// Taken over by a clean start in the very turn in which the message is handed out, with every
+// number of bytes that the kernel still takes: whoever saw the first byte of it is the only one who
+// did.
+TEST_CASE("5.0: a member that is taken over shares nothing it has begun",
+          "[conformance][MQTT5-4.8.2-5]") {
+    for (int room = 0; room < 40; ++room) {
+        for (const bool publish_first : {false, true}) {
+            CAPTURE(room, publish_first);
+            World world;
+            auto& first = world.client5(durable("first"));
+            first.send(sub("$share/g/t", 2));
+            first.take_output();
+            auto& writer = world.client5({.client_id = "w"});
+            writer.send(pub("t", "x", 2, 1));
+            auto& second = world.client5(durable("second"));
+            second.send(sub("$share/g/t", 2));
+            second.take_output();
+            second.hang_up();  // so that the first is chosen
+            first.set_room(static_cast<uint64_t>(room));
+            auto& taker = world.connection();
+            if (publish_first) writer.push(ack(T::kPubrel, 1));
+            if (publish_first) world.turn();
+            taker.push(connect({.client_id = "first"}));
+            if (!publish_first) writer.push(ack(T::kPubrel, 1));
+            world.settle();
+            const bool begun = first.take_output().starts_with("\x34");
+            CHECK(begun == (room > 0));
+            CHECK(world.client5(durable("second")).received() ==
+                  (begun ? "" : "PUBLISH(t,x,q2,id1)"));
+            CHECK(world.end() == 0);
+        }
+    }
+}
+
 // A member that answers with an error has ended the message for all of its group.
 TEST_CASE("5.0: a message that a member refuses goes to no other member",
           "[conformance][MQTT5-4.8.2-6][MQTT5-4.4.0-2]") {

@@ -34,7 +34,7 @@ FakeConnection& watch(World& world, int qos = 2) {
 
 // Each way in which a connection can end other than by DISCONNECT.
 TEST_CASE("a will is sent exactly once for every end but DISCONNECT",
-          "[wire][MQTT-3.1.2-8][MQTT-3.1.2-10]") {
+          "[wire][MQTT-3.1.2-8][MQTT-3.1.2-10][MQTT-3.1.2-24]") {
     struct Cause {
         const char* name;
         std::function<void(World&, FakeConnection&)> end;

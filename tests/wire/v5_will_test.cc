@@ -50,7 +50,7 @@ void shut_down(World& world) {
 // Each way in which a connection can end, without a delay: only DISCONNECT 0x00 takes the will
 // back.
 TEST_CASE("a will is sent exactly once for every end but DISCONNECT 0x00",
-          "[wire][v5][MQTT5-3.1.2-8][MQTT5-3.1.2-10][MQTT5-3.14.4-3]") {
+          "[wire][v5][MQTT5-3.1.2-8][MQTT5-3.1.2-10][MQTT5-3.1.2-22][MQTT5-3.14.4-3]") {
     struct Cause {
         const char* name;
         std::function<void(World&, FakeConnection&)> end;
