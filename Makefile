@@ -48,15 +48,21 @@ SOURCES      := $(sort $(filter-out src/tools/%,$(wildcard src/*/*.cc)))
 UNIT_SOURCES := $(sort $(wildcard $(addsuffix /*_test.cc, tests/unit tests/unit/* \
                     tests/conformance tests/conformance/* tests/wire tests/wire/*)))
 SUPPORT      := $(sort $(filter-out tests/support/catch_main.cc,$(wildcard tests/support/*.cc)))
+SIM_SOURCES  := $(sort $(wildcard tests/sim/*.cc))
 BENCHES      := $(sort $(wildcard tests/bench/*_bench.cc))
 
 PRODUCT_OBJECTS := $(SOURCES:%.cc=$B/%.o)
 CHECKED_OBJECTS := $(patsubst %.cc,$B/checked/%.o,$(filter-out $(MAIN),$(SOURCES)))
 TEST_OBJECTS    := $(patsubst %.cc,$B/%.o,$(UNIT_SOURCES) $(SUPPORT))
 CATCH_OBJECT    := $(BUILD)/catch/$(notdir $(CXX)).o
+# Broker and net as they are; the simulator brings its own Sockets.
+SIM_OBJECTS     := $(SIM_SOURCES:%.cc=$B/%.o) \
+                   $(foreach room,base mqtt topics broker net,\
+                       $(patsubst %.cc,$B/checked/%.o,$(wildcard src/$(room)/*.cc)))
 BENCH_OBJECTS   := $(BENCHES:%.cc=$B/%.o)
 BENCH_PROGRAMS  := $(BENCHES:tests/bench/%.cc=$B/bench/%)
-OBJECTS         := $(PRODUCT_OBJECTS) $(CHECKED_OBJECTS) $(TEST_OBJECTS) $(BENCH_OBJECTS)
+OBJECTS         := $(PRODUCT_OBJECTS) $(CHECKED_OBJECTS) $(TEST_OBJECTS) $(BENCH_OBJECTS) \
+                   $(SIM_SOURCES:%.cc=$B/%.o)
 
 # ---- Flags -------------------------------------------------------------------------------------
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion $(if $(WERROR),-Werror)
@@ -108,7 +114,7 @@ run: all ## install what is missing, build, serve in the foreground on port 1883
 	$Q$(if $(SANITIZE),$B/mqttd,./mqttd) -c conf/mqttd.conf
 
 # ---- Tests -------------------------------------------------------------------------------------
-.PHONY: test unit e2e check bench measure fuzz
+.PHONY: test unit e2e check bench measure fuzz sim sim-hunt sim-speed
 RUN_TESTS = MQTTD_BIN='$(abspath $(if $(SANITIZE),$B/mqttd,mqttd))' $(PYTHON) scripts/run_tests
 
 test: all $(if $(UNIT_SOURCES),$B/unit_tests) ## install what is missing, build, run every test
@@ -121,6 +127,19 @@ e2e: all ## end-to-end tests only, against the real binary (CASE=file picks one)
 	$Q$(RUN_TESTS) --e2e $(if $(CASE),tests/e2e/$(basename $(notdir $(CASE))).py,tests/e2e)
 
 $B/unit_tests: $(CHECKED_OBJECTS) $(TEST_OBJECTS) $(CATCH_OBJECT)
+	$(call say,LINK,$@)
+	$Q$(CXX) -o $@ $^ $(TEST_LINK)
+
+sim: $B/sim ## play simulated worlds (SEED=n: that one, step by step; SEEDS='a b': from a to below b)
+	$Q$B/sim $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1 401))
+
+sim-hunt: $B/sim ## play new worlds for MINUTES (10) on all cores; failing seeds go to build/sim-failures
+	$Q$B/sim --minutes $(or $(MINUTES),10) --keep $(BUILD)/sim-failures
+
+sim-speed: $B/sim ## simulated messages a second
+	$Q$B/sim --speed
+
+$B/sim: $(SIM_OBJECTS)
 	$(call say,LINK,$@)
 	$Q$(CXX) -o $@ $^ $(TEST_LINK)
 
@@ -213,6 +232,10 @@ $B/checked/src/%.o: src/%.cc $(FLAGS_STAMP) | $(DEPS)
 
 $B/tests/bench/%.o: tests/bench/%.cc $(FLAGS_STAMP) | $(DEPS)
 	$(call compile,$(BENCH_FLAGS))
+
+# Whole days are played: as fast as the product.
+$B/tests/sim/%.o: tests/sim/%.cc $(FLAGS_STAMP) | $(DEPS)
+	$(call compile,$(TEST_FLAGS) -O2)
 
 $B/tests/%.o: tests/%.cc $(FLAGS_STAMP) | $(DEPS)
 	$(call compile,$(TEST_FLAGS))

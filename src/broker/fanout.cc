@@ -106,10 +106,10 @@ bool Core::is_local(const Publication& publication, const Session& session, uint
     return (options & suboption::kNoLocal) != 0 && session.number == publication.from_number;
 }
 
-// The same, and counted: once for each subscription.
+// The same, and counted: once for each subscription of a session that lives.
 bool Core::not_local(const Publication& publication, const Session& session, uint8_t options) {
     if (!is_local(publication, session, options)) return false;
-    drop(nullptr, Drop::kNoLocal, publication.count);
+    if (!session.dead) drop(nullptr, Drop::kNoLocal, publication.count);
     return true;
 }
 

@@ -88,7 +88,7 @@ Judgement Core::judge_member(const Session& session, uint8_t qos) const {
     if (!reads) return {waits, load};
     const bool open =
         outflow == nullptr || (outflow->queue.empty() && (qos == 0 || window_has_room(session, 0)));
-    return {open ? Usable::kNow : waits, load};
+    return {open ? Usable::kNow : Usable::kLater, load};  // QoS 0 overtakes what is queued
 }
 
 // A message that a member whose session has ended had not acknowledged.

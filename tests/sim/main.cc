@@ -1,0 +1,216 @@
+// The simulator's runner: plays seeds, each in a world of its own.
+//
+//     sim --seed N            one seed; a failing one is made smaller and told step by step
+//     sim --seeds A B         A ≤ seed < B, on all cores
+//     sim --minutes M         from a seed that the clock chooses, for so long, on all cores
+//     sim --speed             messages a second, with and without the model
+//     --keep FILE             where failing seeds are appended
+//
+// Each core plays its share in a process of its own, so that an assertion of the broker ends one
+// world and not the hunt. The last line counts; the exit status is 0 if nothing failed.
+
+#include "sim/plan.h"
+#include "sim/shrink.h"
+#include "sim/world.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <vector>
+
+namespace {
+
+using namespace mqttd;
+using namespace mqttd::sim;
+
+double seconds_now() {
+    using Clock = std::chrono::steady_clock;
+    return std::chrono::duration<double>(Clock::now().time_since_epoch()).count();
+}
+
+Outcome play(const Plan& plan, bool loud = false) {
+    World world(plan);
+    world.loud = loud;
+    return world.run();
+}
+
+// In a process of its own: true if it fails, by a checker or by an assertion.
+bool fails_apart(const Plan& plan) {
+    std::fflush(stdout);
+    const pid_t child = fork();
+    if (child == 0) {
+        if (std::freopen("/dev/null", "w", stderr) == nullptr) _exit(2);
+        alarm(60);
+        _exit(play(plan).failure.empty() ? 0 : 1);
+    }
+    int status = 0;
+    waitpid(child, &status, 0);
+    return !WIFEXITED(status) || WEXITSTATUS(status) != 0;
+}
+
+int play_one(uint64_t seed, bool loud) {
+    const Plan plan = make_plan(seed);
+    std::fputs(plan.describe().c_str(), stdout);
+    if (!fails_apart(plan)) {
+        const Outcome outcome = play(plan, loud);
+        std::printf("fine: %llu publications, %llu messages read, %llu turns, %.1f s of virtual time\n",
+                    static_cast<unsigned long long>(outcome.applied),
+                    static_cast<unsigned long long>(outcome.read),
+                    static_cast<unsigned long long>(outcome.turns),
+                    static_cast<double>(outcome.time) / 1000);
+        return 0;
+    }
+    std::printf("fails; making it smaller …\n");
+    const Plan smaller = shrink(plan, fails_apart);
+    std::fputs(smaller.describe().c_str(), stdout);
+    std::fflush(stdout);
+    std::setvbuf(stdout, nullptr, _IOLBF, 0);
+    const Outcome outcome = play(smaller, true);
+    std::printf("%s\n", outcome.failure.c_str());
+    return 1;
+}
+
+// What the players tell the one who waits; shared memory.
+struct Tally {
+    std::atomic<uint64_t> next;  // seed to be played
+    std::atomic<uint64_t> end;
+    std::atomic<uint64_t> played;
+    std::atomic<uint64_t> failed;
+    std::atomic<uint64_t> applied;
+    std::atomic<uint64_t> read;
+    std::atomic<uint64_t> client_seconds;  // virtual, summed over clients
+    std::atomic<uint64_t> current[64];
+};
+
+void report(uint64_t seed, const std::string& failure, const char* keep) {
+    std::printf("make sim SEED=%llu   %s\n", static_cast<unsigned long long>(seed), failure.c_str());
+    std::fflush(stdout);
+    if (keep == nullptr) return;
+    if (std::FILE* file = std::fopen(keep, "a")) {
+        std::fprintf(file, "%llu\t%s\n", static_cast<unsigned long long>(seed), failure.c_str());
+        std::fclose(file);
+    }
+}
+
+void play_share(Tally& tally, uint32_t core, double until, const char* keep) {
+    while (seconds_now() < until) {
+        const uint64_t seed = tally.next++;
+        if (seed >= tally.end) break;
+        tally.current[core] = seed;
+        alarm(120);  // a world that never ends
+        const Plan plan = make_plan(seed);
+        const Outcome outcome = play(plan);
+        alarm(0);
+        ++tally.played;
+        tally.applied += outcome.applied;
+        tally.read += outcome.read;
+        tally.client_seconds += outcome.clients * (outcome.time / 1000);
+        if (outcome.failure.empty()) continue;
+        ++tally.failed;
+        report(seed, outcome.failure, keep);
+    }
+    tally.current[core] = ~uint64_t{0};
+}
+
+int play_many(uint64_t first, uint64_t end, double seconds, const char* keep) {
+    void* shared = mmap(nullptr, sizeof(Tally), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    auto& tally = *new (shared) Tally{};
+    tally.next = first;
+    tally.end = end;
+    const double began = seconds_now();
+    const auto cores =
+        static_cast<uint32_t>(std::clamp<long>(sysconf(_SC_NPROCESSORS_ONLN), 1, 64));
+    std::vector<pid_t> players(cores);
+    const auto start = [&](uint32_t core) {
+        std::fflush(stdout);
+        const pid_t child = fork();
+        if (child == 0) {
+            play_share(tally, core, began + seconds, keep);
+            std::fflush(stdout);
+            _exit(0);
+        }
+        players[core] = child;
+    };
+    for (uint32_t core = 0; core < cores; ++core)
+        start(core);
+    for (uint32_t left = cores; left > 0;) {
+        int status = 0;
+        const pid_t ended = waitpid(-1, &status, 0);
+        if (ended < 0) break;
+        const auto core = static_cast<uint32_t>(std::find(players.begin(), players.end(), ended) - players.begin());
+        if (core >= cores) continue;
+        if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
+            --left;
+            continue;
+        }
+        ++tally.played;
+        ++tally.failed;
+        report(tally.current[core],
+               WIFSIGNALED(status) ? "ended by signal " + std::to_string(WTERMSIG(status))
+                                   : "ended by itself",
+               keep);
+        start(core);
+    }
+    const double took = seconds_now() - began;
+    std::printf("sim: %llu seeds from %llu, %.0f s, %llu publications, %llu messages read, "
+                "%.1f simulated client-hours\n%llu passed, %llu failed\n",
+                static_cast<unsigned long long>(tally.played),
+                static_cast<unsigned long long>(first),
+                took,
+                static_cast<unsigned long long>(tally.applied),
+                static_cast<unsigned long long>(tally.read),
+                static_cast<double>(tally.client_seconds) / 3600,
+                static_cast<unsigned long long>(tally.played - tally.failed),
+                static_cast<unsigned long long>(tally.failed));
+    return tally.failed == 0 ? 0 : 1;
+}
+
+int measure_speed() {
+    for (const bool with_model : {false, true}) {
+        const Plan plan = make_bulk_plan(1, with_model);
+        const double began = seconds_now();
+        const Outcome outcome = play(plan);
+        const double took = seconds_now() - began;
+        std::printf("%s the model: %llu messages in %.2f s, %.0f a second%s%s\n",
+                    with_model ? "with" : "without",
+                    static_cast<unsigned long long>(outcome.applied + outcome.read),
+                    took,
+                    static_cast<double>(outcome.applied + outcome.read) / took,
+                    outcome.failure.empty() ? "" : ": ",
+                    outcome.failure.c_str());
+    }
+    return 0;
+}
+
+}  // namespace
+
+int main(int count, char** words) {
+    const auto value = [&](const char* name, int place) -> const char* {
+        for (int i = 1; i + place < count; ++i) {
+            if (std::strcmp(words[i], name) == 0) return words[i + place];
+        }
+        return nullptr;
+    };
+    const auto flag = [&](const char* name) { return value(name, 0) != nullptr; };
+    const auto number = [](const char* text) { return std::strtoull(text, nullptr, 10); };
+    const char* keep = value("--keep", 1);
+    if (const char* seed = value("--seed", 1)) return play_one(number(seed), flag("--loud"));
+    if (const char* first = value("--seeds", 1)) {
+        const char* end = value("--seeds", 2);
+        if (end != nullptr) return play_many(number(first), number(end), 1e9, keep);
+    }
+    if (const char* minutes = value("--minutes", 1)) {
+        const uint64_t first = static_cast<uint64_t>(std::chrono::system_clock::now().time_since_epoch().count()) / 1'000'000 * 100'000;
+        return play_many(first, ~uint64_t{0}, 60.0 * static_cast<double>(number(minutes)), keep);
+    }
+    if (flag("--speed")) return measure_speed();
+    std::fputs("usage: sim --seed N | --seeds A B | --minutes M | --speed   [--keep FILE]\n", stderr);
+    return 2;
+}

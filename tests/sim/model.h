@@ -1,0 +1,265 @@
+#pragma once
+
+// Model: a broker of vectors, obvious and slow, that says what each client may and must receive.
+//
+// It is told what the broker has taken (the same Ops the clients wrote, in the order in which the
+// broker consumed them) and which connections ended, and keeps for every session a list of what it
+// is to get: an Expect per copy. What a client then reads is held against that list:
+//
+//     must      it has to come, as long as nothing below turns it into *may*
+//     may       it can come or be lost: QoS 0 of a connection that broke, a retained value that
+//               changed while it was being replayed, somebody who came or went in mid-fan-out
+//
+// What is still missing in the end has to be in one of the broker's drop counters.
+//
+// Where the broker is free to choose its moment the model widens what it accepts and nothing else:
+// a publication is *open* while a fan-out job hands it out, or while the second passes in which a
+// timer may fire; who subscribes, leaves or comes back meanwhile may get it or not. Of the members
+// of a shared group exactly one must get a message; which, is not asked.
+
+#include "mqttd/time.h"
+
+#include "sim/packet.h"
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+namespace mqttd::sim {
+
+constexpr uint32_t kNobody = ~uint32_t{0};
+
+// Texts of the world: topics, filters, and which matches which.
+struct Vocabulary {
+    struct Filter {
+        std::string text;   // as subscribed
+        uint32_t group = 0;  // 0: not shared; else a number for its (group, filter)
+        std::vector<bool> matches;  // by topic
+    };
+
+    std::vector<std::string> topics;
+    std::vector<Filter> filters;
+    std::vector<std::string> filter_texts;
+
+    void add_filter(std::string_view text);
+};
+
+// Whether a topic matches a filter, level by level.
+bool matches(std::string_view filter, std::string_view topic);
+
+// What the model has to know of the broker's configuration.
+struct Rules {
+    bool allow_duplicates = true;
+    bool upgrade_qos = false;
+    bool queue_qos0 = false;
+    bool wary = false;  // limits or refusals are at work: what must come may be dropped by name
+    uint32_t window = 20;
+    uint64_t expiry_cap_s = 0;
+    uint32_t rel_timeout_s = 0;
+};
+
+struct Expect {
+    uint32_t message = 0;
+    uint32_t filter = 0;    // of a replay
+    uint64_t order = 0;     // position among all that was applied
+    Instant expires = kNever;
+    uint8_t qos = 0;
+    bool must = true;
+    bool replay = false;
+    bool retain = false;
+    bool open = false;
+    bool acked = false;     // the broker took its PUBACK, PUBREC or PUBCOMP
+    uint64_t acked_turn = 0;
+    uint16_t got = 0;
+    uint8_t id_count = 0;
+    uint32_t ids[8] = {};
+};
+
+// An inbound QoS 2 message that waits for its PUBREL.
+struct Awaiting {
+    uint32_t message = 0;
+    Instant since = 0;
+    Instant expires = kNever;
+};
+
+struct Session {
+    uint32_t client = 0;
+    uint8_t level = 4;
+    const void* owner = nullptr;  // the connection it is attached to
+    bool connected = false;
+    bool may_be_over = false;    // its time has come; it may have ended
+    bool over = false;           // ended: kept for what its connection still holds
+    bool resumed_ever = false;
+    bool narrow = false;         // its client has a maximum packet size
+    uint32_t packet_maximum = 0;
+    uint32_t expiry_s = 0;       // kNever32: for ever
+    Instant away_since = 0;
+    bool has_will = false;
+    WillPlan will;
+    std::vector<FilterPlan> subscriptions;
+    std::vector<uint32_t> groups;  // it was ever a member of
+    std::vector<Expect> expects;
+    size_t first_waiting = 0;  // every Expect before it has come
+    std::unordered_map<uint16_t, Awaiting> awaiting;  // by packet id
+    std::unordered_map<uint16_t, size_t> inflight;    // outbound: packet id → Expect
+    std::unordered_map<uint16_t, size_t> finished;    // the same, acknowledged
+    struct Copies {
+        uint32_t expected = 0;
+        uint32_t read = 0;
+    };
+    std::unordered_map<uint64_t, Copies> copies;  // by message and QoS
+    std::unordered_map<uint64_t, uint64_t> last_order;
+};
+
+using SessionRef = std::shared_ptr<Session>;
+
+struct GroupExpect {
+    uint32_t message = 0;
+    uint32_t group = 0;
+    uint64_t order = 0;
+    bool must = true;
+    std::vector<SessionRef> getters;
+};
+
+class Model {
+  public:
+    Model(const Vocabulary& words, const std::vector<Message>& messages, const Rules& rules)
+        : words_(words), messages_(messages), rules_(rules) {}
+
+    // The first thing that went wrong; empty: nothing yet.
+    const std::string& failure() const { return failure_; }
+    void fail(const std::string& what);
+
+    // ---- What happened, in the broker's order
+    // -----------------------------------------------------
+
+    void set_time(Instant now, uint64_t turn);
+    // A CONNECT was accepted.  `resumed`: the broker took up a session.
+    SessionRef connected(uint32_t client, const void* owner, const ConnectPlan& plan, bool resumed);
+    // A packet of a connected client was taken.
+    void took(const SessionRef& session, const Op& op);
+    // Its connection is over; the will is sent, or waits.
+    void detached(const SessionRef& session, const void* owner);
+    // Fan-out jobs are under way, or none is.
+    void set_jobs(bool any);
+    // Nothing more of what was taken is to come: what is not handed out by a job has been.
+    void settle_open();
+    // A publisher was told that its message was not passed on.
+    void refused(uint32_t message);
+
+    // ---- What a client read
+    // ----------------------------------------------------------------------
+
+    //   topic   with its alias resolved
+    //   turn    in which the broker wrote it, at `when`
+    void received(const SessionRef& session,
+                  const Packet& packet,
+                  std::string_view topic,
+                  uint64_t turn,
+                  Instant when);
+
+    // ---- In the end
+    // ------------------------------------------------------------------------------
+
+    struct Missing {
+        uint64_t qos0_must = 0;
+        uint64_t qos0_may = 0;
+        uint64_t counted_must = 0;
+        uint64_t counted_may = 0;
+        uint32_t example = 0;        // a message that is missing
+        uint32_t example_client = 0;
+    };
+
+    // What has not come, of all sessions that are connected.
+    Missing missing() const;
+    uint64_t offline_drops() const { return offline_; }
+    uint64_t no_local_drops() const { return no_local_; }
+    uint64_t ended_missing() const { return ended_missing_; }
+    bool exact_offline() const { return !fuzzy_; }
+    uint64_t sessions() const;
+    SessionRef session_of(uint32_t client) const;
+
+    struct Retained {
+        uint32_t message = 0;
+        Instant expires = kNever;
+        bool fuzzy = false;  // two writers in the same moment: either may have won
+    };
+    const std::unordered_map<uint32_t, Retained>& retained() const { return retained_; }
+
+    uint64_t applied() const { return applied_; }
+    uint64_t checked() const { return checked_; }
+
+  private:
+    struct Open {
+        const Message* message = nullptr;
+        uint64_t order = 0;
+        Instant expires = kNever;
+        Instant until = 0;  // of a timer; 0: while jobs are under way
+        uint32_t will_of = kNobody;
+    };
+
+    void subscribe(Session& session, const Op& op);
+    void unsubscribe(Session& session, const Op& op);
+    void acked(Session& session, Type type, uint16_t packet_id, uint8_t reason);
+    struct Publication {
+        const Message& message;
+        uint32_t from = 0;
+        Instant expires = kNever;
+        uint64_t order = 0;
+        bool open = false;
+    };
+
+    void apply(const Message& message, Instant expires, Instant open_until, uint32_t will_of);
+    void hand_to(Session& session, const Publication& publication);
+    void expect(Session& session, const Publication& publication, const FilterPlan& plan, bool must);
+    void hand_to_groups(const Publication& publication);
+    bool is_no_local(const Publication& publication, const Session& session, const FilterPlan& plan);
+    uint8_t granted(const Message& message, const FilterPlan& plan) const;
+    void keep(const Publication& publication);
+    void replay(Session& session, const FilterPlan& plan);
+    static void forget_replay(Session& session, uint32_t filter);
+    void loosen_groups(const SessionRef& session, bool ended);
+    void send_will(Session& session, Instant open_until);
+    void end(const SessionRef& session, Instant open_until);
+    void leave(const SessionRef& session);
+    void pass_time(const SessionRef& session);
+    bool match_group(const SessionRef& session,
+                     const Packet& packet,
+                     uint32_t number,
+                     Instant when);
+    static bool is_member(const Session& session, const GroupExpect& group);
+    bool assign(const SessionRef& session, std::vector<GroupExpect>& groups, uint64_t& seen);
+    bool may_take(const Session& session, const GroupExpect& group) const;
+    uint32_t number_of_empty(Session& session, const Packet& packet, std::string_view topic);
+    Expect* find(Session& session, const Packet& packet, uint32_t number);
+    uint64_t lifetime(const Session& session) const;
+
+    const Vocabulary& words_;
+    const std::vector<Message>& messages_;
+    Rules rules_;
+    std::string failure_;
+    Instant now_ = 0;
+    uint64_t turn_ = 0;
+    uint64_t applied_ = 0;
+    uint64_t checked_ = 0;
+    uint64_t offline_ = 0;
+    uint64_t no_local_ = 0;
+    uint64_t ended_missing_ = 0;  // copies that sessions had not got when they ended
+    bool fuzzy_ = false;
+    bool jobs_ = false;
+    Instant next_check_ = 0;  // of the sessions that are away
+    std::vector<SessionRef> sessions_;  // by client; null: none
+    std::vector<SessionRef> alive_;
+    std::vector<Open> open_;
+    std::unordered_map<uint32_t, Retained> retained_;          // by topic
+    std::unordered_map<uint32_t, uint32_t> times_applied_;     // by message
+    std::map<uint32_t, std::vector<GroupExpect>> groups_;  // by message
+    std::unordered_map<uint32_t, bool> refused_;
+    std::vector<uint32_t> replaying_;  // topics that some replay may still bring
+};
+
+}  // namespace mqttd::sim
