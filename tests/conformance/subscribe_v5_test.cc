@@ -325,9 +325,10 @@ TEST_CASE("5.0: a member that is taken over shares nothing it has begun",
             if (!publish_first) writer.push(ack(T::kPubrel, 1));
             world.settle();
             const bool begun = first.take_output().starts_with("\x34");
-            CHECK(begun == (room > 0));
-            CHECK(world.client5(durable("second")).received() ==
-                  (begun ? "" : "PUBLISH(t,x,q2,id1)"));
+            if (publish_first) CHECK(begun == (room > 0));
+            // What nobody saw may be given up all the same: it could still have been on its way.
+            const std::string words = world.client5(durable("second")).received();
+            CHECK((words == "" || (!begun && words == "PUBLISH(t,x,q2,id1)")));
             CHECK(world.end() == 0);
         }
     }
