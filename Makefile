@@ -120,7 +120,7 @@ RUN_TESTS = MQTTD_BIN='$(abspath $(if $(SANITIZE),$B/mqttd,mqttd))' $(PYTHON) sc
 test: all $(if $(UNIT_SOURCES),$B/unit_tests) ## install what is missing, build, run every test
 	$Q$(RUN_TESTS) $(if $(UNIT_SOURCES),--unit $B/unit_tests) --e2e tests/e2e
 
-unit: $(if $(UNIT_SOURCES),$B/unit_tests) ## unit and wire tests only (CASE='name or [tag]' picks some)
+unit: $(if $(UNIT_SOURCES),$B/unit_tests) ## unit, conformance and wire tests only (CASE='name or [tag]' picks some)
 	$Q$(if $(CASE),$B/unit_tests '$(CASE)',$(RUN_TESTS) --unit $B/unit_tests)
 
 e2e: all ## end-to-end tests only, against the real binary (CASE=file picks one)
@@ -176,12 +176,13 @@ CARED_FOR = $(shell find $(wildcard include src tests) -name '*.h' -o -name '*.c
 format: ## lay the source out as .clang-format says
 	$Qclang-format -i $(CARED_FOR)
 
-lint: ## rooms, headers, system calls, layout
+lint: ## rooms, headers, system calls, the table of the standards' statements, layout
 	@clang-format --version | grep -q 'version 14\.' || echo 'note: .clang-format is meant for version 14'
 	$Qstatus=0; \
 	scripts/check_rooms || status=1; \
 	CXX='$(CXX)' scripts/check_headers || status=1; \
 	scripts/check_syscalls || status=1; \
+	scripts/spec_coverage --self-test && scripts/spec_coverage || status=1; \
 	clang-format --dry-run -Werror $(CARED_FOR) || status=1; \
 	exit $$status
 

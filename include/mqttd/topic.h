@@ -15,14 +15,14 @@ namespace mqttd {
 
 constexpr uint8_t kLevelSeparator = '/';
 
-// Valid UTF-8 as the standard wants it: well formed, no surrogates, no U+0000.   [MQTT-1.5.4-1,-2]
+// Valid UTF-8 as the standard wants it: well formed, no surrogates, no U+0000.   [MQTT5-1.5.4-1…-2]
 // O(n), eight bytes at a time while ASCII.
 bool utf8_valid(Bytes text);
 
 // Non-empty, no `+`, `#` or U+0000.  UTF-8 is not checked here.   [MQTT-3.3.2-2]
 bool topic_name_valid(Bytes name);
 
-// Non-empty; `#` only as the whole last level, `+` only as a whole level.   [MQTT-4.7.1-1,-2]
+// Non-empty; `#` only as the whole last level, `+` only as a whole level.   [MQTT5-4.7.1-1…-2]
 bool topic_filter_valid(Bytes filter);
 
 // UTF-8 and the rules of a name, or of a filter, in one pass: what decoding uses.

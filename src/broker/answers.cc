@@ -25,7 +25,7 @@ bool Core::answer(Link& link, PacketType type, uint16_t packet_id, uint8_t reaso
 }
 
 // A 5.0 client is told why its connection ends.  What cannot be told is left unsaid.
-//   [MQTT-3.14.2-1], [MQTT-3.14.2-3]
+//   [MQTT5-3.14.2-1], [MQTT5-3.14.2-3]
 void Core::tell_why(Link& link, Error why) {
     const uint8_t code = disconnect_code(why);
     if (!is_v5(link.version) || link.state != LinkState::kConnected || link.broken) return;

@@ -23,7 +23,7 @@ uint8_t* put(uint8_t* at, Bytes bytes) {
 
 }  // namespace
 
-// What a receiver is told of the Message Expiry Interval.   [MQTT-3.3.2-6]
+// What a receiver is told of the Message Expiry Interval.   [MQTT5-3.3.2-6]
 uint32_t Core::remaining_s(uint64_t expires_s) const {
     return expires_s > now_s_up() ? static_cast<uint32_t>(expires_s - now_s_up()) : 0;
 }

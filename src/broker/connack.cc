@@ -52,7 +52,7 @@ Bytes Core::connack_numbers(uint8_t* room, const Link& link, const ConnectView& 
 }
 
 // Whether the client takes a packet as long as the CONNACK that it is about to get.
-//   [MQTT-3.1.2-24]
+//   [MQTT5-3.1.2-24]
 bool Core::connack_fits(const Link& link, const ConnectView& connect, Bytes assigned_id) const {
     if (!link.extras) return true;
     uint8_t room[kNumbersMax];

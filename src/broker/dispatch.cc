@@ -21,7 +21,7 @@ bool makes_output(PacketType type) {
 constexpr uint32_t kPausedAtOnce = 64;  // publishers that try again when somebody reads
 
 // What is wrong with an AUTH: 3.x has none, and no CONNECT with a method has been let in.
-//   [MQTT-3.15.1-1], [MQTT-4.12.0-7]
+//   [MQTT5-3.15.1-1], [MQTT5-4.12.0-7]
 Error judge_auth(Version version, Bytes body, uint8_t flags) {
     if (!is_v5(version)) return Error::kMalformedPacket;
     const Result<AuthView> decoded = decode_auth(body, flags);

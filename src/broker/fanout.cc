@@ -101,7 +101,7 @@ uint8_t Core::granted_qos(const Publication& publication, uint8_t options) const
 }
 
 // Whether this subscription does not want it, because its own client published it.
-//   [MQTT-3.8.3-3]
+//   [MQTT5-3.8.3-3]
 bool Core::is_local(const Publication& publication, const Session& session, uint8_t options) {
     return (options & suboption::kNoLocal) != 0 && session.number == publication.from_number;
 }
@@ -177,7 +177,7 @@ uint8_t Core::merge(uint8_t a, uint8_t b) {
     return static_cast<uint8_t>(((a | b) & ~suboption::kQosMask) | qos);
 }
 
-// With the identifiers of all its matching subscriptions.   [MQTT-3.3.4-4]
+// With the identifiers of all its matching subscriptions.   [MQTT5-3.3.4-4]
 void Core::deliver_merged(Publication& publication,
                           Session& session,
                           uint8_t options,

@@ -95,7 +95,7 @@ Core::Taken Core::handle_pubrel(Link& link, uint16_t packet_id) {
     AwaitingEntry* entry = session.awaiting ? session.awaiting->find(packet_id) : nullptr;
     Taken taken = Taken::kYes;
     if (entry != nullptr) {
-        if (entry->message && entry->message->expired(now_s())) {  // [MQTT-3.3.2-5]
+        if (entry->message && entry->message->expired(now_s())) {  // [MQTT5-3.3.2-5]
             drop(nullptr, Drop::kExpired, 1);
             messages_.drop(*entry->message);
         } else if (entry->message) {

@@ -74,7 +74,7 @@ Error Core::let_in(Link& link, const ConnectView& connect, const Input& input) {
     const ListenerOptions& listener = listener_of(link);
     Bytes client_id = listener.use_username_as_clientid ? connect.user_name : connect.client_id;
     if (client_id.empty()) client_id = assign_client_id(room, listener.auto_id_prefix);
-    const Bytes assigned = connect.client_id.empty() ? client_id : Bytes{};  // [MQTT-3.2.2-16]
+    const Bytes assigned = connect.client_id.empty() ? client_id : Bytes{};  // [MQTT5-3.2.2-16]
     const uint32_t longest = options_.max_keepalive_s;
     const bool cut = longest != 0 && (connect.keep_alive_s == 0 || connect.keep_alive_s > longest);
     link.keep_alive_s = cut ? static_cast<uint16_t>(longest) : connect.keep_alive_s;
@@ -89,7 +89,7 @@ Error Core::let_in(Link& link, const ConnectView& connect, const Input& input) {
         if (will != nullptr) messages_.drop(*will);
         return Error::kServerBusy;
     }
-    if (session->will) messages_.drop(*session->will);  // it came back in time  [MQTT-3.1.3-9]
+    if (session->will) messages_.drop(*session->will);  // it came back in time  [MQTT5-3.1.3-9]
     session->will = will;
     session->will_delay_s =
         property_number(connect.will.properties, Property::kWillDelayInterval, 0);
@@ -251,7 +251,7 @@ void Core::log_refusal(const Link& link, Error why) {
                error_text(why));
 }
 
-// `largest`: bytes of a packet that the client takes.   [MQTT-3.2.2-19]
+// `largest`: bytes of a packet that the client takes.   [MQTT5-3.2.2-19]
 void Core::refuse_connect(Link& link, Error why, uint32_t largest) {
     ++stats_.connects_refused;
     log_refusal(link, why);

@@ -20,7 +20,7 @@ Core::Taken Core::handle_disconnect(Link& link, const Input& input) {
         const uint32_t wanted =
             property_number(decoded->properties, Property::kSessionExpiryInterval, 0);
         if (wanted != 0 && session.expiry_s == 0) {
-            fail(link, Error::kProtocolError);  // [MQTT-3.1.2-23]
+            fail(link, Error::kProtocolError);  // [MQTT5-3.1.2-23]
             return Taken::kYes;
         }
         set_expiry(session, capped_expiry(wanted));

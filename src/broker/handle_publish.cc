@@ -30,7 +30,7 @@ Error Core::check_topic(Bytes topic, std::string_view mount) const {
 // What ends the link of whoever sends it.
 Error Core::check_publish(const Link& link, const PublishView& publish) const {
     if (publish.property_set.has(Property::kSubscriptionIdentifier)) {
-        return Error::kProtocolError;  // [MQTT-3.3.4-6]
+        return Error::kProtocolError;  // [MQTT5-3.3.4-6]
     }
     if (publish.retain && !options_.retain_available) return Error::kRetainNotSupported;
     if (publish.qos > listener_of(link).max_qos) return Error::kQosNotSupported;

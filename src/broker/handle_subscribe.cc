@@ -55,7 +55,7 @@ Core::Taken Core::handle_subscribe(Link& link, const Input& input) {
         const FilterView filter = next_filter(rest, type);
         const bool shared_no_local = filter.no_local && is_shared(filter.topic_filter);
         if (shared_no_local) {
-            fail(link, Error::kProtocolError);  // [MQTT-3.8.3-4]
+            fail(link, Error::kProtocolError);  // [MQTT5-3.8.3-4]
             return Taken::kYes;
         }
         const uint8_t code = type == PacketType::kSubscribe
@@ -154,7 +154,7 @@ uint8_t Core::subscribe_to(Link& link, Bytes text, const FilterView& filter, uin
                unsigned{qos},
                Clean(text).c_str());
     // 3.1.1 sends retained messages for every SUBSCRIBE, also for one it already had; 5.0 asks.
-    // [MQTT-3.8.4-3], [MQTT-3.3.1-9…-11]
+    // [MQTT5-3.8.4-3], [MQTT5-3.3.1-9…-11]
     const bool replay = !is_shared(text) && (filter.retain_handling == 0 ||
                                              (filter.retain_handling == 1 && !added->existed));
     if (replay && !start_replay(session, *added->subscription)) {

@@ -32,7 +32,7 @@ void Core::pump(Session& session) {
             spend(limits::kCountedUnits);
             const QueueEntry& front = queue.front();
             Message& message = *front.message;
-            if (message.expired(now_s())) {  // [MQTT-3.3.2-5]
+            if (message.expired(now_s())) {  // [MQTT5-3.3.2-5]
                 forget(session, queue.pop(arena_));
                 drop(&session, Drop::kExpired, 1);
                 continue;

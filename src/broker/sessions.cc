@@ -144,7 +144,7 @@ void Core::end_session(Session& session) {
     if (session.job_hook.in_list) (session.starved ? starved_ : pumping_).remove(session);
     session.starved = false;
     teardown_.push_back(session);
-    publish_will(session);  // [MQTT-3.1.3-9]: when the session ends, its delay does not count
+    publish_will(session);  // [MQTT5-3.1.3-9]: when the session ends, its delay does not count
 }
 
 // What the session had not got when it ended: another member of its group may.
@@ -175,7 +175,9 @@ bool Core::tear_down(Session& session) {
         while (outflow->window.span() > 0) {
             if (units_ <= 0) return false;
             InflightSlot& slot = outflow->window.at(0);
-            if (slot.message) end_delivery(session, *slot.message, slot.shared);
+            // What its client may have begun to take at QoS 2 is nobody else's.  [MQTT5-4.8.2-5]
+            const bool begun = slot.state == FlowState::kAwaitPubrec && slot.left;
+            if (slot.message) end_delivery(session, *slot.message, slot.shared && !begun);
             finish_slot(session, 0);
             spend(limits::kTeardownUnits);
         }

@@ -2,7 +2,7 @@
 //
 // A run is taken apart here: its messages are dealt out one by one. Who is away or blocked is
 // passed over while there is somebody else. What a member had not acknowledged when its session
-// ends goes to another one.   MQTT 5.0 §4.8.2
+// ends goes to another one, unless it is of QoS 2 and had been begun with it.   MQTT 5.0 §4.8.2
 
 #include "base/assert.h"
 #include "broker/append_run.h"

@@ -156,7 +156,7 @@ void Core::retry_unacknowledged(Session& session) {
     Link* link = session.link.get();
     Outflow* outflow = session.outflow.get();
     if (options_.unack_retry_interval_s == 0 || link == nullptr || outflow == nullptr) return;
-    if (is_v5(link->version)) return;  // [MQTT-4.4.0-1]
+    if (is_v5(link->version)) return;  // [MQTT5-4.4.0-1]
     const Duration interval = options_.unack_retry_interval_s * kSecond;
     for (uint32_t i = 0; i < outflow->window.span(); ++i) {
         InflightSlot& slot = outflow->window.at(i);
@@ -191,7 +191,7 @@ void Core::retry_unacknowledged(Session& session) {
 
 // 3.x: outbound QoS 2 flows whose PUBCOMP did not come: the receiver has the message, its
 // identifier and the place in the window are free again.  To a 5.0 client the place is free when it
-// says so: else it would get more than its Receive Maximum.   [MQTT-3.3.4-9], [MQTT-4.3.3-5]
+// says so: else it would get more than its Receive Maximum.   [MQTT5-3.3.4-9], [MQTT5-4.3.3-5]
 void Core::drop_uncompleted(Session& session) {
     Outflow* outflow = session.outflow.get();
     if (options_.await_rel_timeout_s == 0 || !session.link || outflow == nullptr) return;

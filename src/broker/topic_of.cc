@@ -24,7 +24,7 @@ size_t shared_prefix(Bytes name) {
 }  // namespace
 
 // The topic name of a PUBLISH; notes what its alias stands for.  Errors: kTopicAliasInvalid,
-// kProtocolError (an alias that stands for nothing), kNoMemory.   [MQTT-3.3.2-8…-12]
+// kProtocolError (an alias that stands for nothing), kNoMemory.   [MQTT5-3.3.2-8…-12]
 Result<Bytes> Core::resolve_alias(Link& link, const PublishView& publish) {
     if (!publish.property_set.has(Property::kTopicAlias)) return publish.topic_name;
     const uint32_t alias = property_number(publish.properties, Property::kTopicAlias, 0);

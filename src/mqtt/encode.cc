@@ -1,5 +1,5 @@
 // One function per packet, each with the size it takes.  Lengths are always written in their
-// shortest form.   [MQTT-1.5.5-1]
+// shortest form.   [MQTT5-1.5.5-1]
 
 #include "mqttd/codec.h"
 
@@ -44,7 +44,7 @@ uint32_t connack_size(Version version, Bytes properties) {
 
 uint32_t encode_connack(
     uint8_t* out, Version version, bool session_present, uint8_t code, Bytes properties) {
-    MQTTD_ASSERT(!session_present || code == 0);  // [MQTT-3.2.2-6]
+    MQTTD_ASSERT(!session_present || code == 0);  // [MQTT5-3.2.2-6]
     Writer writer(out);
     put_header(writer, PacketType::kConnack, connack_remaining(version, properties));
     writer.put_byte(session_present ? 1 : 0);

@@ -309,7 +309,7 @@ constexpr bool error_codes_legal() {
 
 static_assert(std::size(kErrors) == static_cast<size_t>(Error::kCount), "every Error has a row");
 static_assert(errors_in_order(), "found by index");
-static_assert(error_codes_legal(), "[MQTT-3.2.2-8], [MQTT-3.14.2-1]");
+static_assert(error_codes_legal(), "[MQTT5-3.2.2-8], [MQTT5-3.14.2-1]");
 
 }  // namespace
 

@@ -234,7 +234,7 @@ void Model::loosen_groups(const SessionRef& session, bool ended) {
             }
             bool others = false;
             const uint8_t qos = messages_[message].qos;
-            // At QoS 2 nobody else gets what one member was being sent.   [MQTT-4.8.2-5]
+            // At QoS 2 nobody else gets what one member was being sent.   [MQTT5-4.8.2-5]
             bool all_counted = qos > 0 && (qos < 2 || !ended);
             bool still_member = false;
             for (const SessionRef& member : alive_) {
@@ -720,7 +720,7 @@ bool Model::may_take(const Session& session, const GroupExpect& group) const {
     for (const SessionRef& getter : group.getters) {
         if (!getter->over) continue;
         for (const Expect& had : getter->expects) {
-            // At QoS 2 nobody else gets it any more.   [MQTT-4.8.2-5]
+            // At QoS 2 nobody else gets it any more.   [MQTT5-4.8.2-5]
             if (had.message == group.message && had.qos == 1 && !had.acked) return true;
         }
     }

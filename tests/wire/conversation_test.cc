@@ -7,7 +7,7 @@ using namespace mqttd::packets;
 
 // The smallest whole conversation: what is published arrives, and nothing is left when all are
 // gone.
-TEST_CASE("a subscriber gets what is published, at every QoS", "[wire]") {
+TEST_CASE("a subscriber gets what is published, at every QoS", "[wire][MQTT-4.3.3-1]") {
     World world;
     auto& subscriber = world.client("sub");
     subscriber.send(subscribe(1,

@@ -146,7 +146,7 @@ TEST_CASE("a packet type that no client sends closes the link", "[wire][MQTT-4.8
 
 // PINGREQ and DISCONNECT have no flags and no body.
 TEST_CASE("PINGREQ and DISCONNECT with flags or a body are malformed",
-          "[wire][MQTT-2.2.2-2][MQTT-3.14.1-1]") {
+          "[wire][MQTT-2.2.2-2][MQTT-3.14.1-1][MQTT-3.12.4-1]") {
     for (const int type : {12, 14}) {
         for (int flags = 0; flags < 16; ++flags) {
             for (const size_t size : {0u, 1u, 2u}) {

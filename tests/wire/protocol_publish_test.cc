@@ -192,7 +192,7 @@ TEST_CASE("topics are compared byte by byte", "[wire][MQTT-4.7.3-4][MQTT-1.5.3-3
 }
 
 // max_topic_len and max_topic_levels at, below and above the limit; levels may all be empty.
-TEST_CASE("topic limits hold to the byte and to the level", "[wire]") {
+TEST_CASE("topic limits hold to the byte and to the level", "[wire][MQTT-4.7.3-3]") {
     BrokerOptions options = World::test_options();
     options.max_topic_len = 20;
     options.max_topic_levels = 4;

@@ -92,7 +92,7 @@ TEST_CASE("an unreleased message goes with its clean session", "[wire][MQTT-3.1.
 // Many flows at once, released in another order than begun: each message once, in the order of the
 // PUBRELs; PUBRECs in the order of the PUBLISHes.
 TEST_CASE("interleaved QoS 2 flows keep their identifiers apart",
-          "[wire][MQTT-4.6.0-3][MQTT-4.6.0-4]") {
+          "[wire][MQTT-4.6.0-3][MQTT-2.3.1-6]") {
     World world;
     auto& subscriber = subscriber_of(world, "sub", 0);
     auto& publisher = world.client("pub");

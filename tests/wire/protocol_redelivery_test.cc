@@ -40,7 +40,7 @@ FakeConnection& back(World& world) {
 
 // The window: max_inflight messages go out, the next waits for an acknowledgement; 1 means strict
 // order.
-TEST_CASE("no more than max_inflight_messages are unacknowledged", "[wire][MQTT-4.3.2-1]") {
+TEST_CASE("no more than max_inflight_messages are unacknowledged", "[wire]") {
     for (const uint32_t limit : {1u, 2u, 20u}) {
         for (const int qos : {1, 2}) {
             BrokerOptions options = World::test_options();

@@ -32,7 +32,8 @@ void publish_to(World& world, const std::string& topic, const std::string& paylo
 // Session present says whether there was a durable session to come back to: every pair of clean
 // flags, with an orderly end and a broken one.
 TEST_CASE("session present tells whether a session was resumed",
-          "[wire][MQTT-3.1.2-4][MQTT-3.1.2-6][MQTT-3.2.2-1][MQTT-3.2.2-2][MQTT-3.2.2-3]") {
+          "[wire][MQTT-3.1.2-4][MQTT-3.1.2-6][MQTT-3.2.2-1][MQTT-3.2.2-2][MQTT-3.2.2-3]"
+          "[MQTT-3.1.4-3]") {
     for (const bool orderly : {true, false}) {
         for (const bool first_clean : {true, false}) {
             for (const bool then_clean : {true, false}) {
@@ -63,7 +64,7 @@ TEST_CASE("a 3.1 client never sees session present", "[wire]") {
 // The subscriptions of a durable session collect QoS 1 and 2 while it is away, and not QoS 0; a
 // clean start throws all of it away.
 TEST_CASE("a durable session keeps subscriptions and messages of QoS 1 and 2",
-          "[wire][MQTT-3.1.2-5][MQTT-4.1.0-1]") {
+          "[wire][MQTT-3.1.2-5][MQTT-4.1.0-1][MQTT-3.2.0-1][MQTT-4.5.0-1]") {
     for (const bool clean_at_last : {false, true}) {
         World world;
         auto& first = world.client("c", false);
@@ -90,7 +91,7 @@ TEST_CASE("a durable session keeps subscriptions and messages of QoS 1 and 2",
 }
 
 // A clean session ends with its connection, and so does everything it had.
-TEST_CASE("a clean session leaves nothing behind", "[wire][MQTT-3.1.2-6][MQTT-4.1.0-2]") {
+TEST_CASE("a clean session leaves nothing behind", "[wire][MQTT-3.1.2-6]") {
     World world;
     auto& first = world.client("c");
     first.send(subscribe(1,
@@ -239,7 +240,7 @@ TEST_CASE("a durable session expires when it was away long enough", "[wire]") {
 }
 
 // The clock begins anew with each disconnection and does not run while the client is there.
-TEST_CASE("coming back resets the expiry of a session", "[wire]") {
+TEST_CASE("coming back resets the expiry of a session", "[wire][MQTT-4.1.0-2]") {
     BrokerOptions options = World::test_options();
     options.persistent_client_expiration_s = 60;
     World world(options);

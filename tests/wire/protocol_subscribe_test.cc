@@ -90,7 +90,7 @@ TEST_CASE("a filter beyond a limit gets code 0x80 and the others their QoS",
 // few or too many: the whole packet is malformed, and nothing of it takes effect.
 TEST_CASE("a malformed SUBSCRIBE or UNSUBSCRIBE closes the link",
           "[wire][MQTT-4.7.1-2][MQTT-4.7.1-3][MQTT-3.8.3-1][MQTT-3.8.3-3][MQTT-3.8.3-4]"
-          "[MQTT-3.10.3-1][MQTT-3.10.3-2]") {
+          "[MQTT-3.10.3-1][MQTT-3.10.3-2][MQTT-4.7.3-1][MQTT-1.5.3-1][MQTT-1.5.3-2]") {
     for (const std::string& bad : {std::string("a#"),
                                    std::string("#/a"),
                                    std::string("a/#/b"),

@@ -34,7 +34,7 @@ FakeConnection& watch(World& world, int qos = 2) {
 
 // Each way in which a connection can end other than by DISCONNECT.
 TEST_CASE("a will is sent exactly once for every end but DISCONNECT",
-          "[wire][MQTT-3.1.2-8][MQTT-3.1.2-10]") {
+          "[wire][MQTT-3.1.2-8][MQTT-3.1.2-10][MQTT-3.1.2-24]") {
     struct Cause {
         const char* name;
         std::function<void(World&, FakeConnection&)> end;
@@ -76,7 +76,8 @@ TEST_CASE("a will is sent exactly once for every end but DISCONNECT",
 
 // DISCONNECT throws the will away; that holds also if the bytes come with the end of the
 // connection.
-TEST_CASE("no will is sent after DISCONNECT", "[wire][MQTT-3.14.4-3][MQTT-3.1.2-10]") {
+TEST_CASE("no will is sent after DISCONNECT",
+          "[wire][MQTT-3.14.4-3][MQTT-3.1.2-10][MQTT-3.14.4-2]") {
     World world;
     auto& watcher = watch(world);
     auto& orderly = world.client(with_will("a"));

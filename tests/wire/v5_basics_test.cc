@@ -29,7 +29,8 @@ TEST_CASE("a 5.0 client comes in and is told what differs from the standard", "[
     REQUIRE(world.end() == 0);
 }
 
-TEST_CASE("messages of 5.0 pass at every QoS with their properties", "[wire][v5]") {
+TEST_CASE("messages of 5.0 pass at every QoS with their properties",
+          "[wire][v5][MQTT5-3.3.4-1][MQTT5-4.3.3-8][MQTT5-4.3.3-11][MQTT5-4.3.2-4]") {
     World world;
     auto& reader = world.client5({.client_id = "r"});
     auto& old = world.client("old");

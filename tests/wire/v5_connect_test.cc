@@ -19,7 +19,7 @@ using P = Property;
 }  // namespace
 
 // Whatever is not as the standard assumes it stands in the CONNACK, and nothing else does.
-TEST_CASE("each limit that differs is told in CONNACK", "[wire][v5][MQTT-3.2.2-9]") {
+TEST_CASE("each limit that differs is told in CONNACK", "[wire][v5][MQTT5-3.2.2-9]") {
     struct Case {
         std::function<void(BrokerOptions&)> set;
         const char* told;
@@ -66,7 +66,8 @@ TEST_CASE("each limit that differs is told in CONNACK", "[wire][v5][MQTT-3.2.2-9
 }
 
 // What is as the standard assumes it is left out: the bytes are the shortest possible.
-TEST_CASE("a broker without limits says nothing of them", "[wire][v5][MQTT-2.2.2-1]") {
+TEST_CASE("a broker without limits says nothing of them",
+          "[wire][v5][MQTT5-2.2.2-1][MQTT5-3.2.2-18]") {
     BrokerOptions options = World::test_options();
     options.max_awaiting_rel = GENERATE(0u, 65'535u, 65'536u);
     options.max_packet_size = limits::kLargestPacket;
@@ -84,7 +85,7 @@ TEST_CASE("a broker without limits says nothing of them", "[wire][v5][MQTT-2.2.2
 
 // max_keepalive: 5.0 is told what holds, 3.x has no way to be told and is refused.
 TEST_CASE("a longer keep alive than allowed is cut in 5.0 and refused in 3.1.1",
-          "[wire][v5][MQTT-3.2.2-21][MQTT-3.1.2-21]") {
+          "[wire][v5][MQTT5-3.2.2-21][MQTT5-3.1.2-21]") {
     BrokerOptions options = World::test_options();
     options.max_keepalive_s = 60;
     World world(options);
@@ -141,7 +142,7 @@ TEST_CASE("a capped session expiry is told", "[wire][v5]") {
 
 // A name of its own for each, by which the client can come back.
 TEST_CASE("an empty identifier is answered with one that works",
-          "[wire][v5][MQTT-3.1.3-6][MQTT-3.1.3-7][MQTT-3.2.2-16]") {
+          "[wire][v5][MQTT5-3.1.3-6][MQTT5-3.1.3-7][MQTT5-3.2.2-16]") {
     World world;
     const std::string lasting = property(P::kSessionExpiryInterval, 100);
     const std::string first =
@@ -163,7 +164,7 @@ TEST_CASE("an empty identifier is answered with one that works",
 }
 
 // The user name takes the place of the identifier; who named none is told which one it got.
-TEST_CASE("use_username_as_clientid tells who named no identifier", "[wire][v5][MQTT-3.2.2-16]") {
+TEST_CASE("use_username_as_clientid tells who named no identifier", "[wire][v5][MQTT5-3.2.2-16]") {
     BrokerOptions options = World::test_options();
     options.listener.use_username_as_clientid = true;
     options.max_clientid_len = 20'000;
@@ -187,7 +188,7 @@ TEST_CASE("use_username_as_clientid tells who named no identifier", "[wire][v5][
 
 // Nothing longer than the client takes: a reason is left out before the answer is.
 TEST_CASE("CONNACK keeps to the client's Maximum Packet Size",
-          "[wire][v5][MQTT-3.1.2-24][MQTT-3.2.2-19]") {
+          "[wire][v5][MQTT5-3.1.2-24][MQTT5-3.2.2-19][MQTT5-3.2.2-20]") {
     World world;
     const auto welcome = [&](uint32_t most, const char* id) {
         return answer(world,
@@ -221,7 +222,7 @@ TEST_CASE("CONNACK keeps to the client's Maximum Packet Size",
 
 // Where CONNACK passes 127 bytes its length field grows by one.
 TEST_CASE("a long assigned identifier is counted with its length field",
-          "[wire][v5][MQTT-3.1.2-24]") {
+          "[wire][v5][MQTT5-3.1.2-24]") {
     BrokerOptions options = World::test_options();
     options.listener.use_username_as_clientid = true;
     World world(options);
@@ -244,7 +245,7 @@ TEST_CASE("a long assigned identifier is counted with its length field",
 
 // What the client said holds, also when the broker's own limit is raised later.
 TEST_CASE("the client's Maximum Packet Size outlives a reload",
-          "[wire][v5][MQTT-3.1.2-24][MQTT-3.1.2-25]") {
+          "[wire][v5][MQTT5-3.1.2-24][MQTT5-3.1.2-25]") {
     BrokerOptions options = World::test_options();
     options.max_packet_size = 1'000;
     World world(options);
@@ -267,7 +268,7 @@ TEST_CASE("the client's Maximum Packet Size outlives a reload",
 }
 
 // Reason strings stand in CONNACK and DISCONNECT only, whether or not they were asked for.
-TEST_CASE("acknowledgements carry no reason string", "[wire][v5][MQTT-3.1.2-29][MQTT-3.1.2-28]") {
+TEST_CASE("acknowledgements carry no reason string", "[wire][v5][MQTT5-3.1.2-29][MQTT5-3.1.2-28]") {
     for (const uint32_t wanted : {0u, 1u}) {
         World world;
         auto& client = world.connection();
@@ -294,7 +295,8 @@ TEST_CASE("acknowledgements carry no reason string", "[wire][v5][MQTT-3.1.2-29][
 
 // Every cut of a CONNECT with everything in it: nothing is said before it is whole, whatever a
 // length field promises.
-TEST_CASE("every cut of a full CONNECT is taken or waited for", "[wire][v5][MQTT-3.1.3-1]") {
+TEST_CASE("every cut of a full CONNECT is taken or waited for",
+          "[wire][v5][MQTT5-3.1.2-9][MQTT5-3.1.4-1]") {
     const std::string whole = connect(
         {.client_id = "c",
          .properties = property(P::kSessionExpiryInterval, 5) + property(P::kReceiveMaximum, 3) +

@@ -46,8 +46,8 @@ constexpr const char* kTopic = "DISCONNECT(x90){why=topic name invalid}";
 
 // Every low nibble that a packet must not have.
 TEST_CASE("wrong header bits of any packet are told 0x81",
-          "[wire][v5][MQTT-2.1.3-1][MQTT-3.6.1-1][MQTT-3.8.1-1][MQTT-3.10.1-1][MQTT-3.14.1-1]"
-          "[MQTT-4.13.1-1]") {
+          "[wire][v5][MQTT5-2.1.3-1][MQTT5-3.6.1-1][MQTT5-3.8.1-1][MQTT5-3.10.1-1]"
+          "[MQTT5-3.14.1-1][MQTT5-4.13.1-1]") {
     struct Packet {
         PacketType type;
         std::string body;
@@ -87,8 +87,10 @@ TEST_CASE("wrong header bits of any packet are told 0x81",
 }
 
 TEST_CASE("errors in a packet are told by their code",
-          "[wire][v5][MQTT-2.2.1-3][MQTT-3.1.0-2][MQTT-3.3.2-2][MQTT-3.3.2-8][MQTT-3.3.2-14]"
-          "[MQTT-3.3.4-6][MQTT-3.4.2-1][MQTT-3.6.2-1][MQTT-3.8.3-2][MQTT-3.8.3-5][MQTT-3.14.2-1]") {
+          "[wire][v5][MQTT5-2.2.1-3][MQTT5-3.1.0-2][MQTT5-3.3.2-2][MQTT5-3.3.2-8]"
+          "[MQTT5-3.3.2-14][MQTT5-3.3.4-6][MQTT5-3.4.2-1][MQTT5-3.6.2-1][MQTT5-3.8.3-2]"
+          "[MQTT5-3.8.3-5][MQTT5-3.14.2-1][MQTT5-3.2.0-2][MQTT5-3.5.2-1][MQTT5-3.7.2-1]"
+          "[MQTT5-4.13.1-1][MQTT5-4.7.0-1]") {
     const BrokerOptions options = World::test_options();
     const std::string filter = '\0' + text("t") + '\0';
     const auto with = [](std::string_view properties, std::string_view topic = "t") {
@@ -143,7 +145,7 @@ TEST_CASE("errors in a packet are told by their code",
 
 // Each limit just kept, met and passed.
 TEST_CASE("what is above a limit is told by its code",
-          "[wire][v5][MQTT-3.2.2-11][MQTT-3.2.2-14][MQTT-3.2.2-15]") {
+          "[wire][v5][MQTT5-3.2.2-11][MQTT5-3.2.2-14][MQTT5-3.2.2-15]") {
     BrokerOptions options = World::test_options();
     options.max_packet_size = 1'000;
     const auto sized = [](size_t size) {
@@ -213,7 +215,8 @@ TEST_CASE("a 3.1.1 client is told nothing", "[wire][v5]") {
 }
 
 // The keep alive of both versions, at one and a half times its length.
-TEST_CASE("silence ends the connection with 0x8D", "[wire][v5][MQTT-3.1.2-22][MQTT-3.2.2-22]") {
+TEST_CASE("silence ends the connection with 0x8D",
+          "[wire][v5][MQTT5-3.1.2-22][MQTT5-3.2.2-22][MQTT5-3.12.4-1]") {
     World world;
     packets::Connect fields;
     fields.client_id = "old";
@@ -254,7 +257,7 @@ TEST_CASE("shutting down is told to everybody who can be told", "[wire][v5]") {
     REQUIRE(five.received() == "DISCONNECT(x8b){why=shutting down}");
     REQUIRE(small.received() == "DISCONNECT(x8b)");
     REQUIRE(three.take_output().empty());
-    REQUIRE(silent.take_output().empty());  // [MQTT-3.14.0-1]
+    REQUIRE(silent.take_output().empty());  // [MQTT5-3.14.0-1]
     for (auto* each : {&five, &small, &three, &silent})
         REQUIRE_FALSE(each->open());
     auto& late = world.connection();
@@ -294,7 +297,7 @@ TEST_CASE("a full queue ends its reader with 0x97", "[wire][v5]") {
 
 // DISCONNECT is the last packet: what was owed comes before it, nothing after it; who says goodbye
 // or goes without a word is answered nothing.
-TEST_CASE("DISCONNECT is the last word", "[wire][v5][MQTT-3.14.4-1][MQTT-3.14.4-2]") {
+TEST_CASE("DISCONNECT is the last word", "[wire][v5][MQTT5-3.14.4-1][MQTT5-3.14.4-2]") {
     World world;
     auto& client = world.client5({.client_id = "c"});
     client.send(subscribe(1,
@@ -320,7 +323,7 @@ TEST_CASE("DISCONNECT is the last word", "[wire][v5][MQTT-3.14.4-1][MQTT-3.14.4-
 
 // No Session Expiry Interval and no property but the reason in what we send.
 TEST_CASE("DISCONNECT of the broker holds a reason string only",
-          "[wire][v5][MQTT-3.14.2-2][MQTT-3.14.2-4]") {
+          "[wire][v5][MQTT5-3.14.2-2][MQTT5-3.14.2-4]") {
     World world;
     auto& client =
         world.client5({.client_id = "c", .properties = property(P::kSessionExpiryInterval, 100)});

@@ -27,7 +27,7 @@ constexpr Duration kSeconds = 1'000;
 }  // namespace
 
 // Passed on at once, the interval is what it was: also 0, and also the largest there is.
-TEST_CASE("a message that does not wait keeps its whole interval", "[wire][v5][MQTT-3.3.2-6]") {
+TEST_CASE("a message that does not wait keeps its whole interval", "[wire][v5][MQTT5-3.3.2-6]") {
     World world;
     auto& reader = world.client5({.client_id = "r"});
     auto& old = world.client("old");
@@ -53,7 +53,7 @@ TEST_CASE("a message that does not wait keeps its whole interval", "[wire][v5][M
 }
 
 // The very largest interval counts down like any other.
-TEST_CASE("the largest interval counts down, too", "[wire][v5][MQTT-3.3.2-6]") {
+TEST_CASE("the largest interval counts down, too", "[wire][v5][MQTT5-3.3.2-6]") {
     World world;
     world.client5(durable("r")).send(sub("t", 1));
     auto& writer = world.client5({.client_id = "w"});
@@ -69,7 +69,7 @@ TEST_CASE("the largest interval counts down, too", "[wire][v5][MQTT-3.3.2-6]") {
 // For a session that is away: the second before its time, the very second, the one after. What
 // comes to a 3.1.1 client is the same without the word.
 TEST_CASE("a queued message is sent up to its last second",
-          "[wire][v5][MQTT-3.3.2-5][MQTT-3.3.2-6]") {
+          "[wire][v5][MQTT5-3.3.2-5][MQTT5-3.3.2-6]") {
     for (const uint32_t away_s : {4u, 5u, 6u}) {
         World world;
         world.client5(durable("five")).send(sub("t", 1));
@@ -95,7 +95,7 @@ TEST_CASE("a queued message is sent up to its last second",
     }
 }
 
-TEST_CASE("a message expires behind a full window", "[wire][v5][MQTT-3.3.2-5]") {
+TEST_CASE("a message expires behind a full window", "[wire][v5][MQTT5-3.3.2-5]") {
     BrokerOptions options = World::test_options();
     options.max_inflight_messages = 1;
     World world(options);
@@ -114,7 +114,7 @@ TEST_CASE("a message expires behind a full window", "[wire][v5][MQTT-3.3.2-5]") 
 }
 
 // What is in the outbox is on its way; what waits behind a blocked link is not.
-TEST_CASE("a message expires while its receiver does not read", "[wire][v5][MQTT-3.3.2-5]") {
+TEST_CASE("a message expires while its receiver does not read", "[wire][v5][MQTT5-3.3.2-5]") {
     BrokerOptions options = World::test_options();
     options.queue_qos0_messages = true;
     World world(options);
@@ -138,7 +138,7 @@ TEST_CASE("a message expires while its receiver does not read", "[wire][v5][MQTT
 }
 
 // Its onward delivery had begun: it is finished, with nothing left of its time.
-TEST_CASE("a message in flight is sent again after its time", "[wire][v5][MQTT-4.4.0-1]") {
+TEST_CASE("a message in flight is sent again after its time", "[wire][v5][MQTT5-4.4.0-1]") {
     World world;
     auto& reader = world.client5(durable("r"));
     reader.send(sub("t", 2));
@@ -155,7 +155,7 @@ TEST_CASE("a message in flight is sent again after its time", "[wire][v5][MQTT-4
 }
 
 // A retained message that is too old is not sent to who subscribes then, and does not stay.
-TEST_CASE("a retained message expires", "[wire][v5][MQTT-3.3.2-5][MQTT-3.3.2-6]") {
+TEST_CASE("a retained message expires", "[wire][v5][MQTT5-3.3.2-5][MQTT5-3.3.2-6]") {
     World world;
     auto& writer = world.client5({.client_id = "w"});
     writer.send(keep("t/0", "x", expiry(0)) + keep("t/5", "x", expiry(5)) +
@@ -188,7 +188,7 @@ TEST_CASE("a retained message expires", "[wire][v5][MQTT-3.3.2-5][MQTT-3.3.2-6]"
 }
 
 // The interval of a will begins when it is published; none and 0 are not the same.
-TEST_CASE("the interval of a will begins when it is published", "[wire][v5][MQTT-3.3.2-6]") {
+TEST_CASE("the interval of a will begins when it is published", "[wire][v5][MQTT5-3.3.2-6]") {
     World world;
     auto& reader = world.client5({.client_id = "r"});
     reader.send(sub("w/#", 0));
@@ -216,7 +216,7 @@ TEST_CASE("the interval of a will begins when it is published", "[wire][v5][MQTT
 
 // QoS 2 is passed on at PUBREL: the time until then is time waited.
 TEST_CASE("the interval runs while a message waits for its PUBREL",
-          "[wire][v5][MQTT-3.3.2-5][MQTT-3.3.2-6]") {
+          "[wire][v5][MQTT5-3.3.2-5][MQTT5-3.3.2-6]") {
     World world;
     auto& reader = world.client5({.client_id = "r"});
     reader.send(sub("t", 2));

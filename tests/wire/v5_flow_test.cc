@@ -17,7 +17,8 @@ using P = Property;
 // Exactly as many as the smaller of both windows are under way; each acknowledgement lets one more
 // go, and what needs no acknowledgement goes all the time.
 TEST_CASE("never more than Receive Maximum under way",
-          "[wire][v5][MQTT-3.3.4-9][MQTT-3.3.4-10][MQTT-4.9.0-1][MQTT-4.9.0-2][MQTT-4.9.0-3]") {
+          "[wire][v5][MQTT5-3.3.4-9][MQTT5-3.3.4-10][MQTT5-4.9.0-1][MQTT5-4.9.0-2]"
+          "[MQTT5-4.9.0-3]") {
     for (const int qos : {1, 2}) {
         for (const uint32_t most : {1u, 2u, 3u, 19u, 20u, 21u, 65'535u, 0u}) {
             CAPTURE(qos, most);
@@ -62,7 +63,7 @@ TEST_CASE("never more than Receive Maximum under way",
 // An error ends a flow and frees its place and identifier, without PUBREL; a success of PUBREC
 // frees nothing yet.
 TEST_CASE("acknowledgements with errors end the flow",
-          "[wire][v5][MQTT-4.3.3-4][MQTT-4.3.3-9][MQTT-4.4.0-2][MQTT-3.5.2-1]") {
+          "[wire][v5][MQTT5-4.3.3-4][MQTT5-4.4.0-2][MQTT5-3.5.2-1]") {
     for (const int code : {0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99}) {
         for (const int qos : {1, 2}) {
             CAPTURE(code, qos);
@@ -99,7 +100,7 @@ TEST_CASE("acknowledgements with errors end the flow",
 
 // What a client cannot take is dropped as if it had been delivered: nothing is stuck behind it.
 TEST_CASE("what is too large for its reader blocks nothing",
-          "[wire][v5][MQTT-3.1.2-24][MQTT-3.1.2-25]") {
+          "[wire][v5][MQTT5-3.1.2-24][MQTT5-3.1.2-25]") {
     for (const int qos : {0, 1, 2}) {
         for (const int more : {-1, 0, 1}) {
             CAPTURE(qos, more);
@@ -166,7 +167,7 @@ TEST_CASE("max_inflight_bytes bounds what is under way", "[wire][v5]") {
 
 // Our Receive Maximum: QoS 2 flows without PUBREL.  5.0 was told and is cut off, 3.1.1 was not and
 // is left waiting.
-TEST_CASE("more than our Receive Maximum is told 0x93", "[wire][v5][MQTT-3.3.4-7]") {
+TEST_CASE("more than our Receive Maximum is told 0x93", "[wire][v5][MQTT5-3.3.4-7]") {
     for (const uint32_t most : {1u, 3u, 100u}) {
         BrokerOptions options = World::test_options();
         options.max_awaiting_rel = most;
@@ -225,7 +226,7 @@ TEST_CASE("more than our Receive Maximum is told 0x93", "[wire][v5][MQTT-3.3.4-7
 
 // What nobody knows is answered so that the other side can let go of it; in 3.1.1 without a word.
 TEST_CASE("unknown identifiers are answered 0x92",
-          "[wire][v5][MQTT-3.7.2-1][MQTT-3.6.2-1][MQTT-2.2.1-5]") {
+          "[wire][v5][MQTT5-3.7.2-1][MQTT5-3.6.2-1][MQTT5-2.2.1-5]") {
     World world;
     auto& five = world.client5({.client_id = "five"});
     auto& three = world.client("three");

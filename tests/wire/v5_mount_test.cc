@@ -165,7 +165,7 @@ TEST_CASE("levels are counted with those of the mount point", "[wire][v5][mount]
 
 // The size limit is of the packet that leaves, without the mount point.
 TEST_CASE("a mount point takes nothing of what a receiver can take",
-          "[wire][v5][mount][MQTT-3.1.2-25]") {
+          "[wire][v5][mount][MQTT5-3.1.2-25]") {
     World world(mounted("a/very/long/mount/point/"));
     const auto bytes = static_cast<uint32_t>(pub("topic", std::string(20, 'x')).size());
     auto& reader =

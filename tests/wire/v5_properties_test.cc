@@ -115,7 +115,7 @@ std::vector<Value> values_of(std::string_view type) {
             return {{varint(0), 0, zero},
                     {varint(1), 1},
                     {varint(268'435'455), 268'435'455},
-                    {std::string("\x81\x00", 2), 1, Verdict::kMalformed},  // [MQTT-1.5.5-1]
+                    {std::string("\x81\x00", 2), 1, Verdict::kMalformed},  // [MQTT5-1.5.5-1]
                     {std::string("\xff\xff\xff\xff\x7f"), 0, Verdict::kMalformed}};
         case 's':
             return {{packets::text("x")},
@@ -208,10 +208,10 @@ std::string refusal(char place, std::string_view code) {
 std::string special(char place, int id, uint64_t number) {
     if (place == 'C' && id == 21) return refusal('C', "x8c");
     if (place == 'C' && id == 22) return refusal('C', "x82");  // data without a method
-    if (place == 'P' && id == 11) return refusal('P', "x82");  // [MQTT-3.3.4-6]
+    if (place == 'P' && id == 11) return refusal('P', "x82");  // [MQTT5-3.3.4-6]
     if (place == 'P' && id == 35 && (number == 0 || number > 10)) return refusal('P', "x94");
     if (place == 'C' && id == 39 && number == 1) return "nothing";  // no CONNACK is so short
-    if (place == 'D' && id == 17 && number != 0) return refusal('D', "x82");  // [MQTT-3.1.2-23]
+    if (place == 'D' && id == 17 && number != 0) return refusal('D', "x82");  // [MQTT5-3.1.2-23]
     return {};
 }
 
@@ -252,8 +252,8 @@ std::string answer_to(World& world, char place, std::string_view block) {
 }  // namespace
 
 TEST_CASE("each property is welcome where the standard has it and nowhere else",
-          "[wire][v5][MQTT-3.3.4-6][MQTT-1.5.5-1][MQTT-1.5.4-1][MQTT-1.5.4-2][MQTT-3.3.2-13]"
-          "[MQTT-3.3.2-19][MQTT-2.2.2-1]") {
+          "[wire][v5][MQTT5-3.3.4-6][MQTT5-1.5.5-1][MQTT5-1.5.4-1][MQTT5-1.5.4-2]"
+          "[MQTT5-3.3.2-13][MQTT5-3.3.2-19][MQTT5-2.2.2-1][MQTT5-1.5.7-1]") {
     for (int id = 0; id < 128; ++id) {
         World world;
         const Rule* rule = rule_of(id);
@@ -308,7 +308,7 @@ TEST_CASE("a property cut short at any byte is malformed", "[wire][v5]") {
 }
 
 // The length of the list must say where it ends: too short, too long, or longer than need be.
-TEST_CASE("a property list whose length lies is malformed", "[wire][v5][MQTT-1.5.5-1]") {
+TEST_CASE("a property list whose length lies is malformed", "[wire][v5][MQTT5-1.5.5-1]") {
     World world;
     const auto verdict = [&](uint8_t first, const std::string& body) {
         auto& peer = world.client5({.client_id = "c"});
@@ -334,7 +334,7 @@ TEST_CASE("a property list whose length lies is malformed", "[wire][v5][MQTT-1.5
 }
 
 // A wildcard in a response topic is no topic to answer to; a text at the limit is as good as any.
-TEST_CASE("a response topic has no wildcard", "[wire][v5][MQTT-3.3.2-14]") {
+TEST_CASE("a response topic has no wildcard", "[wire][v5][MQTT5-3.3.2-14]") {
     for (const char place : std::string_view("PW")) {
         World world;
         for (const char* bad : {"+", "#", "a/+/b", "a/#", "a+"}) {
@@ -349,7 +349,7 @@ TEST_CASE("a response topic has no wildcard", "[wire][v5][MQTT-3.3.2-14]") {
 
 // Fields of a will and of user properties may be asked for, too; what nobody can do is said so.
 TEST_CASE("a method of authentication nobody knows is refused by name",
-          "[wire][v5][MQTT-4.12.0-1]") {
+          "[wire][v5][MQTT5-4.12.0-1]") {
     World world;
     const std::string method = property(Property::kAuthenticationMethod, "SCRAM");
     const std::string data = property(Property::kAuthenticationData, "x");

@@ -32,8 +32,8 @@ constexpr const char* kAllForwarded =
 // Properties come out in the order in which they went in, whichever way the message took: as the
 // bytes that came, with a head of its own, through a queue, from the store, as a will.
 TEST_CASE("properties are passed on unchanged and in their order on every way",
-          "[wire][v5][MQTT-3.3.2-4][MQTT-3.3.2-15][MQTT-3.3.2-16][MQTT-3.3.2-17][MQTT-3.3.2-18]"
-          "[MQTT-3.3.2-20]") {
+          "[wire][v5][MQTT5-3.3.2-4][MQTT5-3.3.2-15][MQTT5-3.3.2-16][MQTT5-3.3.2-17]"
+          "[MQTT5-3.3.2-18][MQTT5-3.3.2-20]") {
     World world;
     const std::string all = all_forwarded();
     const std::string seen = kAllForwarded;
@@ -95,7 +95,7 @@ TEST_CASE("properties are passed on unchanged and in their order on every way",
 
 // Two clients that talk by request and response, one of them away meanwhile.
 TEST_CASE("a response finds its way with the correlation data of its request",
-          "[wire][v5][MQTT-3.3.2-15][MQTT-3.3.2-16]") {
+          "[wire][v5][MQTT5-3.3.2-15][MQTT5-3.3.2-16]") {
     World world;
     auto& asks = world.client5({.client_id = "asks"});
     auto& answers = world.client5({.client_id = "answers"});
@@ -120,7 +120,7 @@ TEST_CASE("a response finds its way with the correlation data of its request",
 
 // 0x10 says that no subscription matched, nothing else: not that all who matched were away, did not
 // want it back, or could not take it.
-TEST_CASE("no matching subscribers is said only when there are none", "[wire][v5][MQTT-3.3.4-1]") {
+TEST_CASE("no matching subscribers is said only when there are none", "[wire][v5][MQTT5-3.3.4-1]") {
     World world;
     auto& writer = world.client5({.client_id = "w"});
     const auto told = [&](const char* topic, int qos) {
@@ -158,7 +158,7 @@ TEST_CASE("no matching subscribers is said only when there are none", "[wire][v5
 }
 
 TEST_CASE("a payload above message_size_limit is refused by name and the link goes on",
-          "[wire][v5][MQTT-3.3.4-1]") {
+          "[wire][v5][MQTT5-3.3.4-1]") {
     BrokerOptions options = World::test_options();
     options.message_size_limit = 10;
     World world(options);
@@ -192,7 +192,8 @@ TEST_CASE("a payload above message_size_limit is refused by name and the link go
 
 // Where clients may not write, and above which QoS; 5.0 is told, 3.1.1 gets what it always got.
 TEST_CASE("what a server does not offer is refused with its own code",
-          "[wire][v5][MQTT-3.2.2-11][MQTT-3.2.2-14]") {
+          "[wire][v5][MQTT5-3.2.2-11][MQTT5-3.2.2-14][MQTT5-3.2.2-9][MQTT5-3.2.2-12]"
+          "[MQTT5-3.2.2-13]") {
     BrokerOptions options = World::test_options();
     options.listener.max_qos = 1;
     options.retain_available = false;
@@ -223,7 +224,7 @@ TEST_CASE("what a server does not offer is refused with its own code",
     CHECK(welcome({.will_topic = "w", .will_qos = 1}).starts_with("CONNACK(0)"));
     CHECK(welcome({.will_topic = "w", .will_qos = 2}).starts_with("CONNACK(x9b)"));
     CHECK(welcome({.will_topic = "w", .will_retain = true}).starts_with("CONNACK(x9a)"));
-    // Subscriptions are granted what there is.   [MQTT-3.2.2-9]
+    // Subscriptions are granted what there is.   [MQTT5-3.2.2-9]
     auto& reader = world.client5({.client_id = "r"});
     reader.send(sub("t", 2));
     CHECK(reader.received() == "SUBACK(1,1)");
@@ -235,7 +236,8 @@ TEST_CASE("what a server does not offer is refused with its own code",
 }
 
 TEST_CASE("a topic that is no topic name ends the link with the code for it",
-          "[wire][v5][MQTT-3.3.2-1][MQTT-3.3.2-2][MQTT-3.3.1-2][MQTT-3.3.1-4]") {
+          "[wire][v5][MQTT5-3.3.2-1][MQTT5-3.3.2-2][MQTT5-3.3.1-2][MQTT5-3.3.1-4]"
+          "[MQTT5-4.7.3-1]") {
     BrokerOptions options = World::test_options();
     options.max_topic_len = 20;
     options.max_topic_levels = 4;
@@ -265,7 +267,7 @@ TEST_CASE("a topic that is no topic name ends the link with the code for it",
 }
 
 // The identifier of a QoS 2 message that waits for its PUBREL belongs to it.
-TEST_CASE("a packet identifier in use is refused by name in 5.0", "[wire][v5][MQTT-2.2.1-3]") {
+TEST_CASE("a packet identifier in use is refused by name in 5.0", "[wire][v5][MQTT5-2.2.1-3]") {
     World world;
     auto& reader = world.client5({.client_id = "r"});
     reader.send(sub("#", 0));
@@ -288,7 +290,7 @@ TEST_CASE("a packet identifier in use is refused by name in 5.0", "[wire][v5][MQ
 
 // Properties may fill nearly all of a packet: they go every way, too.
 TEST_CASE("a message of nearly nothing but properties is passed on",
-          "[wire][v5][MQTT-3.3.2-17][MQTT-3.3.2-18]") {
+          "[wire][v5][MQTT5-3.3.2-17][MQTT5-3.3.2-18]") {
     std::string properties;
     std::string described;
     const std::string value(60'000, 'v');
@@ -342,7 +344,7 @@ TEST_CASE("a message of nearly nothing but properties is passed on",
 }
 
 // A payload in a block of its own is kept, not copied: its properties stay with it.
-TEST_CASE("a long payload keeps its properties in every place", "[wire][v5][MQTT-3.3.2-20]") {
+TEST_CASE("a long payload keeps its properties in every place", "[wire][v5][MQTT5-3.3.2-20]") {
     for (const uint32_t cut : {0u, 4'096u}) {
         World world;
         world.set_cut(cut);

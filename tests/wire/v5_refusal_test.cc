@@ -40,7 +40,8 @@ std::string raw_connect(std::string_view properties,
 
 // Every reason to refuse, in the words of each version; the link ends and nothing behind it counts.
 TEST_CASE("refusals have the code of their version and end the connection",
-          "[wire][v5][MQTT-3.2.2-7][MQTT-3.2.2-8][MQTT-3.1.4-2][MQTT-3.1.4-6][MQTT-4.13.2-1]") {
+          "[wire][v5][MQTT5-3.2.2-7][MQTT5-3.2.2-8][MQTT5-3.1.4-2][MQTT5-3.1.4-6]"
+          "[MQTT5-4.13.2-1][MQTT5-3.1.3-8][MQTT5-3.2.2-12][MQTT5-3.2.2-13]") {
     struct Case {
         std::function<void(BrokerOptions&)> set;
         Connect fields;
@@ -140,7 +141,7 @@ TEST_CASE("a will whose mounted topic is too long is refused", "[wire][v5]") {
 }
 
 // A refusal leaves the session of that name and whoever is connected to it alone.
-TEST_CASE("a refused CONNECT disturbs nobody", "[wire][v5][MQTT-3.2.2-6]") {
+TEST_CASE("a refused CONNECT disturbs nobody", "[wire][v5][MQTT5-3.2.2-6]") {
     World world;
     auto& there = world.client5(
         {.client_id = "c", .clean = false, .properties = property(P::kSessionExpiryInterval, 100)});
@@ -159,8 +160,9 @@ TEST_CASE("a refused CONNECT disturbs nobody", "[wire][v5][MQTT-3.2.2-6]") {
 }
 
 TEST_CASE("malformed CONNECTs of level 5 are told 0x81 or 0x82 and nothing else",
-          "[wire][v5][MQTT-3.1.4-1][MQTT-3.1.2-3][MQTT-3.1.2-11][MQTT-3.1.2-12][MQTT-3.1.2-13]"
-          "[MQTT-3.14.0-1]") {
+          "[wire][v5][MQTT5-3.1.4-1][MQTT5-3.1.2-3][MQTT5-3.1.2-11][MQTT5-3.1.2-12]"
+          "[MQTT5-3.1.2-13][MQTT5-3.14.0-1][MQTT5-3.1.2-17][MQTT5-3.1.2-19][MQTT5-3.1.3-3]"
+          "[MQTT5-3.1.3-4][MQTT5-3.1.3-11][MQTT5-2.1.3-1]") {
     const std::string id = text("c");
     const std::string malformed = "CONNACK(x81){why=malformed packet}";
     const std::string protocol = "CONNACK(x82){why=protocol error}";
@@ -220,7 +222,7 @@ TEST_CASE("malformed CONNECTs of level 5 are told 0x81 or 0x82 and nothing else"
 
 // Levels that nobody speaks yet are answered in the form of the newest.
 TEST_CASE("an unknown level is refused in the nearest form",
-          "[wire][v5][MQTT-3.1.2-1][MQTT-3.1.2-2]") {
+          "[wire][v5][MQTT5-3.1.2-1][MQTT5-3.1.2-2]") {
     World world;
     const auto level = [&](const char* name, int value) {
         return answer_to(world,
@@ -251,8 +253,8 @@ TEST_CASE("an unknown level is refused in the nearest form",
 
 // No method is built in: 0x8C to who asks for one, and AUTH from anybody is an error.
 TEST_CASE("authentication methods are refused and AUTH is an error",
-          "[wire][v5][MQTT-4.12.0-1][MQTT-4.12.0-6][MQTT-4.12.0-7][MQTT-3.15.1-1]"
-          "[MQTT-3.15.2-1]") {
+          "[wire][v5][MQTT5-4.12.0-1][MQTT5-4.12.0-6][MQTT5-4.12.0-7][MQTT5-3.15.1-1]"
+          "[MQTT5-3.15.2-1]") {
     World world;
     REQUIRE(answer(world,
                    {.client_id = "c",

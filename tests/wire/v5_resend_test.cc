@@ -17,7 +17,8 @@ using P = Property;
 // What is in flight counts anew on each connection: never more than the new maximum are repeated
 // before something is acknowledged, in their order, and what waited comes after them.
 TEST_CASE("a lower Receive Maximum holds for what is repeated",
-          "[wire][v5][MQTT-3.3.4-9][MQTT-4.4.0-1][MQTT-4.6.0-1][MQTT-4.3.2-3][MQTT-4.3.3-3]") {
+          "[wire][v5][MQTT5-3.3.4-9][MQTT5-4.4.0-1][MQTT5-4.3.2-3][MQTT5-4.3.3-3]"
+          "[MQTT5-4.6.0-5][MQTT5-3.3.1-1]") {
     for (const int qos : {1, 2}) {
         for (const int most : {1, 2, 9, 10, 11}) {
             CAPTURE(qos, most);
@@ -57,7 +58,7 @@ TEST_CASE("a lower Receive Maximum holds for what is repeated",
 
 // PUBREL is no PUBLISH: those that are open come again at once, whatever the maximum.
 TEST_CASE("a PUBREL that is repeated takes no place in the window",
-          "[wire][v5][MQTT-4.3.3-5][MQTT-4.3.3-6]") {
+          "[wire][v5][MQTT5-4.3.3-5][MQTT5-4.3.3-6]") {
     World world;
     auto& reader = world.client5(reader_with(0));
     subscribe_to_t(reader);
@@ -81,7 +82,7 @@ TEST_CASE("a PUBREL that is repeated takes no place in the window",
 }
 
 // DUP says that the bytes may have been seen: not where none of them had left.
-TEST_CASE("DUP only where bytes had left", "[wire][v5][MQTT-4.3.2-2][MQTT-4.3.3-2]") {
+TEST_CASE("DUP only where bytes had left", "[wire][v5][MQTT5-4.3.2-2]") {
     const auto size =
         static_cast<int>(publish({.topic = "t", .payload = "0", .qos = 1, .packet_id = 1}).size());
     for (int room = 0; room <= 3 * size; ++room) {
@@ -110,7 +111,7 @@ TEST_CASE("DUP only where bytes had left", "[wire][v5][MQTT-4.3.2-2][MQTT-4.3.3-
 }
 
 // 5.0 repeats at a return and at no other time; 3.1.1 may repeat by a timer.
-TEST_CASE("5.0 repeats nothing by a timer", "[wire][v5][MQTT-4.4.0-1]") {
+TEST_CASE("5.0 repeats nothing by a timer", "[wire][v5][MQTT5-4.4.0-1]") {
     BrokerOptions options = World::test_options();
     options.unack_retry_interval_s = 5;
     World world(options);
@@ -166,7 +167,7 @@ TEST_CASE("3.1.1 repeats by its timer after a reconnect, too", "[wire]") {
 
 // await_rel_timeout frees the place of a flow whose PUBCOMP is long in coming, but not towards 5.0:
 // such a client would get more than its Receive Maximum.
-TEST_CASE("a missing PUBCOMP makes no room in 5.0", "[wire][v5][MQTT-3.3.4-9][MQTT-4.3.3-5]") {
+TEST_CASE("a missing PUBCOMP makes no room in 5.0", "[wire][v5][MQTT5-3.3.4-9][MQTT5-4.3.3-5]") {
     BrokerOptions options = World::test_options();
     options.await_rel_timeout_s = 20;
     options.max_inflight_messages = 2;
@@ -211,7 +212,7 @@ TEST_CASE("a missing PUBCOMP makes no room in 5.0", "[wire][v5][MQTT-3.3.4-9][MQ
 
 // An expiry interval ends what waits, not what was begun.
 TEST_CASE("a message that was sent does not expire",
-          "[wire][v5][MQTT-4.3.3-7][MQTT-4.3.3-13][MQTT-3.3.2-5]") {
+          "[wire][v5][MQTT5-4.3.3-7][MQTT5-4.3.3-13][MQTT5-3.3.2-5]") {
     World world;
     auto& reader = world.client5(reader_with(1));
     subscribe_to_t(reader);
@@ -244,7 +245,7 @@ TEST_CASE("a message that was sent does not expire",
 }
 
 // The same for what was in flight when the client came back with less room.
-TEST_CASE("what became too large for its reader is let go", "[wire][v5][MQTT-3.1.2-25]") {
+TEST_CASE("what became too large for its reader is let go", "[wire][v5][MQTT5-3.1.2-25]") {
     World world;
     auto& reader = world.client5(reader_with(0));
     subscribe_to_t(reader);
@@ -276,7 +277,7 @@ TEST_CASE("what became too large for its reader is let go", "[wire][v5][MQTT-3.1
 // connections: never more under way than the client said, everything arrives in order, at QoS 2
 // once.
 TEST_CASE("windows hold over random reconnects",
-          "[wire][v5][MQTT-3.3.4-9][MQTT-4.6.0-5][MQTT-4.4.0-1]") {
+          "[wire][v5][MQTT5-3.3.4-9][MQTT5-4.6.0-5][MQTT5-4.4.0-1]") {
     const int seed = GENERATE(range(1, 31));
     CAPTURE(seed);
     Prng random(static_cast<uint64_t>(seed));

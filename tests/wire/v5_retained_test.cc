@@ -22,7 +22,7 @@ Connect durable(const char* id) {
 // 0: at each SUBSCRIBE; 1: only if there was no such subscription; 2: never. "Such" is the same
 // filter of the same session, also from an earlier connection.
 TEST_CASE("retain handling decides who gets what is kept",
-          "[wire][v5][MQTT-3.3.1-9][MQTT-3.3.1-10][MQTT-3.3.1-11]") {
+          "[wire][v5][MQTT5-3.3.1-9][MQTT5-3.3.1-10][MQTT5-3.3.1-11]") {
     World world;
     world.client5({.client_id = "w"}).send(keep("t/a", "x"));
     auto& reader = world.client5(durable("r"));
@@ -53,7 +53,7 @@ TEST_CASE("retain handling decides who gets what is kept",
 // From the store: RETAIN is set whatever the subscription says, with its identifier, its QoS and
 // the properties of the message.
 TEST_CASE("what is kept comes with the identifier of the subscription that asked",
-          "[wire][v5][MQTT-3.3.4-3][MQTT-3.8.4-4]") {
+          "[wire][v5][MQTT5-3.3.4-3][MQTT5-3.8.4-4]") {
     World world;
     auto& writer = world.client5({.client_id = "w"});
     writer.send(publish({.topic = "t",
@@ -86,7 +86,7 @@ TEST_CASE("what is kept comes with the identifier of the subscription that asked
 }
 
 // Two overlapping filters in one packet: what is kept comes for each.
-TEST_CASE("each new subscription has its own replay", "[wire][v5][MQTT-3.8.4-5]") {
+TEST_CASE("each new subscription has its own replay", "[wire][v5][MQTT5-3.8.4-5]") {
     for (const bool merged : {false, true}) {
         BrokerOptions options = World::test_options();
         options.allow_duplicate_messages = !merged;
@@ -109,7 +109,7 @@ TEST_CASE("each new subscription has its own replay", "[wire][v5][MQTT-3.8.4-5]"
 // A long replay goes in slices behind a small window; identifiers stay with it, and what is too
 // large for the receiver is left out without stopping the rest.
 TEST_CASE("a long replay keeps identifiers and leaves out what is too large",
-          "[wire][v5][MQTT-3.1.2-25]") {
+          "[wire][v5][MQTT5-3.1.2-25]") {
     BrokerOptions options = World::test_options();
     options.max_inflight_messages = 3;
     World world(options);
@@ -148,7 +148,7 @@ TEST_CASE("a long replay keeps identifiers and leaves out what is too large",
 }
 
 TEST_CASE("an empty retained message clears, and is passed on with its properties",
-          "[wire][v5][MQTT-3.3.1-6][MQTT-3.3.1-7][MQTT-3.3.1-8]") {
+          "[wire][v5][MQTT5-3.3.1-6][MQTT5-3.3.1-7][MQTT5-3.3.1-8]") {
     World world;
     auto& reader = world.client5({.client_id = "r"});
     reader.send(sub("t", kRetainAsPublished));

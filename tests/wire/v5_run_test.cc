@@ -72,7 +72,7 @@ std::string heard(const Receiver& receiver, const std::vector<std::string>& payl
 // The same conversation with fan-outs at once and as jobs, in one piece and cut: every receiver
 // gets what it would get alone.
 TEST_CASE("a run reaches receivers of every kind, at once or as a job",
-          "[wire][v5][MQTT-3.3.4-3][MQTT-3.1.2-25]") {
+          "[wire][v5][MQTT5-3.3.4-3][MQTT5-3.1.2-25]") {
     const std::vector<std::string> payloads{
         "a", std::string(30, 'b'), "c", std::string(25, 'd'), std::string(26, 'e'), ""};
     for (const uint32_t slice : {4'096u, 7u, 1u}) {
@@ -111,7 +111,7 @@ TEST_CASE("a run reaches receivers of every kind, at once or as a job",
 }
 
 // Properties of each packet in a run stay with it, whoever gets it.
-TEST_CASE("the properties of each packet in a run stay its own", "[wire][v5][MQTT-3.3.2-18]") {
+TEST_CASE("the properties of each packet in a run stay its own", "[wire][v5][MQTT5-3.3.2-18]") {
     for (const uint32_t slice : {4'096u, 3u}) {
         BrokerOptions options = World::test_options();
         options.fanout_slice = slice;
@@ -174,7 +174,7 @@ TEST_CASE("a bad packet ends a run, and what was before it is passed on", "[wire
 // A fan-out that goes on over many turns: options of each subscription, counted QoS, one's own
 // messages, and RETAIN as it was.
 TEST_CASE("a job honours every option of its receivers",
-          "[wire][v5][MQTT-3.8.3-3][MQTT-3.3.1-13][MQTT-3.3.4-4]") {
+          "[wire][v5][MQTT5-3.8.3-3][MQTT5-3.3.1-13][MQTT5-3.3.4-4]") {
     for (const bool merged : {false, true}) {
         for (const int qos : {0, 1, 2}) {
             INFO("merged " << merged << " qos " << qos);
@@ -225,7 +225,7 @@ TEST_CASE("a job honours every option of its receivers",
 
 // Whoever changes its subscription while a job hands out a message gets it once or not at all, and
 // the publisher waits until all are served.
-TEST_CASE("a job is not confused by who subscribes anew meanwhile", "[wire][v5][MQTT-3.8.4-3]") {
+TEST_CASE("a job is not confused by who subscribes anew meanwhile", "[wire][v5][MQTT5-3.8.4-3]") {
     BrokerOptions options = World::test_options();
     options.fanout_slice = 1;
     options.allow_duplicate_messages = false;
@@ -269,7 +269,7 @@ TEST_CASE("a job is not confused by who subscribes anew meanwhile", "[wire][v5][
 }
 
 // A publisher that goes while its message is handed out: No Local still knows who it was.
-TEST_CASE("a job outlives its publisher", "[wire][v5][MQTT-3.8.3-3]") {
+TEST_CASE("a job outlives its publisher", "[wire][v5][MQTT5-3.8.3-3]") {
     BrokerOptions options = World::test_options();
     options.fanout_slice = 1;
     World world(options);

@@ -50,8 +50,8 @@ void publish_one(FakeConnection& writer, const char* payload, int qos = 1) {
 // Whatever part of a second it is when the client leaves: the session is there until its interval
 // has passed and gone soon after; with Clean Start it is not taken up in either case.
 TEST_CASE("a session stays for its expiry interval and no less",
-          "[wire][v5][MQTT-3.1.2-23][MQTT-4.1.0-2][MQTT-3.2.2-2][MQTT-3.2.2-3][MQTT-3.1.2-4]"
-          "[MQTT-3.1.2-5]") {
+          "[wire][v5][MQTT5-3.1.2-23][MQTT5-4.1.0-2][MQTT5-3.2.2-2][MQTT5-3.2.2-3]"
+          "[MQTT5-3.1.2-4][MQTT5-3.1.2-5][MQTT5-3.1.2-6]") {
     struct Case {
         std::string properties;
         Duration away_ms;
@@ -95,7 +95,7 @@ TEST_CASE("a session stays for its expiry interval and no less",
 }
 
 // The time away counts from the end of the connection, each time anew.
-TEST_CASE("the interval counts from the last disconnection", "[wire][v5][MQTT-4.1.0-1]") {
+TEST_CASE("the interval counts from the last disconnection", "[wire][v5][MQTT5-4.1.0-1]") {
     World world;
     const Connect fields{.client_id = "c", .clean = false, .properties = expiry(5)};
     for (int i = 0; i < 4; ++i) {
@@ -113,7 +113,7 @@ TEST_CASE("the interval counts from the last disconnection", "[wire][v5][MQTT-4.
 }
 
 // DISCONNECT may change the interval in any way but from 0 to more.
-TEST_CASE("DISCONNECT changes the interval", "[wire][v5][MQTT-3.1.2-23]") {
+TEST_CASE("DISCONNECT changes the interval", "[wire][v5][MQTT5-3.1.2-23]") {
     struct Case {
         uint32_t before;
         uint32_t after;
@@ -148,7 +148,7 @@ TEST_CASE("DISCONNECT changes the interval", "[wire][v5][MQTT-3.1.2-23]") {
     }
 }
 
-TEST_CASE("DISCONNECT cannot give a session life that had none", "[wire][v5][MQTT-3.1.2-23]") {
+TEST_CASE("DISCONNECT cannot give a session life that had none", "[wire][v5][MQTT5-3.1.2-23]") {
     for (const std::string& before : {std::string(), expiry(0)}) {
         for (const uint32_t after : {1u, 5u, kForEver}) {
             World world;
@@ -216,7 +216,7 @@ TEST_CASE("the broker's own expiry caps every session", "[wire][v5]") {
 }
 
 // A session is nobody's version: 3.1.1 takes it up with everything in it, and 5.0 after it.
-TEST_CASE("a session goes from 5.0 to 3.1.1 and back", "[wire][v5][MQTT-4.4.0-1][MQTT-4.6.0-1]") {
+TEST_CASE("a session goes from 5.0 to 3.1.1 and back", "[wire][v5][MQTT5-4.4.0-1]") {
     World world;
     auto& writer = world.client5({.client_id = "w"});
     auto& first = world.client5({.client_id = "c", .clean = false, .properties = expiry(100)});
@@ -293,7 +293,7 @@ TEST_CASE("each version's word on expiry replaces the other's", "[wire][v5]") {
 
 // The older connection is told why, if its version can be; the session goes on or ends.
 TEST_CASE("a second connection takes over and the first is told 0x8E",
-          "[wire][v5][MQTT-3.1.4-3][MQTT-3.14.4-1][MQTT-3.14.4-2]") {
+          "[wire][v5][MQTT5-3.1.4-3][MQTT5-3.14.4-1][MQTT5-3.14.4-2]") {
     for (const bool clean : {false, true}) {
         for (const uint32_t stays : {0u, 100u}) {
             CAPTURE(clean, stays);
@@ -326,7 +326,7 @@ TEST_CASE("a second connection takes over and the first is told 0x8E",
 
 // A client too small for the reason is told the code; too small for that it is only closed.
 TEST_CASE("the farewell keeps to the client's Maximum Packet Size",
-          "[wire][v5][MQTT-3.14.2-3][MQTT-3.1.2-24]") {
+          "[wire][v5][MQTT5-3.14.2-3][MQTT5-3.1.2-24]") {
     const std::string why = "session taken over";
     const auto whole = static_cast<uint32_t>(2 + 2 + 3 + why.size());
     for (const auto& [most, told] : {
@@ -347,7 +347,7 @@ TEST_CASE("the farewell keeps to the client's Maximum Packet Size",
 
 // The same for SUBACK: what cannot be told ends the link, with the reason that fits.
 TEST_CASE("SUBACK and UNSUBACK keep to the client's Maximum Packet Size",
-          "[wire][v5][MQTT-3.1.2-24]") {
+          "[wire][v5][MQTT5-3.1.2-24]") {
     for (const bool subscribing : {true, false}) {
         for (const size_t filters : {24u, 25u, 26u}) {  // 5 bytes and one for each
             CAPTURE(subscribing, filters);
@@ -375,7 +375,7 @@ TEST_CASE("SUBACK and UNSUBACK keep to the client's Maximum Packet Size",
 }
 
 // Clean Start throws away subscriptions, what waits, what is in flight both ways.
-TEST_CASE("Clean Start begins from nothing", "[wire][v5][MQTT-3.1.2-4][MQTT-3.1.4-4]") {
+TEST_CASE("Clean Start begins from nothing", "[wire][v5][MQTT5-3.1.2-4][MQTT5-3.1.4-4]") {
     World world;
     auto& writer = world.client5({.client_id = "w"});
     auto& client = subscriber(world, {.client_id = "c", .properties = expiry(100)});
@@ -401,7 +401,7 @@ TEST_CASE("Clean Start begins from nothing", "[wire][v5][MQTT-3.1.2-4][MQTT-3.1.
 
 // An inbound QoS 2 flow outlives its connection and is passed on once, whatever comes twice.
 TEST_CASE("an inbound QoS 2 flow of 5.0 goes on after a reconnect",
-          "[wire][v5][MQTT-4.3.3-10][MQTT-4.3.3-11][MQTT-4.3.3-12]") {
+          "[wire][v5][MQTT5-4.3.3-10][MQTT5-4.3.3-11][MQTT5-4.3.3-12]") {
     World world;
     auto& reader = subscriber(world, {.client_id = "r"});
     auto& client = world.client5({.client_id = "c", .properties = expiry(100)});

@@ -18,7 +18,7 @@ uint64_t drops(const World& world, Drop reason) {
 
 // Each message goes to one member of each group, by turns, also when they come as one run; a plain
 // subscriber beside the group gets all of them.
-TEST_CASE("members of a group share its messages", "[wire][v5][shared][MQTT-4.8.2-4]") {
+TEST_CASE("members of a group share its messages", "[wire][v5][shared]") {
     World world;
     auto& a = world.client5({.client_id = "a"});
     auto& b = world.client("b");
@@ -118,7 +118,8 @@ TEST_CASE("absent and blocked members are passed over", "[wire][v5][shared]") {
 }
 
 // What is not allowed of a shared subscription, in both versions' words.
-TEST_CASE("bad shared subscriptions are refused", "[wire][v5][shared][MQTT-3.8.3-4]") {
+TEST_CASE("bad shared subscriptions are refused",
+          "[wire][v5][shared][MQTT5-3.8.3-4][MQTT5-4.8.2-1][MQTT5-4.8.2-2]") {
     World world;
     auto& five = world.client5({.client_id = "five"});
     auto& three = world.client("three");

@@ -25,7 +25,7 @@ Connect limited(const char* id, uint32_t bytes, const std::string& more = {}) {
 
 // A fan-out with receivers of every size around the packet's own, of both versions.
 TEST_CASE("a packet as large as its receiver takes is sent, one byte more is not",
-          "[wire][v5][MQTT-3.1.2-24][MQTT-3.1.2-25]") {
+          "[wire][v5][MQTT5-3.1.2-24][MQTT5-3.1.2-25]") {
     for (const size_t payload_size : {60u, 130u, 3'000u}) {
         for (const int qos : {0, 1, 2}) {
             INFO("payload " << payload_size << " qos " << qos);
@@ -69,7 +69,7 @@ TEST_CASE("a packet as large as its receiver takes is sent, one byte more is not
 }
 
 // A run is taken apart for who cannot take all of it.
-TEST_CASE("of a run everything that fits is sent", "[wire][v5][MQTT-3.1.2-25]") {
+TEST_CASE("of a run everything that fits is sent", "[wire][v5][MQTT5-3.1.2-25]") {
     World world;
     const auto packet = [](size_t size) { return pub("t", std::string(size + 30, 'x')); };
     const std::string run = packet(10) + packet(30) + packet(20) + packet(30) + packet(11);
@@ -100,7 +100,7 @@ TEST_CASE("of a run everything that fits is sent", "[wire][v5][MQTT-3.1.2-25]") 
 // With one place in its window a receiver that cannot take a message must not be left with a slot
 // that nobody acknowledges.
 TEST_CASE("what is too large takes no place in the window",
-          "[wire][v5][MQTT-3.1.2-25][MQTT-3.3.4-9]") {
+          "[wire][v5][MQTT5-3.1.2-25][MQTT5-3.3.4-9]") {
     World world;
     auto& reader = world.client5(limited("r", 30, property(P::kReceiveMaximum, 1)));
     reader.send(sub("t", 2));
@@ -148,7 +148,7 @@ TEST_CASE("a flood of what is too large does not use up the window", "[wire][v5]
 
 // A session may come back with a smaller limit than before: what was in flight is let go.
 TEST_CASE("a session that comes back with a smaller limit drops what no longer fits",
-          "[wire][v5][MQTT-3.1.2-25]") {
+          "[wire][v5][MQTT5-3.1.2-25]") {
     World world;
     const std::string stays = property(P::kSessionExpiryInterval, 100);
     Connect fields{.client_id = "r", .clean = false, .properties = stays};
@@ -173,7 +173,7 @@ TEST_CASE("a session that comes back with a smaller limit drops what no longer f
 }
 
 // What a packet grows by on its way counts: the alias, the identifier, the expiry interval.
-TEST_CASE("the properties that the broker adds count, too", "[wire][v5][MQTT-3.1.2-24]") {
+TEST_CASE("the properties that the broker adds count, too", "[wire][v5][MQTT5-3.1.2-24]") {
     World world;
     const std::string own = identifier(1) + alias(1) + expiry(7);
     const auto size = static_cast<uint32_t>(pub("topic", "x", own).size());
@@ -199,7 +199,7 @@ TEST_CASE("the properties that the broker adds count, too", "[wire][v5][MQTT-3.1
 
 // The smallest limits there are: what cannot be said is left unsaid, and never said all the same.
 TEST_CASE("no packet of any type is larger than its receiver takes",
-          "[wire][v5][MQTT-3.1.2-24][MQTT-3.14.2-3]") {
+          "[wire][v5][MQTT5-3.1.2-24][MQTT5-3.14.2-3]") {
     for (uint32_t bytes = 1; bytes <= 60; ++bytes) {
         INFO("limit " << bytes);
         World world;
@@ -235,7 +235,7 @@ TEST_CASE("no packet of any type is larger than its receiver takes",
 }
 
 // A SUBACK has a code for every filter and cannot be shortened.
-TEST_CASE("a SUBACK that its client cannot take ends the link", "[wire][v5][MQTT-3.1.2-24]") {
+TEST_CASE("a SUBACK that its client cannot take ends the link", "[wire][v5][MQTT5-3.1.2-24]") {
     World world;
     for (const size_t count : {34u, 35u, 36u, 37u}) {
         auto& peer = world.client5(limited("c", 40));
@@ -252,7 +252,7 @@ TEST_CASE("a SUBACK that its client cannot take ends the link", "[wire][v5][MQTT
 
 // And the other way: what a client may send at most.
 TEST_CASE("a packet above max_packet_size ends the link before it is whole",
-          "[wire][v5][MQTT-3.2.2-15]") {
+          "[wire][v5][MQTT5-3.2.2-15]") {
     BrokerOptions options = World::test_options();
     options.max_packet_size = 100;
     World world(options);

@@ -36,7 +36,7 @@ std::string head(const std::string& words) {
 // One copy per subscription, each with the identifier of its own; a subscription without one gives
 // a copy without one.
 TEST_CASE("overlapping subscriptions give copies with an identifier each",
-          "[wire][v5][MQTT-3.3.4-3][MQTT-3.3.4-5]") {
+          "[wire][v5][MQTT5-3.3.4-3][MQTT5-3.3.4-5]") {
     World world;
     auto& reader = world.client5({.client_id = "r"});
     reader.send(sub("a/b", 1, identifier(1)));
@@ -57,7 +57,7 @@ TEST_CASE("overlapping subscriptions give copies with an identifier each",
 
 // One copy for all: the highest QoS, every identifier, RETAIN if any wants it as it was.
 TEST_CASE("merged subscriptions give one copy with all identifiers",
-          "[wire][v5][MQTT-3.3.4-2][MQTT-3.3.4-4]") {
+          "[wire][v5][MQTT5-3.3.4-2][MQTT5-3.3.4-4]") {
     World world(merging());
     auto& reader = world.client5({.client_id = "r"});
     auto& old = world.client("old");
@@ -88,7 +88,7 @@ TEST_CASE("merged subscriptions give one copy with all identifiers",
 
 // A thousand filters that match one topic, and none of their identifiers is left out.
 TEST_CASE("a copy carries the identifiers of a thousand subscriptions",
-          "[wire][v5][MQTT-3.3.4-4]") {
+          "[wire][v5][MQTT5-3.3.4-4]") {
     World world(merging());
     auto& reader = world.client5({.client_id = "r"});
     // Every pattern of levels that matches one topic of ten; a thousand of them.
@@ -117,7 +117,7 @@ TEST_CASE("a copy carries the identifiers of a thousand subscriptions",
 }
 
 // The same filter again: another identifier, or none, and other options replace what was there.
-TEST_CASE("subscribing again replaces identifier and options", "[wire][v5][MQTT-3.8.4-3]") {
+TEST_CASE("subscribing again replaces identifier and options", "[wire][v5][MQTT5-3.8.4-3]") {
     World world;
     auto& reader = world.client5({.client_id = "r"});
     auto& writer = world.client5({.client_id = "w"});
@@ -151,7 +151,7 @@ TEST_CASE("subscribing again replaces identifier and options", "[wire][v5][MQTT-
 // The identifier belongs to the delivery: a queue, a window and a reconnect keep it, also when the
 // subscription has another one by now, or is gone.
 TEST_CASE("identifiers wait and are repeated with their messages",
-          "[wire][v5][MQTT-3.3.4-3][MQTT-3.10.4-3]") {
+          "[wire][v5][MQTT5-3.3.4-3][MQTT5-3.10.4-3]") {
     BrokerOptions options = World::test_options();
     options.max_inflight_messages = 2;
     World world(options);
@@ -200,7 +200,7 @@ TEST_CASE("identifiers are nothing to a 3.1.1 client on the same session", "[wir
 
 // One's own messages stay away: alone, in a run, merged, as a will, through QoS 2, and each is
 // counted once.
-TEST_CASE("no local keeps away one's own messages and no others", "[wire][v5][MQTT-3.8.3-3]") {
+TEST_CASE("no local keeps away one's own messages and no others", "[wire][v5][MQTT5-3.8.3-3]") {
     for (const bool merged : {false, true}) {
         BrokerOptions options = World::test_options();
         options.allow_duplicate_messages = !merged;
@@ -237,7 +237,7 @@ TEST_CASE("no local keeps away one's own messages and no others", "[wire][v5][MQ
     }
 }
 
-TEST_CASE("no local keeps away one's own will", "[wire][v5][MQTT-3.8.3-3]") {
+TEST_CASE("no local keeps away one's own will", "[wire][v5][MQTT5-3.8.3-3]") {
     World world;
     Connect fields = durable("self");
     fields.will_topic = "w";
@@ -256,7 +256,7 @@ TEST_CASE("no local keeps away one's own will", "[wire][v5][MQTT-3.8.3-3]") {
 }
 
 // A connection with the same client id, later or under another version, is the same to No Local.
-TEST_CASE("no local goes by the client, not by the connection", "[wire][v5][MQTT-3.8.3-3]") {
+TEST_CASE("no local goes by the client, not by the connection", "[wire][v5][MQTT5-3.8.3-3]") {
     World world;
     auto& first = world.client5(durable("self"));
     first.send(sub("t", kNoLocal));
@@ -273,7 +273,7 @@ TEST_CASE("no local goes by the client, not by the connection", "[wire][v5][MQTT
 
 // RETAIN towards those who are there: 0, unless they asked to get it as it was published.
 TEST_CASE("retain as published is about messages as they come",
-          "[wire][v5][MQTT-3.3.1-12][MQTT-3.3.1-13]") {
+          "[wire][v5][MQTT5-3.3.1-12][MQTT5-3.3.1-13]") {
     World world;
     auto& plain = world.client5({.client_id = "plain"});
     auto& exact = world.client5({.client_id = "exact"});
@@ -305,7 +305,8 @@ TEST_CASE("retain as published is about messages as they come",
 
 // What a filter is refused for, each by its own code, and the others of the packet go on.
 TEST_CASE("each filter gets the code it deserves",
-          "[wire][v5][MQTT-3.8.4-6][MQTT-3.9.3-1][MQTT-3.9.3-2][MQTT-3.11.3-1][MQTT-3.10.4-5]") {
+          "[wire][v5][MQTT5-3.9.3-1][MQTT5-3.9.3-2][MQTT5-3.11.3-1][MQTT5-3.10.4-5]"
+          "[MQTT5-3.8.4-7][MQTT5-3.11.3-2][MQTT5-3.8.3-2]") {
     BrokerOptions options = World::test_options();
     options.wildcard_available = false;
     options.subscription_ids_available = false;
@@ -344,8 +345,8 @@ TEST_CASE("each filter gets the code it deserves",
 }
 
 TEST_CASE("a filter that is none ends the link with the code for it",
-          "[wire][v5][MQTT-3.8.3-1][MQTT-3.8.3-2][MQTT-3.8.3-5][MQTT-3.8.1-1][MQTT-3.10.1-1]"
-          "[MQTT-3.10.3-1][MQTT-3.10.3-2][MQTT-3.8.3-4]") {
+          "[wire][v5][MQTT5-3.8.3-1][MQTT5-3.8.3-2][MQTT5-3.8.3-5][MQTT5-3.8.1-1]"
+          "[MQTT5-3.10.1-1][MQTT5-3.10.3-1][MQTT5-3.10.3-2][MQTT5-3.8.3-4]") {
     World world;
     const auto verdict = [&](const std::string& packet) {
         auto& peer = world.client5({.client_id = "c"});
@@ -373,7 +374,7 @@ TEST_CASE("a filter that is none ends the link with the code for it",
     CHECK(world.end() == 0);
 }
 
-TEST_CASE("a session has as many subscriptions as it may", "[wire][v5][MQTT-3.9.3-2]") {
+TEST_CASE("a session has as many subscriptions as it may", "[wire][v5][MQTT5-3.9.3-2]") {
     BrokerOptions options = World::test_options();
     options.max_subscriptions = 3;
     World world(options);
@@ -412,7 +413,7 @@ TEST_CASE("a session has as many subscriptions as it may", "[wire][v5][MQTT-3.9.
 
 // Thousands of filters in one packet are taken in slices, and every one is answered in its place.
 TEST_CASE("very many filters get very many codes",
-          "[wire][v5][MQTT-3.8.4-5][MQTT-3.10.4-6][MQTT-3.11.3-1]") {
+          "[wire][v5][MQTT5-3.8.4-5][MQTT5-3.10.4-6][MQTT5-3.11.3-1][MQTT5-3.8.4-6]") {
     for (const uint32_t cut : {0u, 1'000u}) {
         World world;
         world.set_cut(cut);
@@ -437,7 +438,7 @@ TEST_CASE("very many filters get very many codes",
 
 // As many filters as fit the largest packet there may be.
 TEST_CASE("an UNSUBSCRIBE of half a million filters is answered for each",
-          "[wire][v5][MQTT-3.10.4-6]") {
+          "[wire][v5][MQTT5-3.10.4-6]") {
     World world;
     auto& peer = world.client5({.client_id = "c"});
     peer.send(sub("b", 0));

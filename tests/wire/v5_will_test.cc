@@ -50,7 +50,7 @@ void shut_down(World& world) {
 // Each way in which a connection can end, without a delay: only DISCONNECT 0x00 takes the will
 // back.
 TEST_CASE("a will is sent exactly once for every end but DISCONNECT 0x00",
-          "[wire][v5][MQTT-3.1.2-8][MQTT-3.1.2-10][MQTT-3.14.4-3]") {
+          "[wire][v5][MQTT5-3.1.2-8][MQTT5-3.1.2-10][MQTT5-3.1.2-22][MQTT5-3.14.4-3]") {
     struct Cause {
         const char* name;
         std::function<void(World&, FakeConnection&)> end;
@@ -104,7 +104,7 @@ TEST_CASE("a will is sent exactly once for every end but DISCONNECT 0x00",
 // The delay runs from the end of the connection and is never cut short, whatever part of a second
 // it begins in; if the session ends earlier the will is sent then.
 TEST_CASE("a will waits for its delay or the end of its session",
-          "[wire][v5][MQTT-3.1.2-8][MQTT-3.1.3-9]") {
+          "[wire][v5][MQTT5-3.1.2-8][MQTT5-3.1.3-9][MQTT5-3.1.2-7]") {
     struct Case {
         uint32_t delay_s;
         uint32_t expiry_s;
@@ -143,7 +143,7 @@ TEST_CASE("a will waits for its delay or the end of its session",
 
 // Back in time: no will. Too late: it was sent, once. A clean start ends the session: it is sent.
 TEST_CASE("a return before the delay is over takes the will back",
-          "[wire][v5][MQTT-3.1.3-9][MQTT-3.1.2-10]") {
+          "[wire][v5][MQTT5-3.1.3-9][MQTT5-3.1.2-10]") {
     for (const bool old : {false, true}) {
         for (const bool clean : {false, true}) {
             for (const Duration away : {100u, 2'950u, 4'200u}) {
@@ -169,7 +169,7 @@ TEST_CASE("a return before the delay is over takes the will back",
 }
 
 // A takeover is a return in time: with a delay no will, unless the session ends.
-TEST_CASE("a takeover is a return within the delay", "[wire][v5][MQTT-3.1.3-9][MQTT-3.1.4-3]") {
+TEST_CASE("a takeover is a return within the delay", "[wire][v5][MQTT5-3.1.3-9][MQTT5-3.1.4-3]") {
     for (const bool clean : {false, true}) {
         World world;
         auto& watcher = watch(world);
@@ -191,7 +191,7 @@ TEST_CASE("a takeover is a return within the delay", "[wire][v5][MQTT-3.1.3-9][M
 }
 
 // 0x04 keeps the will, and with it its delay; an interval of 0 in the same packet ends both.
-TEST_CASE("DISCONNECT 0x04 leaves the will its delay", "[wire][v5][MQTT-3.14.4-3]") {
+TEST_CASE("DISCONNECT 0x04 leaves the will its delay", "[wire][v5][MQTT5-3.14.4-3]") {
     World world;
     auto& watcher = watch(world);
     world.client5(with_will(3, 60)).send(disconnect(4));
@@ -215,7 +215,7 @@ TEST_CASE("DISCONNECT 0x04 leaves the will its delay", "[wire][v5][MQTT-3.14.4-3
 
 // Everything but the delay is passed on, in its order, to those whose version knows it.
 TEST_CASE("a will's properties are passed on",
-          "[wire][v5][MQTT-3.1.3-10][MQTT-3.3.2-4][MQTT-3.3.2-15][MQTT-3.3.2-16]") {
+          "[wire][v5][MQTT5-3.1.3-10][MQTT5-3.3.2-4][MQTT5-3.3.2-15][MQTT5-3.3.2-16]") {
     World world;
     auto& watcher = watch(world);
     auto& old = world.client("old");
@@ -244,7 +244,7 @@ TEST_CASE("a will's properties are passed on",
 }
 
 // The will's own expiry begins when it is published, not when it was handed in.
-TEST_CASE("a will's expiry counts from its publication", "[wire][v5][MQTT-3.3.2-6]") {
+TEST_CASE("a will's expiry counts from its publication", "[wire][v5][MQTT5-3.3.2-6]") {
     World world;
     auto& watcher = watch(world);
     auto& durable = world.client5({.client_id = "d", .clean = false, .properties = expiry(1'000)});
@@ -280,7 +280,7 @@ TEST_CASE("a will's expiry counts from its publication", "[wire][v5][MQTT-3.3.2-
 }
 
 // An interval of 0: whoever is there gets it, it waits for nobody.
-TEST_CASE("a will that expires at once waits for nobody", "[wire][v5][MQTT-3.3.2-5]") {
+TEST_CASE("a will that expires at once waits for nobody", "[wire][v5][MQTT5-3.3.2-5]") {
     for (const uint32_t interval : {0u, 1u, kForEver}) {
         World world;
         auto& watcher = watch(world);
@@ -317,7 +317,7 @@ TEST_CASE("a will that expires at once waits for nobody", "[wire][v5][MQTT-3.3.2
 
 // Whatever part of a second it is: an interval is not told longer than it was, and nothing is
 // dropped before it has passed.
-TEST_CASE("an expiry interval of one second lasts a second", "[wire][v5][MQTT-3.3.2-5]") {
+TEST_CASE("an expiry interval of one second lasts a second", "[wire][v5][MQTT5-3.3.2-5]") {
     for (const Duration part : {0u, 50u, 500u, 950u}) {
         for (const Duration away : {0u, 300u, 950u, 2'050u}) {
             CAPTURE(part, away);
@@ -352,7 +352,7 @@ TEST_CASE("an expiry interval of one second lasts a second", "[wire][v5][MQTT-3.
 }
 
 TEST_CASE("will QoS and retain hold for a delayed will",
-          "[wire][v5][MQTT-3.1.2-14][MQTT-3.1.2-15]") {
+          "[wire][v5][MQTT5-3.1.2-14][MQTT5-3.1.2-15]") {
     for (int qos = 0; qos <= 2; ++qos) {
         for (const bool retain : {false, true}) {
             World world;
@@ -384,7 +384,7 @@ TEST_CASE("will QoS and retain hold for a delayed will",
 }
 
 // An orderly stop sends what still waits, of present and absent sessions, each once.
-TEST_CASE("shutdown sends wills that wait for their delay", "[wire][v5][MQTT-3.1.2-8]") {
+TEST_CASE("shutdown sends wills that wait for their delay", "[wire][v5][MQTT5-3.1.2-8]") {
     World world;
     auto& watcher = watch(world, 0);
     constexpr int kEach = 1'500;
@@ -472,7 +472,7 @@ TEST_CASE("a broker that ends leaves no session behind", "[wire][v5]") {
 }
 
 // The next will replaces what waited.
-TEST_CASE("a returning client brings its own will", "[wire][v5][MQTT-3.1.2-7]") {
+TEST_CASE("a returning client brings its own will", "[wire][v5]") {
     World world;
     auto& watcher = watch(world);
     world.client5(with_will(5, 60)).hang_up();

@@ -23,7 +23,7 @@ using Meaning = std::map<uint16_t, std::string>;
 }  // namespace
 
 // The table holds 1 … room and nothing else; a new meaning replaces the old one.
-TEST_CASE("inbound aliases are remembered, redefined and let go", "[broker][v5][MQTT-3.3.2-12]") {
+TEST_CASE("inbound aliases are remembered, redefined and let go", "[broker][v5][MQTT5-3.3.2-12]") {
     for (const int places : {1, 2, 10, 65'535}) {
         const auto room = static_cast<uint16_t>(places);
         TestArena memory;
@@ -65,7 +65,7 @@ TEST_CASE("a refused inbound alias keeps its old meaning", "[broker][v5][memory]
 // Against a list in the order of use: which alias, and whether the receiver knows it already. Some
 // packets are not sent after all, some topics share a hash.
 TEST_CASE("outbound aliases are given away again in the order of their use",
-          "[broker][v5][MQTT-3.1.2-26]") {
+          "[broker][v5][MQTT5-3.1.2-26]") {
     const uint64_t seed = 20'221'122;
     INFO("seed " << seed);
     Prng random(seed);

@@ -47,7 +47,8 @@ bool flags_legal(Version version, unsigned flags) {
 }
 
 TEST_CASE("each flag byte of CONNECT is taken or refused as its version says",
-          "[MQTT-3.1.2-3], [MQTT-3.1.2-11], [MQTT-3.1.2-12], [MQTT-3.1.2-13], [MQTT-3.1.2-22]") {
+          "[MQTT-3.1.2-3][MQTT-3.1.2-11][MQTT-3.1.2-13][MQTT-3.1.2-14][MQTT-3.1.2-15]"
+          "[MQTT-3.1.2-22][MQTT5-3.1.2-3][MQTT5-3.1.2-11][MQTT5-3.1.2-12][MQTT5-3.1.2-13]") {
     // Exhaustive over flags and versions; what is taken must come out field by field.
     for (const Version version : kVersions) {
         for (unsigned flags = 0; flags < 256; ++flags) {
@@ -81,7 +82,8 @@ TEST_CASE("each flag byte of CONNECT is taken or refused as its version says",
 }
 
 TEST_CASE("a CONNECT cut anywhere, or with bytes left over, is refused",
-          "[MQTT-3.1.4-1], [MQTT-3.1.2-17], [MQTT-3.1.2-19], [MQTT-3.1.3-3]") {
+          "[MQTT-3.1.4-1][MQTT-3.1.2-9][MQTT-3.1.2-19][MQTT-3.1.2-21][MQTT-3.1.3-3]"
+          "[MQTT5-3.1.4-1][MQTT5-3.1.2-9][MQTT5-3.1.2-17][MQTT5-3.1.2-19][MQTT5-3.1.3-3]") {
     // Every cut of a full packet; no look past the end.  3.1 alone may leave out what its flags
     // announce last: user name and password.
     for (const Version version : kVersions) {
@@ -112,7 +114,8 @@ TEST_CASE("a 3.1 client may announce a user name and leave it out", "[A1]") {
     CHECK_FALSE(view->has_password);
 }
 
-TEST_CASE("only the known pairs of name and level are spoken", "[MQTT-3.1.2-1], [MQTT-3.1.2-2]") {
+TEST_CASE("only the known pairs of name and level are spoken",
+          "[MQTT-3.1.2-1][MQTT-3.1.2-2][MQTT5-3.1.2-1][MQTT5-3.1.2-2]") {
     // All levels with each name; the bridge bit is known for 3.1 and 3.1.1.
     for (const std::string_view name : {"MQTT", "MQIsdp", "MQTX", "mqtt", "", "MQTTT", "MQT"}) {
         for (unsigned level = 0; level < 256; ++level) {
@@ -149,14 +152,14 @@ TEST_CASE("an unknown version is known right after its level", "[A4]") {
     CHECK(connect_version(Exact(Wire().text("MQTT"))) == Version::kNone);
 }
 
-TEST_CASE("the version of a malformed CONNECT can be told", "[MQTT-3.1.2-1]") {
+TEST_CASE("the version of a malformed CONNECT can be told", "[mqtt]") {
     // The refusal is written in the client's own form.
     const Exact body(protocol(Version::k50).byte(0x01));
     CHECK(decode_connect(body, 0).error() == Error::kMalformedPacket);
     CHECK(connect_version(body) == Version::k50);
 }
 
-TEST_CASE("CONNECT has no header flags", "[MQTT-2.1.3-1], [MQTT-2.2.2-2]") {
+TEST_CASE("CONNECT has no header flags", "[MQTT-2.2.2-2][MQTT5-2.1.3-1]") {
     for (const Version version : kVersions) {
         const Exact body(connect(version, 0x02));
         for (uint8_t flags = 1; flags < 16; ++flags) {
@@ -166,7 +169,8 @@ TEST_CASE("CONNECT has no header flags", "[MQTT-2.1.3-1], [MQTT-2.2.2-2]") {
 }
 
 TEST_CASE("the texts of CONNECT are UTF-8 and the will topic is a name",
-          "[MQTT-3.1.3-4], [MQTT-3.1.3-10], [MQTT-3.1.3-11], [MQTT-3.1.3-12]") {
+          "[MQTT-3.1.3-4][MQTT-3.1.3-10][MQTT-3.1.3-11][MQTT5-3.1.3-4][MQTT5-3.1.3-11]"
+          "[MQTT5-3.1.3-12]") {
     // One bad byte in each field; password and will payload are binary and may hold anything.
     struct Case {
         std::string_view client, topic, payload, user, password;
@@ -199,7 +203,7 @@ TEST_CASE("the texts of CONNECT are UTF-8 and the will topic is a name",
     }
 }
 
-TEST_CASE("authentication data comes with a method only", "[MQTT-4.12.0-1]") {
+TEST_CASE("authentication data comes with a method only", "[mqtt]") {
     const auto with = [](const Wire& properties) {
         Wire wire = protocol(Version::k50);
         wire.byte(0x02).u16(0).block(properties).text("c");

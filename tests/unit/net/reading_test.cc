@@ -253,7 +253,8 @@ TEST_CASE("what a peer sent before its reset is processed", "[net][edge]") {
     CHECK(world.link(0).why == Error::kReset);
 }
 
-TEST_CASE("packets cut at every byte arrive whole and in place", "[net]") {
+TEST_CASE("packets cut at every byte arrive whole and in place",
+          "[net][MQTT-7.1.1-1][MQTT5-4.2-1]") {
     // The unfinished part is kept aside and put in front of the next read, for TCP and Unix
     // sockets.
     const std::string bytes =

@@ -65,7 +65,8 @@ TEST_CASE("a short write costs one epoll_ctl in a connection's life", "[net][edg
     }
 }
 
-TEST_CASE("answers appended to a blocked outbox follow what is before them", "[net]") {
+TEST_CASE("answers appended to a blocked outbox follow what is before them",
+          "[net][MQTT-7.1.1-1][MQTT5-4.2-1]") {
     // They wait for the edge too, and `writable` comes when all have left.
     World world;
     world.listen();

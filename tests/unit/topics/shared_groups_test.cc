@@ -80,7 +80,8 @@ std::multiset<std::string> groups_of(SubscriptionIndex& index, FilterNode& filte
 
 }  // namespace
 
-TEST_CASE("shared filters are taken apart, or refused", "[topics][shared][MQTT-4.8.2-1]") {
+TEST_CASE("shared filters are taken apart, or refused",
+          "[topics][shared][MQTT5-4.8.2-1][MQTT5-4.8.2-2]") {
     // The group is not empty and holds no wildcard, and a filter follows; whatever begins like a
     // shared subscription is one or is nothing.
     const struct {

@@ -85,7 +85,8 @@ void require_same_match(SubscriptionIndex& index, const Model& model, const std:
 
 }  // namespace
 
-TEST_CASE("matching agrees with topic_matches over random changes", "[topics][MQTT-4.7.1-1]") {
+TEST_CASE("matching agrees with topic_matches over random changes",
+          "[topics][MQTT-3.3.2-3][MQTT5-3.3.2-3]") {
     // The index is an optimisation of "try every filter"; it must never answer differently,
     // whatever came and went before.
     const uint64_t seed = GENERATE(1u, 2u, 3u, 4u, 5u, 6u);
@@ -138,7 +139,8 @@ TEST_CASE("matching agrees with topic_matches over random changes", "[topics][MQ
     REQUIRE(memory.arena.live() == live_before);
 }
 
-TEST_CASE("wildcards match as the standard's own examples say", "[topics][MQTT-4.7.2-1]") {
+TEST_CASE("wildcards match as the standard's own examples say",
+          "[topics][MQTT-4.7.2-1][MQTT5-4.7.2-1]") {
     // The examples of §4.7.1 and §4.7.2, so that a misreading shared with the reference shows up.
     struct Row {
         const char* filter;
@@ -203,7 +205,7 @@ TEST_CASE("the cache serves a topic again, wanted or not", "[topics]") {
     REQUIRE(index.cache_hits() == 3);
 }
 
-TEST_CASE("subscribing again replaces the options", "[topics][MQTT-3.8.4-3]") {
+TEST_CASE("subscribing again replaces the options", "[topics][MQTT5-3.8.4-3]") {
     // One subscription per client and filter: the new one takes the old one's place, also in the
     // slot that the fan-out looks at.
     TestArena memory;
