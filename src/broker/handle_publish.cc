@@ -198,7 +198,7 @@ Core::Taken Core::accept_qos2(Link& link,
         session.awaiting = awaiting;
     }
     const bool kept = awaiting != nullptr && (message != nullptr || refusal != 0) &&
-                      awaiting->insert(arena_, publish.packet_id, now_s(), message);
+                      awaiting->insert(arena_, publish.packet_id, now_s_up(), message);
     if (!kept) {
         if (message != nullptr) messages_.drop(*message);
         return wait_for_memory(link);

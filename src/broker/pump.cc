@@ -113,8 +113,14 @@ bool Core::resend_some(Session& session, uint32_t& slice) {
                 starve(session);
                 return false;
             }
-            if (appended == Appended::kTooLarge) {
+            if (appended == Appended::kTooLarge) {  // as if it had been sent  [MQTT5-3.1.2-25]
                 drop(&session, Drop::kReceiverSize, 1);
+                if (delivery.qos == 2 && slot.left) {
+                    // The client may have the identifier: it has to let go of it, too.
+                    let_message_go(session, slot);
+                    slot.state = FlowState::kAwaitPubcomp;
+                    continue;
+                }
                 ++outflow.resend;
                 finish_slot(session, i);
                 continue;

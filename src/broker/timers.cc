@@ -219,7 +219,8 @@ void Core::drop_unreleased(Session& session) {
     if (awaiting == nullptr || options_.await_rel_timeout_s == 0) return;
     for (uint32_t i = 0; i < awaiting->room();) {
         AwaitingEntry& entry = awaiting->slot(i);
-        if (entry.packet_id == 0 || now_s() - entry.since_s < options_.await_rel_timeout_s) {
+        if (entry.packet_id == 0 ||
+            now_s() < uint64_t{entry.since_s} + options_.await_rel_timeout_s) {
             ++i;
             continue;
         }

@@ -234,7 +234,10 @@ void Client::send_ack(Type type, uint16_t packet_id) {
         return;
     }
     if (!has_connection() || conn->wire->up_fin || conn->rude || conn->wire->client_gone) return;
-    if (type == Type::kPuback || type == Type::kPubcomp) busy_.erase(packet_id);
+    if (type == Type::kPuback || type == Type::kPubcomp) {
+        busy_.erase(packet_id);
+        conn->busy.erase(packet_id);
+    }
     Op op;
     op.type = type;
     op.packet_id = packet_id;
@@ -374,7 +377,8 @@ void Client::on_publish(const Packet& packet) {
         }
         busy_.insert(packet.packet_id);
         const size_t window = std::min<size_t>(street_.window, c.plan->receive_maximum);
-        if (busy_.size() > window) return say("more messages under way than the window allows");
+        c.busy.insert(packet.packet_id);
+        if (c.busy.size() > window) return say("more messages under way than the window allows");
     }
     if (!street_.bare && c.session) {
         const Conn::Stamp stamp = c.stamps.empty() ? Conn::Stamp{0, 0, street_.now} : c.stamps.front();

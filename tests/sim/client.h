@@ -58,6 +58,7 @@ struct Conn {
     uint64_t parsed = 0;
     uint16_t receive_maximum = 65'535;  // the broker's
     uint16_t alias_maximum = 0;         // the broker's
+    std::unordered_set<uint16_t> busy;  // read here and not yet acknowledged
     std::vector<uint32_t> aliases;      // ours to the broker: topic index + 1
     std::unordered_map<uint16_t, std::string> broker_aliases;
 };

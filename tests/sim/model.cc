@@ -180,12 +180,13 @@ SessionRef Model::connected(uint32_t client,
         }
         for (const Open& open : open_) {
             const Publication publication{*open.message, open.message->publisher, open.expires, open.order, true};
-            if (open.message->qos > 0) continue;
-            for (const FilterPlan& plan_of : session->subscriptions) {
-                const Vocabulary::Filter& filter = words_.filters[plan_of.filter];
-                if (filter.group != 0 || !filter.matches[open.message->topic]) continue;
-                expect(*session, publication, plan_of, false);
-            }
+            const auto waiting = static_cast<ptrdiff_t>(session->expects.size());
+            hand_to(*session, publication, false);
+            // The others it has been given already.
+            session->expects.erase(std::remove_if(session->expects.begin() + waiting,
+                                                  session->expects.end(),
+                                                  [](const Expect& e) { return e.qos > 0; }),
+                                   session->expects.end());
         }
     }
     session->level = plan.level;
@@ -419,7 +420,7 @@ void Model::apply(const Message& message, Instant expires, Instant open_until, u
     const Publication publication{message, message.publisher, expires, applied_, open};
     if (message.retain) keep(publication);
     for (const SessionRef& session : alive_)
-        hand_to(*session, publication);
+        hand_to(*session, publication, true);
     hand_to_groups(publication);
     open_.push_back({&message, applied_, expires, open_until, will_of});
 }
@@ -436,7 +437,7 @@ bool Model::is_no_local(const Publication& publication,
     return true;
 }
 
-void Model::hand_to(Session& session, const Publication& publication) {
+void Model::hand_to(Session& session, const Publication& publication, bool must) {
     FilterPlan merged;
     Expect ids;
     bool any = false;
@@ -445,7 +446,7 @@ void Model::hand_to(Session& session, const Publication& publication) {
         if (filter.group != 0 || !filter.matches[publication.message.topic]) continue;
         if (is_no_local(publication, session, plan)) continue;
         if (rules_.allow_duplicates) {
-            expect(session, publication, plan, true);
+            expect(session, publication, plan, must);
             continue;
         }
         any = true;
@@ -455,7 +456,7 @@ void Model::hand_to(Session& session, const Publication& publication) {
     }
     if (!any) return;
     const size_t before = session.expects.size();
-    expect(session, publication, merged, true);
+    expect(session, publication, merged, must);
     if (session.expects.size() == before) return;
     Expect& last = session.expects.back();
     last.id_count = ids.id_count;
@@ -628,7 +629,7 @@ uint32_t Model::number_of_empty(const SessionRef& reader,
         if (!fits(number)) continue;
         std::vector<GroupExpect> trial = groups;
         uint64_t seen = 0;
-        if (assign(reader, trial, seen)) return number;
+        if (assign(reader, trial, seen, true)) return number;
     }
     return 0;
 }
@@ -716,7 +717,8 @@ bool Model::is_member(const Session& session, const GroupExpect& group) {
 // session ended before it was acknowledged.
 bool Model::may_take(const Session& session, const GroupExpect& group) const {
     if (!is_member(session, group)) return false;
-    if (group.getters.empty()) return true;
+    // What it read after its session had ended it had been sent before.
+    if (group.getters.empty() || (session.over && group.getters.size() == 1)) return true;
     for (const SessionRef& getter : group.getters) {
         if (!getter->over) continue;
         for (const Expect& had : getter->expects) {
@@ -728,10 +730,10 @@ bool Model::may_take(const Session& session, const GroupExpect& group) const {
 }
 
 // What a member read may as well have come to it by a subscription of its own.
-bool Model::settle_as_own(Session& session, uint32_t number) {
+bool Model::settle_as_own(Session& session, uint32_t number, bool dry) {
     for (Expect& expect : session.expects) {
         if (expect.message != number || expect.got > 0) continue;
-        expect.got = 1;
+        if (!dry) expect.got = 1;
         return true;
     }
     return false;
@@ -739,7 +741,10 @@ bool Model::settle_as_own(Session& session, uint32_t number) {
 
 // Finds the session a place among the groups of a message; who has one already may have to move to
 // another, for what a member read does not say through which group it came.
-bool Model::assign(const SessionRef& session, std::vector<GroupExpect>& groups, uint64_t& seen) {
+bool Model::assign(const SessionRef& session,
+                   std::vector<GroupExpect>& groups,
+                   uint64_t& seen,
+                   bool dry) {
     for (size_t i = 0; i < groups.size() && i < 64; ++i) {
         GroupExpect& group = groups[i];
         if ((seen >> i & 1) != 0 || !is_member(*session, group)) continue;
@@ -750,7 +755,10 @@ bool Model::assign(const SessionRef& session, std::vector<GroupExpect>& groups, 
         }
         for (SessionRef& getter : group.getters) {
             const SessionRef moved = getter;
-            if (!settle_as_own(*moved, group.message) && !assign(moved, groups, seen)) continue;
+            if (!settle_as_own(*moved, group.message, dry) &&
+                !assign(moved, groups, seen, dry)) {
+                continue;
+            }
             getter = session;
             return true;
         }
@@ -774,7 +782,7 @@ bool Model::match_group(const SessionRef& session,
                      found->second.end(),
                      [](const GroupExpect& a, const GroupExpect& b) { return a.must > b.must; });
     uint64_t seen = 0;
-    if (!assign(session, found->second, seen)) return false;
+    if (!assign(session, found->second, seen, false)) return false;
     Expect expect;
     expect.message = number;
     expect.qos = packet.qos;

@@ -216,7 +216,7 @@ class Model {
     };
 
     void apply(const Message& message, Instant expires, Instant open_until, uint32_t will_of);
-    void hand_to(Session& session, const Publication& publication);
+    void hand_to(Session& session, const Publication& publication, bool must);
     void expect(Session& session, const Publication& publication, const FilterPlan& plan, bool must);
     void hand_to_groups(const Publication& publication);
     bool is_no_local(const Publication& publication, const Session& session, const FilterPlan& plan);
@@ -239,9 +239,12 @@ class Model {
                      uint32_t number,
                      Instant when,
                      bool any);
-    static bool settle_as_own(Session& session, uint32_t number);
+    static bool settle_as_own(Session& session, uint32_t number, bool dry);
     static bool is_member(const Session& session, const GroupExpect& group);
-    bool assign(const SessionRef& session, std::vector<GroupExpect>& groups, uint64_t& seen);
+    bool assign(const SessionRef& session,
+                std::vector<GroupExpect>& groups,
+                uint64_t& seen,
+                bool dry);
     bool may_take(const Session& session, const GroupExpect& group) const;
     uint32_t number_of_empty(const SessionRef& reader,
                              const Packet& packet,
