@@ -87,12 +87,12 @@ TEST_LINK    = $(SANITIZER) -pie $(LDFLAGS)
 # ---- What a fresh machine lacks ----------------------------------------------------------------
 # Goals meant for a fresh machine first install what they need; plain `make` installs nothing.
 NEEDS := $(sort $(patsubst unit,test,$(patsubst e2e,test,\
-             $(filter run test unit e2e check bench lint warnings,$(MAKECMDGOALS)))))
+             $(filter run test unit sanitized e2e check bench lint warnings,$(MAKECMDGOALS)))))
 .PHONY: deps
 deps:
 	@scripts/deps $(NEEDS)
 DEPS := $(if $(NEEDS),deps)
-run test unit e2e bench lint warnings: | $(DEPS)
+run test unit sanitized e2e bench lint warnings: | $(DEPS)
 
 # ---- The product -------------------------------------------------------------------------------
 .PHONY: all run objects
@@ -114,11 +114,11 @@ run: all ## install what is missing, build, serve in the foreground on port 1883
 	$Q$(if $(SANITIZE),$B/mqttd,./mqttd) -c conf/mqttd.conf
 
 # ---- Tests -------------------------------------------------------------------------------------
-.PHONY: test unit e2e check bench measure fuzz sim sim-hunt sim-speed
+.PHONY: test unit sanitized e2e check bench measure fuzz sim sim-hunt sim-speed
 RUN_TESTS = MQTTD_BIN='$(abspath $(if $(SANITIZE),$B/mqttd,mqttd))' $(PYTHON) scripts/run_tests
 
-test: all $(if $(UNIT_SOURCES),$B/unit_tests) ## install what is missing, build, run every test
-	$Q$(RUN_TESTS) $(if $(UNIT_SOURCES),--unit $B/unit_tests) --e2e tests/e2e
+test: all $B/unit_tests $B/sim ## install what is missing, build, run every test
+	$Q$(RUN_TESTS) --unit $B/unit_tests --sim $B/sim --e2e tests/e2e
 
 unit: $(if $(UNIT_SOURCES),$B/unit_tests) ## unit, conformance and wire tests only (CASE='name or [tag]' picks some)
 	$Q$(if $(CASE),$B/unit_tests '$(CASE)',$(RUN_TESTS) --unit $B/unit_tests)
@@ -185,6 +185,10 @@ lint: ## rooms, headers, system calls, the table of the standards' statements, l
 	scripts/spec_coverage --self-test && scripts/spec_coverage || status=1; \
 	clang-format --dry-run -Werror $(CARED_FOR) || status=1; \
 	exit $$status
+
+sanitized: $B/unit_tests $B/sim $(BENCH_OBJECTS) ## unit tests and worlds (WORLDS, 150) under SANITIZE
+	$Q$(RUN_TESTS) --unit $B/unit_tests
+	$Q$B/sim --seeds 1 $(or $(WORLDS),151)
 
 warnings: ## compile everything with g++ and clang++, warnings as errors
 	+$QBUILD='$(BUILD)' scripts/check_warnings

@@ -37,6 +37,13 @@ void Client::send(Op op, std::string_view bytes) {
 bool Client::connect(const ConnectPlan& plan, bool unix_socket, bool eager) {
     Wire* wire = street_.kernel.dial(unix_socket);
     if (wire == nullptr) return false;
+    // One whose CONNECT was not taken yet must not come in after this one.
+    for (Conn& old : conns) {
+        if (!old.ops.empty() && old.ops.front().type == Type::kConnect) {
+            street_.kernel.cut(*old.wire);
+            old.abandoned = true;
+        }
+    }
     if (has_connection()) conn->abandoned = true;
     conns.emplace_back();
     conn = &conns.back();
@@ -138,7 +145,7 @@ void Client::subscribe(const std::vector<FilterPlan>& filters) {
         if (street_.words.filters[plan.filter].group != 0) plan.no_local = false;
         plan.identifier = op.filters[0].identifier;
     }
-    requests_[op.packet_id] = op.type;
+    requests_[op.packet_id] = op;
     scratch_.clear();
     write_subscribe(scratch_, op, conn->v5, {street_.words.topics, street_.words.filter_texts});
     send(std::move(op), scratch_);
@@ -154,7 +161,7 @@ void Client::unsubscribe(const std::vector<uint32_t>& filters) {
         plan.filter = filter;
         op.filters.push_back(plan);
     }
-    requests_[op.packet_id] = op.type;
+    requests_[op.packet_id] = op;
     scratch_.clear();
     write_unsubscribe(scratch_, op, conn->v5, {street_.words.topics, street_.words.filter_texts});
     send(std::move(op), scratch_);
@@ -205,14 +212,14 @@ void Client::hang_up() {
 void Client::garbage(uint32_t which) {
     if (!usable()) return;
     static constexpr std::string_view kNonsense[] = {
-        std::string_view("\xf0\x00", 2),                      // reserved type, or AUTH
-        std::string_view("\x36\x05\x00\x01t\x00\x01", 7),     // QoS 3
-        std::string_view("\x30\x03\x00\x01#", 5),             // a wildcard
-        std::string_view("\x82\x02\x00\x01", 4),              // no filter
-        std::string_view("\x30\xff\xff\xff\xff\x01", 6),      // a length of five bytes
-        std::string_view("\x10\x02\x00\x00", 4),              // a second CONNECT
-        std::string_view("\x62\x02\x00\x00", 4),              // packet identifier 0
-        std::string_view("\x20\x02\x00\x00", 4),              // what only a server sends
+        std::string_view("\xf0\x00", 2),                   // reserved type, or AUTH
+        std::string_view("\x36\x05\x00\x01t\x00\x01", 7),  // QoS 3
+        std::string_view("\x30\x03\x00\x01#", 5),          // a wildcard
+        std::string_view("\x82\x02\x00\x01", 4),           // no filter
+        std::string_view("\x30\xff\xff\xff\xff\x01", 6),   // a length of five bytes
+        std::string_view("\x10\x02\x00\x00", 4),           // a second CONNECT
+        std::string_view("\x62\x02\x00\x00", 4),           // packet identifier 0
+        std::string_view("\x20\x02\x00\x00", 4),           // what only a server sends
     };
     Op op;
     op.type = Type::kGarbage;
@@ -236,7 +243,7 @@ void Client::send_ack(Type type, uint16_t packet_id) {
     if (!has_connection() || conn->wire->up_fin || conn->rude || conn->wire->client_gone) return;
     if (type == Type::kPuback || type == Type::kPubcomp) {
         busy_.erase(packet_id);
-        conn->busy.erase(packet_id);
+        if (conn->busy.erase(packet_id) > 0) conn->answered.insert(packet_id);
     }
     Op op;
     op.type = type;
@@ -377,11 +384,15 @@ void Client::on_publish(const Packet& packet) {
         }
         busy_.insert(packet.packet_id);
         const size_t window = std::min<size_t>(street_.window, c.plan->receive_maximum);
-        c.busy.insert(packet.packet_id);
+        // Repeated just before the acknowledgement came.
+        const bool late = packet.dup && c.answered.contains(packet.packet_id);
+        if (!late) c.busy.insert(packet.packet_id);
+        if (!packet.dup) c.answered.erase(packet.packet_id);
         if (c.busy.size() > window) return say("more messages under way than the window allows");
     }
     if (!street_.bare && c.session) {
-        const Conn::Stamp stamp = c.stamps.empty() ? Conn::Stamp{0, 0, street_.now} : c.stamps.front();
+        const Conn::Stamp stamp =
+            c.stamps.empty() ? Conn::Stamp{0, 0, street_.now} : c.stamps.front();
         if (!second) {
             street_.model.received(c.session, packet, topic, stamp.turn, stamp.when);
         }
@@ -401,8 +412,21 @@ void Client::on_answer(const Packet& packet) {
     if (packet.type == Type::kSuback || packet.type == Type::kUnsuback) {
         const auto request = requests_.find(packet.packet_id);
         const Type asked = packet.type == Type::kSuback ? Type::kSubscribe : Type::kUnsubscribe;
-        if (request == requests_.end() || request->second != asked) {
+        if (request == requests_.end() || request->second.type != asked) {
             return wrong("an answer nobody asked for");
+        }
+        const Op& op = request->second;
+        if ((asked == Type::kSubscribe || conn->v5) && packet.codes.size() != op.filters.size()) {
+            return wrong("too many or too few codes");
+        }
+        for (size_t i = 0; asked == Type::kSubscribe && i < op.filters.size(); ++i) {
+            const bool failed = static_cast<uint8_t>(packet.codes[i]) >= 0x80;
+            if (failed && conn->session) {
+                street_.model.not_subscribed(conn->session, op.filters[i].filter);
+            }
+            if (!failed && static_cast<uint8_t>(packet.codes[i]) != op.filters[i].qos) {
+                return wrong("another QoS was granted");
+            }
         }
         requests_.erase(request);
         return;

@@ -41,9 +41,9 @@ struct Conn {
     // The broker's side, as the world sees it.
     void* link = nullptr;
     Outbox* outbox = nullptr;
-    SessionRef session;     // of the model, once the CONNECT was taken
-    bool closing = false;   // Transport::close was called
-    std::deque<Op> ops;     // written and not yet taken
+    SessionRef session;    // of the model, once the CONNECT was taken
+    bool closing = false;  // Transport::close was called
+    std::deque<Op> ops;    // written and not yet taken
     Instant last_taken = 0;
 
     // What the broker had appended by the end of which turn.
@@ -52,14 +52,16 @@ struct Conn {
         uint64_t turn;
         Instant when;
     };
+
     std::deque<Stamp> stamps;
 
     std::string in;
     uint64_t parsed = 0;
-    uint16_t receive_maximum = 65'535;  // the broker's
-    uint16_t alias_maximum = 0;         // the broker's
-    std::unordered_set<uint16_t> busy;  // read here and not yet acknowledged
-    std::vector<uint32_t> aliases;      // ours to the broker: topic index + 1
+    uint16_t receive_maximum = 65'535;      // the broker's
+    uint16_t alias_maximum = 0;             // the broker's
+    std::unordered_set<uint16_t> busy;      // read here and not yet acknowledged
+    std::unordered_set<uint16_t> answered;  // … and acknowledged
+    std::vector<uint32_t> aliases;          // ours to the broker: topic index + 1
     std::unordered_map<uint16_t, std::string> broker_aliases;
 };
 
@@ -91,9 +93,9 @@ class Client {
     void unsubscribe(const std::vector<uint32_t>& filters);
     void ping();
     void disconnect(uint8_t reason, uint32_t expiry_s);
-    void drop();         // resets the connection
-    void half_close();   // FIN, and reads on
-    void hang_up();      // closes
+    void drop();        // resets the connection
+    void half_close();  // FIN, and reads on
+    void hang_up();     // closes
     void garbage(uint32_t which);
 
     void stall(bool on) { stalled = on; }
@@ -118,8 +120,8 @@ class Client {
     uint32_t index;
     Conn* conn = nullptr;  // the newest
     std::list<Conn> conns;
-    bool stalled = false;    // reads nothing
-    bool silent = false;     // sends no PINGREQ by itself
+    bool stalled = false;              // reads nothing
+    bool silent = false;               // sends no PINGREQ by itself
     uint32_t read_max = ~uint32_t{0};  // bytes at once
 
   private:
@@ -146,9 +148,9 @@ class Client {
     std::string id_;
     uint16_t next_id_ = 0;
     std::vector<Flow> flows_;
-    std::unordered_map<uint16_t, Type> requests_;  // SUBSCRIBE and UNSUBSCRIBE without an answer
-    std::unordered_set<uint16_t> unreleased_;      // QoS 2: PUBREC is out (or held), no PUBREL yet
-    std::unordered_set<uint16_t> busy_;            // ids of PUBLISH packets not yet acknowledged
+    std::unordered_map<uint16_t, Op> requests_;  // SUBSCRIBE and UNSUBSCRIBE without an answer
+    std::unordered_set<uint16_t> unreleased_;    // QoS 2: PUBREC is out (or held), no PUBREL yet
+    std::unordered_set<uint16_t> busy_;          // ids of PUBLISH packets not yet acknowledged
     bool hold_ = false;
     std::deque<std::pair<Type, uint16_t>> held_;
     uint32_t pings_ = 0;

@@ -336,8 +336,9 @@ Result<uint64_t> Kernel::send(int fd, std::span<const Piece> pieces) {
     for (const Piece& piece : pieces)
         wanted += piece.size;
     MQTTD_ASSERT(wanted > 0);
-    const uint64_t room =
-        wire.no_room || wire.down.size() >= weather.send_room ? 0 : weather.send_room - wire.down.size();
+    const uint64_t room = wire.no_room || wire.down.size() >= weather.send_room
+                              ? 0
+                              : weather.send_room - wire.down.size();
     uint64_t size = std::min(room, wanted);
     if (size > 0 && chance(weather.short_write)) {
         size = dice_.below(static_cast<uint32_t>(std::min<uint64_t>(size, 1u << 30)));

@@ -18,7 +18,8 @@
 //     client ── write ──▶ up ── move ──▶ inbox ── receive ──▶ server
 //     client ◀── take ── down ◀──────────────────── send ──── server
 //
-// `up` is on its way, `inbox` the server's receive buffer, `down` its send buffer and all behind it.
+// `up` is on its way, `inbox` the server's receive buffer, `down` its send buffer and all behind
+// it.
 
 #include "mqttd/result.h"
 #include "mqttd/stream.h"
@@ -57,10 +58,10 @@ struct Wire {
     std::deque<uint32_t> borders;  // sizes of what arrived at once; Unix sockets
     bool fin = false;              // … has arrived
     ByteQueue down;
-    bool down_fin = false;    // the server's FIN is behind `down`
-    bool reset = false;       // broken, as the server sees it
-    bool error_told = false;  // … and has been told so
-    bool lost = false;        // broken, as the client sees it
+    bool down_fin = false;     // the server's FIN is behind `down`
+    bool reset = false;        // broken, as the server sees it
+    bool error_told = false;   // … and has been told so
+    bool lost = false;         // broken, as the client sees it
     bool client_gone = false;  // the client has closed: whatever comes is answered with a reset
     bool server_gone = false;
     bool accepted = false;
@@ -73,6 +74,7 @@ struct Wire {
     bool queued = false;   // in Kernel::edges_
 
     uint64_t taken = 0;  // bytes the client has read, ever
+
     bool closed() const { return server_gone && client_gone; }
 };
 
@@ -93,7 +95,9 @@ class Kernel {
 
     // A new connection; nullptr: refused, nobody listens or the backlog is full.
     Wire* dial(bool unix_socket);
+
     void write(Wire& wire, std::string_view bytes) { wire.up.append(bytes); }
+
     void finish(Wire& wire);   // shutdown for writing
     void hang_up(Wire& wire);  // close
     void cut(Wire& wire);      // reset, now
@@ -108,7 +112,9 @@ class Kernel {
     void release(Wire& wire);
 
     bool edges_waiting() const { return !edges_.empty() || !ghosts_.empty() || listener_edge_; }
+
     uint32_t open_files() const { return open_; }
+
     uint64_t calls() const { return calls_; }
 
     // ---- The server's side: what Sockets asks for
@@ -143,6 +149,7 @@ class Kernel {
     };
 
     bool chance(uint32_t permille) { return permille != 0 && dice_.below(1000) < permille; }
+
     int open_file(File file);
     Wire& wire_of(int fd);
     void edge(Wire& wire);

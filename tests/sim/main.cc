@@ -2,6 +2,7 @@
 //
 //     sim --seed N            one seed; a failing one is made smaller and told step by step
 //     sim --seeds A B         A ≤ seed < B, on all cores
+//     sim --list FILE         those at the beginning of the file's lines
 //     sim --minutes M         from a seed that the clock chooses, for so long, on all cores
 //     sim --speed             messages a second, with and without the model
 //     --keep FILE             where failing seeds are appended
@@ -60,11 +61,12 @@ int play_one(uint64_t seed, bool loud) {
     std::fputs(plan.describe().c_str(), stdout);
     if (!fails_apart(plan)) {
         const Outcome outcome = play(plan, loud);
-        std::printf("fine: %llu publications, %llu messages read, %llu turns, %.1f s of virtual time\n",
-                    static_cast<unsigned long long>(outcome.applied),
-                    static_cast<unsigned long long>(outcome.read),
-                    static_cast<unsigned long long>(outcome.turns),
-                    static_cast<double>(outcome.time) / 1000);
+        std::printf(
+            "fine: %llu publications, %llu messages read, %llu turns, %.1f s of virtual time\n",
+            static_cast<unsigned long long>(outcome.applied),
+            static_cast<unsigned long long>(outcome.read),
+            static_cast<unsigned long long>(outcome.turns),
+            static_cast<double>(outcome.time) / 1000);
         return 0;
     }
     std::printf("fails; making it smaller …\n");
@@ -90,7 +92,8 @@ struct Tally {
 };
 
 void report(uint64_t seed, const std::string& failure, const char* keep) {
-    std::printf("make sim SEED=%llu   %s\n", static_cast<unsigned long long>(seed), failure.c_str());
+    std::printf(
+        "make sim SEED=%llu   %s\n", static_cast<unsigned long long>(seed), failure.c_str());
     std::fflush(stdout);
     if (keep == nullptr) return;
     if (std::FILE* file = std::fopen(keep, "a")) {
@@ -120,7 +123,8 @@ void play_share(Tally& tally, uint32_t core, double until, const char* keep) {
 }
 
 int play_many(uint64_t first, uint64_t end, double seconds, const char* keep) {
-    void* shared = mmap(nullptr, sizeof(Tally), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    void* shared =
+        mmap(nullptr, sizeof(Tally), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     auto& tally = *new (shared) Tally{};
     tally.next = first;
     tally.end = end;
@@ -144,7 +148,8 @@ int play_many(uint64_t first, uint64_t end, double seconds, const char* keep) {
         int status = 0;
         const pid_t ended = waitpid(-1, &status, 0);
         if (ended < 0) break;
-        const auto core = static_cast<uint32_t>(std::find(players.begin(), players.end(), ended) - players.begin());
+        const auto core = static_cast<uint32_t>(std::find(players.begin(), players.end(), ended) -
+                                                players.begin());
         if (core >= cores) continue;
         if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
             --left;
@@ -159,17 +164,44 @@ int play_many(uint64_t first, uint64_t end, double seconds, const char* keep) {
         start(core);
     }
     const double took = seconds_now() - began;
-    std::printf("sim: %llu seeds from %llu, %.0f s, %llu publications, %llu messages read, "
-                "%.1f simulated client-hours\n%llu passed, %llu failed\n",
-                static_cast<unsigned long long>(tally.played),
-                static_cast<unsigned long long>(first),
-                took,
-                static_cast<unsigned long long>(tally.applied),
-                static_cast<unsigned long long>(tally.read),
-                static_cast<double>(tally.client_seconds) / 3600,
-                static_cast<unsigned long long>(tally.played - tally.failed),
-                static_cast<unsigned long long>(tally.failed));
+    std::printf(
+        "sim: %llu seeds from %llu, %.0f s, %llu publications, %llu messages read, "
+        "%.1f simulated client-hours\n%llu passed, %llu failed\n",
+        static_cast<unsigned long long>(tally.played),
+        static_cast<unsigned long long>(first),
+        took,
+        static_cast<unsigned long long>(tally.applied),
+        static_cast<unsigned long long>(tally.read),
+        static_cast<double>(tally.client_seconds) / 3600,
+        static_cast<unsigned long long>(tally.played - tally.failed),
+        static_cast<unsigned long long>(tally.failed));
     return tally.failed == 0 ? 0 : 1;
+}
+
+// Worlds that once failed, one after the other.
+int play_list(const char* path) {
+    std::FILE* file = std::fopen(path, "r");
+    if (file == nullptr) {
+        std::fprintf(stderr, "%s cannot be read\n", path);
+        return 2;
+    }
+    uint64_t played = 0;
+    uint64_t failed = 0;
+    char line[256];
+    while (std::fgets(line, sizeof line, file) != nullptr) {
+        char* end = nullptr;
+        const uint64_t seed = std::strtoull(line, &end, 10);
+        if (end == line) continue;  // a comment
+        ++played;
+        if (!fails_apart(make_plan(seed))) continue;
+        ++failed;
+        report(seed, "fails again", nullptr);
+    }
+    std::fclose(file);
+    std::printf("sim: %llu passed, %llu failed\n",
+                static_cast<unsigned long long>(played - failed),
+                static_cast<unsigned long long>(failed));
+    return failed == 0 && played > 0 ? 0 : 1;
 }
 
 int measure_speed() {
@@ -207,10 +239,15 @@ int main(int count, char** words) {
         if (end != nullptr) return play_many(number(first), number(end), 1e9, keep);
     }
     if (const char* minutes = value("--minutes", 1)) {
-        const uint64_t first = static_cast<uint64_t>(std::chrono::system_clock::now().time_since_epoch().count()) / 1'000'000 * 100'000;
+        const uint64_t first =
+            static_cast<uint64_t>(std::chrono::system_clock::now().time_since_epoch().count()) /
+            1'000'000 * 100'000;
         return play_many(first, ~uint64_t{0}, 60.0 * static_cast<double>(number(minutes)), keep);
     }
+    if (const char* list = value("--list", 1)) return play_list(list);
     if (flag("--speed")) return measure_speed();
-    std::fputs("usage: sim --seed N | --seeds A B | --minutes M | --speed   [--keep FILE]\n", stderr);
+    std::fputs(
+        "usage: sim --seed N | --seeds A B | --list FILE | --minutes M | --speed   [--keep FILE]\n",
+        stderr);
     return 2;
 }

@@ -1,6 +1,7 @@
 #include "sim/model.h"
 
 #include <algorithm>
+#include <cstdio>
 
 namespace mqttd::sim {
 
@@ -179,9 +180,12 @@ SessionRef Model::connected(uint32_t client,
             retained.candidates.emplace_back(open.message->number, open.expires);
         }
         for (const Open& open : open_) {
-            const Publication publication{*open.message, open.message->publisher, open.expires, open.order, true};
+            const Publication publication{
+                *open.message, open.message->publisher, open.expires, open.order, true};
             const auto waiting = static_cast<ptrdiff_t>(session->expects.size());
+            const uint64_t no_local = no_local_;
             hand_to(*session, publication, false);
+            no_local_ = no_local;
             // The others it has been given already.
             session->expects.erase(std::remove_if(session->expects.begin() + waiting,
                                                   session->expects.end(),
@@ -299,11 +303,11 @@ void Model::took(const SessionRef& session, const Op& op) {
             const Awaiting waiting = found->second;
             s.awaiting.erase(found);
             if (surely_expired(waiting.expires, now_)) break;
-            apply(messages_[waiting.message], waiting.expires, 0, kNobody);
             // After await_rel_timeout it has been dropped, by name.
-            if (rules_.rel_timeout_s != 0 && now_ - waiting.since >= rules_.rel_timeout_s * kSecond) {
-                refused(waiting.message);
-            }
+            const bool late =
+                rules_.rel_timeout_s != 0 && now_ - waiting.since >= rules_.rel_timeout_s * kSecond;
+            apply(messages_[waiting.message], waiting.expires, late ? now_ + kLate : 0, kNobody);
+            if (late) refused(waiting.message);
             break;
         }
         case Type::kPuback:
@@ -350,6 +354,12 @@ void Model::subscribe(Session& session, const Op& op) {
             existed = true;
             old = plan;
         }
+        // What is still to be replayed comes as the newer subscription wants it, or the older.
+        for (size_t i = session.first_waiting; existed && i < session.expects.size(); ++i) {
+            Expect& expect = session.expects[i];
+            if (expect.replay && expect.filter == plan.filter) expect.changed = true;
+            if (expect.open) expect.must = false;
+        }
         if (!existed) session.subscriptions.push_back(plan);
         if (filter.group != 0) {
             if (std::find(session.groups.begin(), session.groups.end(), filter.group) ==
@@ -370,7 +380,8 @@ void Model::subscribe(Session& session, const Op& op) {
         for (const Open& open : open_) {
             fuzzy_ = true;
             if (!filter.matches[open.message->topic]) continue;
-            const Publication publication{*open.message, open.message->publisher, open.expires, open.order, true};
+            const Publication publication{
+                *open.message, open.message->publisher, open.expires, open.order, true};
             expect(session, publication, plan, false);
         }
         if (plan.retain_handling == 0 || (plan.retain_handling == 1 && !existed)) {
@@ -396,6 +407,21 @@ void Model::unsubscribe(Session& session, const Op& op) {
     }
 }
 
+// A filter of a SUBSCRIBE was answered with a refusal.
+void Model::not_subscribed(const SessionRef& session, uint32_t filter) {
+    std::erase_if(session->subscriptions,
+                  [&](const FilterPlan& plan) { return plan.filter == filter; });
+    for (Expect& expect : session->expects)
+        expect.must = false;
+    const uint32_t group = words_.filters[filter].group;
+    for (auto& [message, groups] : groups_) {
+        (void)message;
+        for (GroupExpect& expect : groups) {
+            if (group != 0 && expect.group == group) expect.must = false;
+        }
+    }
+}
+
 // ---- Publications
 // --------------------------------------------------------------------------------------
 
@@ -413,8 +439,17 @@ void Model::refused(uint32_t message) {
 }
 
 void Model::apply(const Message& message, Instant expires, Instant open_until, uint32_t will_of) {
+    if (loud) {
+        std::printf("              model: message %u on %s qos %u%s%s\n",
+                    message.number,
+                    words_.topics[message.topic].c_str(),
+                    message.qos,
+                    message.retain ? " retain" : "",
+                    will_of != kNobody ? " (a will)" : "");
+    }
     ++applied_;
     ++times_applied_[message.number];
+    if (message.size == 0) empties_.push_back(message.number);
     const bool open = open_until > now_ || jobs_;
     if (open) fuzzy_ = true;
     const Publication publication{message, message.publisher, expires, applied_, open};
@@ -495,7 +530,8 @@ void Model::hand_to_groups(const Publication& publication) {
         for (const FilterPlan& plan : session->subscriptions) {
             const Vocabulary::Filter& filter = words_.filters[plan.filter];
             if (filter.group == 0 || !filter.matches[message.topic]) continue;
-            const bool reachable = session->connected || granted(message, plan) > 0 || rules_.queue_qos0;
+            const bool reachable =
+                session->connected || granted(message, plan) > 0 || rules_.queue_qos0;
             auto& groups = groups_[message.number];
             const auto same = [&](const GroupExpect& group) {
                 return group.group == filter.group && group.order == publication.order;
@@ -528,7 +564,8 @@ void Model::keep(const Publication& publication) {
     }
     bool fuzzy = publication.open;
     for (const Open& open : open_) {
-        fuzzy = fuzzy || (open.until > now_ && open.message->retain && open.message->topic == topic);
+        fuzzy =
+            fuzzy || (open.until > now_ && open.message->retain && open.message->topic == topic);
     }
     const uint32_t number = publication.message.size == 0 ? 0 : publication.message.number;
     if (!fuzzy) {
@@ -594,44 +631,24 @@ Expect* Model::find(Session& session, const Packet& packet, uint32_t number) {
     for (size_t i = session.first_waiting; i < session.expects.size(); ++i) {
         Expect& expect = session.expects[i];
         if (expect.message != number || expect.got > 0) continue;
-        if (expect.qos != packet.qos || expect.retain != packet.retain) continue;
-        if (session.level == 5 && !same_ids(expect, packet)) continue;
+        if (expect.retain != packet.retain) continue;
+        if (!expect.changed) {
+            if (expect.qos != packet.qos) continue;
+            if (session.level == 5 && !same_ids(expect, packet)) continue;
+        }
         if (expect.must) return &expect;
         if (best == nullptr) best = &expect;
     }
     return best;
 }
 
-// An empty message bears no number: the first that this session waits for on the topic, 0 if none.
-uint32_t Model::number_of_empty(const SessionRef& reader,
-                             const Packet& packet,
-                             std::string_view topic) {
-    Session& session = *reader;
+// An empty message bears no number. That somebody published one on this topic has to do: whose copy
+// it is cannot be told, so those that clear a retained value are not missed either.
+bool Model::is_known_empty(std::string_view topic) const {
     const auto fits = [&](uint32_t number) {
-        const Message& message = messages_[number];
-        return message.size == 0 && words_.topics[message.topic] == topic;
+        return words_.topics[messages_[number].topic] == topic;
     };
-    const auto again = session.inflight.find(packet.packet_id);
-    if (packet.dup && packet.qos > 0 && again != session.inflight.end()) {
-        const uint32_t number = session.expects[again->second].message;
-        if (fits(number)) return number;
-    }
-    uint32_t may = 0;
-    for (const Expect& expect : session.expects) {
-        if (expect.got > 0 || !fits(expect.message)) continue;
-        if (expect.qos != packet.qos || expect.retain != packet.retain) continue;
-        if (session.level == 5 && !same_ids(expect, packet)) continue;
-        if (expect.must) return expect.message;
-        if (may == 0) may = expect.message;
-    }
-    if (may != 0) return may;
-    for (const auto& [number, groups] : groups_) {
-        if (!fits(number)) continue;
-        std::vector<GroupExpect> trial = groups;
-        uint64_t seen = 0;
-        if (assign(reader, trial, seen, true)) return number;
-    }
-    return 0;
+    return std::any_of(empties_.begin(), empties_.end(), fits);
 }
 
 void Model::received(const SessionRef& session,
@@ -647,8 +664,11 @@ void Model::received(const SessionRef& session,
              std::to_string(packet.qos) + (packet.dup ? " dup" : "") +
              (packet.retain ? " retain" : "") + " id " + std::to_string(packet.packet_id));
     };
-    uint32_t number = number_in(packet.payload);
-    if (packet.payload.empty()) number = number_of_empty(session, packet, topic);
+    const uint32_t number = number_in(packet.payload);
+    if (packet.payload.empty()) {
+        if (!is_known_empty(topic)) say("nobody published an empty message", 0);
+        return;
+    }
     if (number == 0 || number >= messages_.size()) return say("nobody published this", number);
     const Message& message = messages_[number];
     if (words_.topics[message.topic] != topic) return say("wrong topic", number);
@@ -658,7 +678,8 @@ void Model::received(const SessionRef& session,
         const auto again = s.inflight.find(packet.packet_id);
         if (again != s.inflight.end() && s.expects[again->second].message == number) {
             Expect& expect = s.expects[again->second];
-            if (expect.acked && expect.acked_turn < turn) return say("sent again after its acknowledgement", number);
+            if (expect.acked && expect.acked_turn < turn)
+                return say("sent again after its acknowledgement", number);
             if (expect.qos != packet.qos) return say("sent again at another QoS", number);
             ++expect.got;
             return;
@@ -673,29 +694,34 @@ void Model::received(const SessionRef& session,
     }
     // One of its own that must come, one of a group that must, one of its own that may.
     Expect* expect = find(s, packet, number);
-    if ((expect == nullptr || !expect->must) && match_group(session, packet, number, when, expect == nullptr)) {
+    if ((expect == nullptr || !expect->must) &&
+        match_group(session, packet, number, when, expect == nullptr)) {
         expect = &s.expects.back();
     }
     if (expect == nullptr) return say("not meant for this client, or twice", number);
     ++expect->got;
-    if (surely_expired(expect->expires, when)) {
+    // Published again by a client that had no answer: which of the two this is cannot be told.
+    const bool several = times_applied_[number] > 1;
+    const bool begun = packet.dup;  // in time: [MQTT5-3.3.2-5] asks no more
+    if (!several && !begun && surely_expired(expect->expires, when)) {
         return say("expired before it was sent", number);
     }
-    if (s.level == 5 && message.size > 0) {
+    if (s.level == 5 && !several && !begun) {
         const bool expires = expect->expires != kNever;
         if (packet.has_expiry != expires) return say("message expiry lost or made up", number);
         if (expires) {
             const int64_t left = static_cast<int64_t>(expect->expires) - static_cast<int64_t>(when);
             const int64_t told = static_cast<int64_t>(packet.expiry_s) * 1000;
-            if (told > static_cast<int64_t>(message.expiry_s) * 1000) return say("message expiry grew", number);
+            if (told > static_cast<int64_t>(message.expiry_s) * 1000)
+                return say("message expiry grew", number);
             if (told > left + 2'000 || told + 3'000 < left) {
                 return say("wrong rest of the message expiry", number);
             }
         }
     }
-    if (packet.qos > 0) s.inflight[packet.packet_id] = static_cast<size_t>(expect - s.expects.data());
-    const bool anonymous = message.size == 0;
-    if (expect->replay || expect->order == 0 || anonymous || times_applied_[number] > 1) return;
+    if (packet.qos > 0)
+        s.inflight[packet.packet_id] = static_cast<size_t>(expect - s.expects.data());
+    if (expect->replay || expect->order == 0 || several) return;
     // Where several subscriptions bring a copy each, the first copies are in order, and the second;
     // unless one was dropped in between.
     Session::Copies& copies = s.copies[uint64_t{number} << 2 | packet.qos];
@@ -719,9 +745,9 @@ bool Model::may_take(const Session& session, const GroupExpect& group) const {
     if (!is_member(session, group)) return false;
     // What it read after its session had ended it had been sent before.
     if (group.getters.empty() || (session.over && group.getters.size() == 1)) return true;
-    for (const SessionRef& getter : group.getters) {
-        if (!getter->over) continue;
-        for (const Expect& had : getter->expects) {
+    for (const GroupExpect::Getter& getter : group.getters) {
+        if (!getter.session->over && !getter.session->may_be_over) continue;
+        for (const Expect& had : getter.session->expects) {
             // At QoS 2 nobody else gets it any more.   [MQTT5-4.8.2-5]
             if (had.message == group.message && had.qos == 1 && !had.acked) return true;
         }
@@ -730,36 +756,37 @@ bool Model::may_take(const Session& session, const GroupExpect& group) const {
 }
 
 // What a member read may as well have come to it by a subscription of its own.
-bool Model::settle_as_own(Session& session, uint32_t number, bool dry) {
-    for (Expect& expect : session.expects) {
-        if (expect.message != number || expect.got > 0) continue;
-        if (!dry) expect.got = 1;
+bool Model::settle_as_own(const GroupExpect::Getter& getter, uint32_t number) {
+    for (Expect& expect : getter.session->expects) {
+        if (expect.message != number || expect.got > 0 || expect.qos != getter.qos) continue;
+        expect.got = 1;
         return true;
     }
     return false;
 }
 
-// Finds the session a place among the groups of a message; who has one already may have to move to
-// another, for what a member read does not say through which group it came.
-bool Model::assign(const SessionRef& session,
+// Finds who read it a place among the groups of a message; somebody who has one already may have to
+// move to another, for what a member read does not say through which group it came.
+bool Model::assign(const GroupExpect::Getter& getter,
                    std::vector<GroupExpect>& groups,
-                   uint64_t& seen,
-                   bool dry) {
-    for (size_t i = 0; i < groups.size() && i < 64; ++i) {
-        GroupExpect& group = groups[i];
-        if ((seen >> i & 1) != 0 || !is_member(*session, group)) continue;
+                   uint64_t& seen) {
+    const size_t count = std::min<size_t>(groups.size(), 64);
+    const auto open = [&](size_t i) {
+        return (seen >> i & 1) == 0 && is_member(*getter.session, groups[i]);
+    };
+    for (size_t i = 0; i < count; ++i) {
+        if (!open(i) || !may_take(*getter.session, groups[i])) continue;
         seen |= uint64_t{1} << i;
-        if (may_take(*session, group)) {
-            group.getters.push_back(session);
-            return true;
-        }
-        for (SessionRef& getter : group.getters) {
-            const SessionRef moved = getter;
-            if (!settle_as_own(*moved, group.message, dry) &&
-                !assign(moved, groups, seen, dry)) {
-                continue;
-            }
-            getter = session;
+        groups[i].getters.push_back(getter);
+        return true;
+    }
+    for (size_t i = 0; i < count; ++i) {
+        if (!open(i)) continue;
+        seen |= uint64_t{1} << i;
+        for (GroupExpect::Getter& other : groups[i].getters) {
+            const GroupExpect::Getter moved = other;
+            if (!assign(moved, groups, seen) && !settle_as_own(moved, groups[i].message)) continue;
+            other = getter;
             return true;
         }
     }
@@ -767,11 +794,8 @@ bool Model::assign(const SessionRef& session,
 }
 
 // A message to a group: exactly one member gets it, another one only after that one's session.
-bool Model::match_group(const SessionRef& session,
-                        const Packet& packet,
-                        uint32_t number,
-                        Instant when,
-                        bool any) {
+bool Model::match_group(
+    const SessionRef& session, const Packet& packet, uint32_t number, Instant when, bool any) {
     const auto found = groups_.find(number);
     if (found == groups_.end()) return false;
     const auto wants = [&](const GroupExpect& group) {
@@ -782,7 +806,7 @@ bool Model::match_group(const SessionRef& session,
                      found->second.end(),
                      [](const GroupExpect& a, const GroupExpect& b) { return a.must > b.must; });
     uint64_t seen = 0;
-    if (!assign(session, found->second, seen, false)) return false;
+    if (!assign({session, packet.qos}, found->second, seen)) return false;
     Expect expect;
     expect.message = number;
     expect.qos = packet.qos;
@@ -811,14 +835,14 @@ Model::Missing Model::missing() const {
     };
     for (const SessionRef& session : alive_) {
         for (const Expect& expect : session->expects) {
-            if (expect.got > 0) continue;
+            if (expect.got > 0 || messages_[expect.message].size == 0) continue;
             const bool must = expect.must && expect.expires > now_ && session->connected;
             count(expect.message, session->client, expect.qos == 0, must);
         }
     }
     for (const auto& [message, groups] : groups_) {
         for (const GroupExpect& group : groups) {
-            if (!group.getters.empty()) continue;
+            if (!group.getters.empty() || messages_[message].size == 0) continue;
             // Somebody who is away may have it in his queue.
             const auto away = [&](const SessionRef& session) {
                 return !session->connected && is_member(*session, group);
@@ -828,7 +852,8 @@ Model::Missing Model::missing() const {
             bool qos0 = messages_[message].qos == 0;
             for (const SessionRef& session : alive_) {
                 for (const FilterPlan& plan : session->subscriptions)
-                    qos0 = qos0 || (words_.filters[plan.filter].group == group.group && plan.qos == 0);
+                    qos0 =
+                        qos0 || (words_.filters[plan.filter].group == group.group && plan.qos == 0);
             }
             count(message, kNobody - group.group, qos0, must);
         }

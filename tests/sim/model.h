@@ -36,8 +36,8 @@ constexpr uint32_t kNobody = ~uint32_t{0};
 // Texts of the world: topics, filters, and which matches which.
 struct Vocabulary {
     struct Filter {
-        std::string text;   // as subscribed
-        uint32_t group = 0;  // 0: not shared; else a number for its (group, filter)
+        std::string text;           // as subscribed
+        uint32_t group = 0;         // 0: not shared; else a number for its (group, filter)
         std::vector<bool> matches;  // by topic
     };
 
@@ -64,15 +64,16 @@ struct Rules {
 
 struct Expect {
     uint32_t message = 0;
-    uint32_t filter = 0;    // of a replay
-    uint64_t order = 0;     // position among all that was applied
+    uint32_t filter = 0;  // of a replay
+    uint64_t order = 0;   // position among all that was applied
     Instant expires = kNever;
     uint8_t qos = 0;
     bool must = true;
     bool replay = false;
+    bool changed = false;  // … of a subscription that was made anew meanwhile
     bool retain = false;
     bool open = false;
-    bool acked = false;     // the broker took its PUBACK, PUBREC or PUBCOMP
+    bool acked = false;  // the broker took its PUBACK, PUBREC or PUBCOMP
     uint64_t acked_turn = 0;
     uint16_t got = 0;
     uint8_t id_count = 0;
@@ -91,26 +92,28 @@ struct Session {
     uint8_t level = 4;
     const void* owner = nullptr;  // the connection it is attached to
     bool connected = false;
-    bool may_be_over = false;    // its time has come; it may have ended
-    bool over = false;           // ended: kept for what its connection still holds
+    bool may_be_over = false;  // its time has come; it may have ended
+    bool over = false;         // ended: kept for what its connection still holds
     bool resumed_ever = false;
-    bool narrow = false;         // its client has a maximum packet size
+    bool narrow = false;  // its client has a maximum packet size
     uint32_t packet_maximum = 0;
-    uint32_t expiry_s = 0;       // kNever32: for ever
+    uint32_t expiry_s = 0;  // kNever32: for ever
     Instant away_since = 0;
     bool has_will = false;
     WillPlan will;
     std::vector<FilterPlan> subscriptions;
     std::vector<uint32_t> groups;  // it was ever a member of
     std::vector<Expect> expects;
-    size_t first_waiting = 0;  // every Expect before it has come
+    size_t first_waiting = 0;                         // every Expect before it has come
     std::unordered_map<uint16_t, Awaiting> awaiting;  // by packet id
     std::unordered_map<uint16_t, size_t> inflight;    // outbound: packet id → Expect
     std::unordered_map<uint16_t, size_t> finished;    // the same, acknowledged
+
     struct Copies {
         uint32_t expected = 0;
         uint32_t read = 0;
     };
+
     std::unordered_map<uint64_t, Copies> copies;  // by message and QoS
     std::unordered_map<uint64_t, uint64_t> last_order;
 };
@@ -122,7 +125,13 @@ struct GroupExpect {
     uint32_t group = 0;
     uint64_t order = 0;
     bool must = true;
-    std::vector<SessionRef> getters;
+
+    struct Getter {
+        SessionRef session;
+        uint8_t qos = 0;
+    };
+
+    std::vector<Getter> getters;
 };
 
 class Model {
@@ -130,8 +139,12 @@ class Model {
     Model(const Vocabulary& words, const std::deque<Message>& messages, const Rules& rules)
         : words_(words), messages_(messages), rules_(rules) {}
 
+    // A line for each publication.
+    bool loud = false;
+
     // The first thing that went wrong; empty: nothing yet.
     const std::string& failure() const { return failure_; }
+
     void fail(const std::string& what);
 
     // ---- What happened, in the broker's order
@@ -144,6 +157,8 @@ class Model {
     void took(const SessionRef& session, const Op& op);
     // Its connection is over; the will is sent, or waits.
     void detached(const SessionRef& session, const void* owner);
+    // A filter of a SUBSCRIBE was refused.
+    void not_subscribed(const SessionRef& session, uint32_t filter);
     // Fan-out jobs are under way, or none is.
     void set_jobs(bool any);
     // Nothing more of what was taken is to come: what is not handed out by a job has been.
@@ -170,16 +185,21 @@ class Model {
         uint64_t qos0_may = 0;
         uint64_t counted_must = 0;
         uint64_t counted_may = 0;
-        uint32_t example = 0;        // a message that is missing
+        uint32_t example = 0;  // a message that is missing
         uint32_t example_client = 0;
     };
 
     // What has not come, of all sessions that are connected.
     Missing missing() const;
+
     uint64_t offline_drops() const { return offline_; }
+
     uint64_t no_local_drops() const { return no_local_; }
+
     uint64_t ended_missing() const { return ended_missing_; }
+
     bool exact_offline() const { return !fuzzy_; }
+
     uint64_t sessions() const;
     SessionRef session_of(uint32_t client) const;
 
@@ -190,9 +210,11 @@ class Model {
         bool fuzzy = false;
         std::vector<std::pair<uint32_t, Instant>> candidates;
     };
+
     const std::unordered_map<uint32_t, Retained>& retained() const { return retained_; }
 
     uint64_t applied() const { return applied_; }
+
     uint64_t checked() const { return checked_; }
 
   private:
@@ -207,6 +229,7 @@ class Model {
     void subscribe(Session& session, const Op& op);
     void unsubscribe(Session& session, const Op& op);
     void acked(Session& session, Type type, uint16_t packet_id, uint8_t reason);
+
     struct Publication {
         const Message& message;
         uint32_t from = 0;
@@ -217,38 +240,34 @@ class Model {
 
     void apply(const Message& message, Instant expires, Instant open_until, uint32_t will_of);
     void hand_to(Session& session, const Publication& publication, bool must);
-    void expect(Session& session, const Publication& publication, const FilterPlan& plan, bool must);
+    void expect(Session& session,
+                const Publication& publication,
+                const FilterPlan& plan,
+                bool must);
     void hand_to_groups(const Publication& publication);
-    bool is_no_local(const Publication& publication, const Session& session, const FilterPlan& plan);
+    bool is_no_local(const Publication& publication,
+                     const Session& session,
+                     const FilterPlan& plan);
     uint8_t granted(const Message& message, const FilterPlan& plan) const;
     void keep(const Publication& publication);
     void replay(Session& session, const FilterPlan& plan);
-    void replay_one(Session& session,
-                    const FilterPlan& plan,
-                    uint32_t number,
-                    Instant expires,
-                    bool must);
+    void replay_one(
+        Session& session, const FilterPlan& plan, uint32_t number, Instant expires, bool must);
     static void forget_replay(Session& session, uint32_t filter);
     void loosen_groups(const SessionRef& session, bool ended);
     void send_will(Session& session, Instant open_until);
     void end(const SessionRef& session, Instant open_until);
     void leave(const SessionRef& session);
     void pass_time(const SessionRef& session);
-    bool match_group(const SessionRef& session,
-                     const Packet& packet,
-                     uint32_t number,
-                     Instant when,
-                     bool any);
-    static bool settle_as_own(Session& session, uint32_t number, bool dry);
+    bool match_group(
+        const SessionRef& session, const Packet& packet, uint32_t number, Instant when, bool any);
+    static bool settle_as_own(const GroupExpect::Getter& getter, uint32_t number);
     static bool is_member(const Session& session, const GroupExpect& group);
-    bool assign(const SessionRef& session,
+    bool assign(const GroupExpect::Getter& getter,
                 std::vector<GroupExpect>& groups,
-                uint64_t& seen,
-                bool dry);
+                uint64_t& seen);
     bool may_take(const Session& session, const GroupExpect& group) const;
-    uint32_t number_of_empty(const SessionRef& reader,
-                             const Packet& packet,
-                             std::string_view topic);
+    bool is_known_empty(std::string_view topic) const;
     Expect* find(Session& session, const Packet& packet, uint32_t number);
     uint64_t lifetime(const Session& session) const;
 
@@ -265,14 +284,15 @@ class Model {
     uint64_t ended_missing_ = 0;  // copies that sessions had not got when they ended
     bool fuzzy_ = false;
     bool jobs_ = false;
-    Instant next_check_ = 0;  // of the sessions that are away
+    Instant next_check_ = 0;            // of the sessions that are away
     std::vector<SessionRef> sessions_;  // by client; null: none
     std::vector<SessionRef> alive_;
     std::vector<Open> open_;
-    std::unordered_map<uint32_t, Retained> retained_;          // by topic
-    std::unordered_map<uint32_t, uint32_t> times_applied_;     // by message
-    std::map<uint32_t, std::vector<GroupExpect>> groups_;  // by message
+    std::unordered_map<uint32_t, Retained> retained_;       // by topic
+    std::unordered_map<uint32_t, uint32_t> times_applied_;  // by message
+    std::map<uint32_t, std::vector<GroupExpect>> groups_;   // by message
     std::unordered_map<uint32_t, bool> refused_;
+    std::vector<uint32_t> empties_;    // empty messages that were applied
     std::vector<uint32_t> replaying_;  // topics that some replay may still bring
 };
 

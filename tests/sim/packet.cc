@@ -322,8 +322,8 @@ void write_publish(std::string& to,
     const std::string_view written = named ? topic : std::string_view();
     const size_t properties =
         (alias != 0 ? 3u : 0u) + (v5 && message.expiry_s != kNever32 ? 5u : 0u);
-    const size_t size = 2 + written.size() + (message.qos > 0 ? 2u : 0u) +
-                        (v5 ? 1 + properties : 0) + message.size;
+    const size_t size =
+        2 + written.size() + (message.qos > 0 ? 2u : 0u) + (v5 ? 1 + properties : 0) + message.size;
     put8(to,
          0x30u | (dup ? 8u : 0u) | static_cast<uint32_t>(message.qos) << 1 |
              (message.retain ? 1u : 0u));

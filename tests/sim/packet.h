@@ -37,9 +37,9 @@ constexpr uint32_t kNever32 = ~uint32_t{0};
 // A publication, the will of a client included. Its payload begins with its number.
 struct Message {
     uint32_t number = 0;
-    uint32_t publisher = 0;    // index of the client
-    uint32_t topic = 0;        // index in the world's table
-    uint32_t size = 0;         // of the payload; 0: an empty one, which has no number in it
+    uint32_t publisher = 0;  // index of the client
+    uint32_t topic = 0;      // index in the world's table
+    uint32_t size = 0;       // of the payload; 0: an empty one, which has no number in it
     uint32_t expiry_s = kNever32;
     uint8_t qos = 0;
     bool retain = false;
@@ -76,9 +76,9 @@ struct Op {
     uint16_t packet_id = 0;
     uint8_t reason = 0;
     bool dup = false;
-    uint32_t message = 0;            // PUBLISH
-    uint32_t expiry_s = kNever32;    // DISCONNECT: as changed
-    uint32_t size = 0;               // bytes on the wire
+    uint32_t message = 0;          // PUBLISH
+    uint32_t expiry_s = kNever32;  // DISCONNECT: as changed
+    uint32_t size = 0;             // bytes on the wire
     std::shared_ptr<const ConnectPlan> connect;
     std::vector<FilterPlan> filters;  // SUBSCRIBE, UNSUBSCRIBE
 };

@@ -177,7 +177,8 @@ Plan make_bulk_plan(uint64_t seed, bool with_model) {
     plan.net.files_limit = plan.files;
     plan.net.files_reserve = 4;
     for (uint32_t i = 0; i < 60; ++i) {
-        plan.actions.push_back({i / 20, i % 20, i < 20 ? Kind::kConnect : Kind::kSubscribe, dice.next()});
+        plan.actions.push_back(
+            {i / 20, i % 20, i < 20 ? Kind::kConnect : Kind::kSubscribe, dice.next()});
     }
     for (uint32_t step = 4; step < plan.steps; ++step) {
         for (uint32_t i = 0; i < 50; ++i)
@@ -187,58 +188,71 @@ Plan make_bulk_plan(uint64_t seed, bool with_model) {
 }
 
 const char* name_of(Action::Kind kind) {
-    static constexpr const char* kNames[] = {"connect", "subscribe", "unsubscribe", "publish", "ping",
-                                             "disconnect", "drop", "half-close", "hang-up", "garbage",
-                                             "stall", "hold", "silence", "jump", "refuse"};
+    static constexpr const char* kNames[] = {"connect",
+                                             "subscribe",
+                                             "unsubscribe",
+                                             "publish",
+                                             "ping",
+                                             "disconnect",
+                                             "drop",
+                                             "half-close",
+                                             "hang-up",
+                                             "garbage",
+                                             "stall",
+                                             "hold",
+                                             "silence",
+                                             "jump",
+                                             "refuse"};
     return kNames[static_cast<size_t>(kind)];
 }
 
 std::string Plan::describe() const {
     char text[900];
-    std::snprintf(text,
-                  sizeof text,
-                  "seed %llu: %u clients, %u steps, %zu actions, levels %u, files %u, payloads to %u\n"
-                  "  weather: chunks %u, delay %u, room %u, short %u, accept %u; slow readers %u\n"
-                  "  units %u/%u, slice %u, backlog %u, outbox %u, reads %u/%u\n"
-                  "  duplicates %d, upgrade %d, window %u, queue %u/%llu full %d, qos0 %d, slow %d, rel %u, "
-                  "retry %u, timeout %u, shared %d, expiry cap %llu, inflight bytes %llu%s%s%s\n",
-                  static_cast<unsigned long long>(seed),
-                  clients,
-                  steps,
-                  actions.size(),
-                  levels,
-                  files,
-                  big,
-                  weather.chunk_max,
-                  weather.delay,
-                  weather.send_room,
-                  weather.short_write,
-                  weather.accept_failure,
-                  slow_readers,
-                  broker.turn_units,
-                  broker.visit_units,
-                  broker.fanout_slice,
-                  broker.backlog_max,
-                  broker.outbox_bytes_max,
-                  net.read_max,
-                  net.turn_read_max,
-                  broker.allow_duplicate_messages,
-                  broker.upgrade_outgoing_qos,
-                  broker.max_inflight_messages,
-                  broker.max_queued_messages,
-                  static_cast<unsigned long long>(broker.max_queued_bytes),
-                  static_cast<int>(broker.queue_full),
-                  broker.queue_qos0_messages,
-                  static_cast<int>(broker.slow_consumer),
-                  broker.max_awaiting_rel,
-                  broker.unack_retry_interval_s,
-                  broker.await_rel_timeout_s,
-                  static_cast<int>(broker.shared_strategy),
-                  static_cast<unsigned long long>(broker.persistent_client_expiration_s),
-                  static_cast<unsigned long long>(broker.max_inflight_bytes),
-                  rules.wary ? ", wary" : "",
-                  refusals ? ", refusals" : "",
-                  memory == 0 ? ", little memory" : "");
+    std::snprintf(
+        text,
+        sizeof text,
+        "seed %llu: %u clients, %u steps, %zu actions, levels %u, files %u, payloads to %u\n"
+        "  weather: chunks %u, delay %u, room %u, short %u, accept %u; slow readers %u\n"
+        "  units %u/%u, slice %u, backlog %u, outbox %u, reads %u/%u\n"
+        "  duplicates %d, upgrade %d, window %u, queue %u/%llu full %d, qos0 %d, slow %d, rel %u, "
+        "retry %u, timeout %u, shared %d, expiry cap %llu, inflight bytes %llu%s%s%s\n",
+        static_cast<unsigned long long>(seed),
+        clients,
+        steps,
+        actions.size(),
+        levels,
+        files,
+        big,
+        weather.chunk_max,
+        weather.delay,
+        weather.send_room,
+        weather.short_write,
+        weather.accept_failure,
+        slow_readers,
+        broker.turn_units,
+        broker.visit_units,
+        broker.fanout_slice,
+        broker.backlog_max,
+        broker.outbox_bytes_max,
+        net.read_max,
+        net.turn_read_max,
+        broker.allow_duplicate_messages,
+        broker.upgrade_outgoing_qos,
+        broker.max_inflight_messages,
+        broker.max_queued_messages,
+        static_cast<unsigned long long>(broker.max_queued_bytes),
+        static_cast<int>(broker.queue_full),
+        broker.queue_qos0_messages,
+        static_cast<int>(broker.slow_consumer),
+        broker.max_awaiting_rel,
+        broker.unack_retry_interval_s,
+        broker.await_rel_timeout_s,
+        static_cast<int>(broker.shared_strategy),
+        static_cast<unsigned long long>(broker.persistent_client_expiration_s),
+        static_cast<unsigned long long>(broker.max_inflight_bytes),
+        rules.wary ? ", wary" : "",
+        refusals ? ", refusals" : "",
+        memory == 0 ? ", little memory" : "");
     return text;
 }
 

@@ -31,8 +31,8 @@ struct Action {
         kStall,
         kHold,
         kSilence,
-        kJump,     // of the clocks
-        kRefuse,   // the n-th allocation from now on
+        kJump,    // of the clocks
+        kRefuse,  // the n-th allocation from now on
     };
 
     uint32_t step = 0;
@@ -49,10 +49,10 @@ struct Plan {
     bool unix_too = false;
     bool refusals = false;
     bool expiries = false;
-    uint32_t big = 0;         // largest payload, bytes
-    uint32_t files = 0;       // descriptors
-    size_t memory = 0;        // bytes of the arena
-    uint32_t levels = 7;      // bit n: protocol level 3 + n
+    uint32_t big = 0;           // largest payload, bytes
+    uint32_t files = 0;         // descriptors
+    size_t memory = 0;          // bytes of the arena
+    uint32_t levels = 7;        // bit n: protocol level 3 + n
     uint32_t slow_readers = 0;  // chance in 1000 that a client reads a few bytes at a time
     Weather weather;
     BrokerOptions broker;

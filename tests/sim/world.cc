@@ -17,10 +17,25 @@ constexpr uint32_t kStepsToRest = 60'000;
 Vocabulary make_words() {
     Vocabulary words;
     words.topics = {"a", "b", "a/b", "a/b/c", "a//c", "b/c", "c/d/e/f", "/x", "$own/a"};
-    for (const char* filter :
-         {"a", "b", "a/b", "a/+", "a/#", "#", "+", "+/+", "+/b/#", "b/c", "c/d/+/f", "/+",
-          "$own/#", "a//c", "$share/g/a/#", "$share/g/b", "$share/h/a/#", "$share/g/+/c",
-          "$queue/c/#"}) {
+    for (const char* filter : {"a",
+                               "b",
+                               "a/b",
+                               "a/+",
+                               "a/#",
+                               "#",
+                               "+",
+                               "+/+",
+                               "+/b/#",
+                               "b/c",
+                               "c/d/+/f",
+                               "/+",
+                               "$own/#",
+                               "a//c",
+                               "$share/g/a/#",
+                               "$share/g/b",
+                               "$share/h/a/#",
+                               "$share/g/+/c",
+                               "$queue/c/#"}) {
         words.add_filter(filter);
     }
     return words;
@@ -43,12 +58,21 @@ World::World(const Plan& plan)
           ~0u),
       kernel_(dice_, plan.files),
       model_(words_, messages_, plan.rules),
-      street_{kernel_, model_, dice_, words_, messages_, plan.broker.max_inflight_messages,
-              now_, plan.bare, false, 0} {
+      street_{kernel_,
+              model_,
+              dice_,
+              words_,
+              messages_,
+              plan.broker.max_inflight_messages,
+              now_,
+              plan.bare,
+              false,
+              0} {
     kernel_.weather = plan.weather;
     live_before_ = memory_.arena.live();
     net_ = std::make_unique<Net>(memory_.arena, dirty_, log_, plan.net);
-    broker_ = std::make_unique<Broker>(memory_.arena, *this, *this, dirty_, log_, plan.broker, now_);
+    broker_ =
+        std::make_unique<Broker>(memory_.arena, *this, *this, dirty_, log_, plan.broker, now_);
     net_->bind(*this);
     for (uint32_t i = 0; i <= plan.clients; ++i)
         clients_.emplace_back(street_, i);
@@ -265,9 +289,10 @@ void World::step() {
     }
     turns();
     for (Client& client : clients_) {
-        client.read_max = plan_.slow_readers != 0 && !calm_ && dice_.below(1000) < plan_.slow_readers
-                              ? 1 + dice_.below(20)
-                              : ~uint32_t{0};
+        client.read_max =
+            plan_.slow_readers != 0 && !calm_ && dice_.below(1000) < plan_.slow_readers
+                ? 1 + dice_.below(20)
+                : ~uint32_t{0};
         client.read();
     }
     reap();
@@ -345,7 +370,9 @@ void World::act(const Action& action) {
             for (uint32_t i = 0; i < count; ++i) {
                 FilterPlan plan;
                 plan.filter = any_of(words_.filters.size());
-                const auto same = [&](const FilterPlan& other) { return other.filter == plan.filter; };
+                const auto same = [&](const FilterPlan& other) {
+                    return other.filter == plan.filter;
+                };
                 if (std::any_of(filters.begin(), filters.end(), same)) continue;
                 plan.identifier = identifier;
                 plan.qos = static_cast<uint8_t>(dice.below(3));
@@ -414,7 +441,7 @@ void World::act(const Action& action) {
 // -------------------------------------------------------------------------------------------
 
 Outcome World::run() {
-    street_.loud = loud;
+    street_.loud = model_.loud = loud;
     const Error opened = net_->open();
     ListenOptions options;
     ListenerLimits limits;
@@ -500,12 +527,12 @@ bool World::quiet() const {
         for (const Conn& conn : client.conns) {
             const Wire& wire = *conn.wire;
             if (!wire.accepted && kernel_.open_files() + 6 >= plan_.files) continue;
-            if (!wire.up.empty() || !wire.down.empty() || !wire.inbox.empty()) return false;
+            if (!wire.down.empty()) return false;
             // Near the ceiling a publisher may wait for memory for as long as others are away.
-            const bool waits = plan_.memory == 0 && broker_->stats().refused_memory > 0;
-            if (!conn.abandoned && !conn.ops.empty() && !wire.server_gone && !conn.rude && !waits) {
+            if (plan_.memory == 0 && broker_->stats().refused_memory > 0) continue;
+            if (!wire.up.empty() || !wire.inbox.empty()) return false;
+            if (!conn.abandoned && !conn.ops.empty() && !wire.server_gone && !conn.rude)
                 return false;
-            }
             if (conn.abandoned && !wire.server_gone) return false;
         }
         const bool may_hang = plan_.rules.wary || (client.conn && !client.conn->wire->accepted);
@@ -588,9 +615,15 @@ void World::check_drops() {
     if (drops(Drop::kOffline) != model_.offline_drops() && model_.exact_offline()) {
         fail("offline", model_.offline_drops(), drops(Drop::kOffline));
     }
-    for (const Drop never : {Drop::kMemory, Drop::kTooLarge, Drop::kAwaitRel, Drop::kRelTimeout,
-                             Drop::kRetainLimit, Drop::kSystemTopic, Drop::kQueueFull}) {
-        if (drops(never) != 0) fail("a drop without a reason", static_cast<uint64_t>(never), drops(never));
+    for (const Drop never : {Drop::kMemory,
+                             Drop::kTooLarge,
+                             Drop::kAwaitRel,
+                             Drop::kRelTimeout,
+                             Drop::kRetainLimit,
+                             Drop::kSystemTopic,
+                             Drop::kQueueFull}) {
+        if (drops(never) != 0)
+            fail("a drop without a reason", static_cast<uint64_t>(never), drops(never));
     }
     const auto away = [&](const Client& client) {
         return model_.session_of(client.index) && !client.usable();
@@ -616,7 +649,13 @@ void World::check_end() {
         }
     }
     for (Client& client : clients_) {
-        if (client.conn != nullptr) client.hang_up();
+        if (client.conn == nullptr) continue;
+        // Whoever waits for memory is not read, so that it does not see an orderly end.
+        if (plan_.memory == 0) {
+            client.drop();
+        } else {
+            client.hang_up();
+        }
     }
     come_to_rest(kStepsToRest);
     if (failed()) return;

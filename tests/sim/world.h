@@ -35,7 +35,7 @@ namespace mqttd::sim {
 
 // What a run of a world came to.
 struct Outcome {
-    std::string failure;  // empty: all held
+    std::string failure;   // empty: all held
     uint64_t applied = 0;  // publications the broker took
     uint64_t read = 0;     // messages the clients read
     uint64_t turns = 0;
@@ -84,7 +84,9 @@ class World final : public StreamHandler, public Transport, public Host {
     void check_end();
     bool come_to_rest(uint32_t steps);
     bool quiet() const;
+
     bool failed() const { return !model_.failure().empty(); }
+
     void say(const char* format, ...) __attribute__((format(printf, 2, 3)));
 
     const Plan& plan_;
