@@ -274,6 +274,15 @@ class Core {
     bool ensure_message(Publication& publication);
     Publication publication_of(Message& message, Session* from);
     void publish_message(Message& message, Session* from);
+    void end_publication(Publication& publication);
+
+    // A publication ends with this scope, however that is left.
+    struct Ending {
+        Core& core;
+        Publication& publication;
+
+        ~Ending() { core.end_publication(publication); }
+    };
 
     // --- fanout.cc
     void fan_out(Publication& publication,

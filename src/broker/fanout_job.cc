@@ -77,6 +77,7 @@ bool Core::start_fanout_job(Publication& publication,
 void Core::run_fanout_job(FanoutJob& job) {
     Publication publication =
         job.wire != nullptr ? publication_of(job) : publication_of(*job.message, nullptr);
+    const Ending ending{*this, publication};
     publication.retain = job.retain;
     publication.system = job.system;
     publication.from_number = job.from_number;
@@ -112,7 +113,6 @@ void Core::run_fanout_job(FanoutJob& job) {
             ++job.filter;
         }
     }
-    if (publication.message != nullptr) messages_.drop(*publication.message);
     if (job.filter == job.filter_count && job.rest == nullptr) end_fanout_job(job);
 }
 

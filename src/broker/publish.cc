@@ -11,8 +11,10 @@
 namespace mqttd {
 
 // Returns false, with nothing done, if a QoS 1 or 2 message cannot be kept for lack of memory: its
-// publisher waits and it is not acknowledged.  What is dropped at QoS 0 is counted.
+// publisher waits and it is not acknowledged.  What is dropped at QoS 0 is counted.  Either way the
+// publication has ended.
 bool Core::publish(Publication& publication, Link* publisher) {
+    const Ending ending{*this, publication};
     const std::span<FilterNode*> room{matched_, limits::kMatchedFilters};
     const Result<Match> match = subscriptions_.match(publication.topic, room, limits::kMatchSteps);
     spend_match();
@@ -45,10 +47,7 @@ bool Core::publish(Publication& publication, Link* publisher) {
     } else {
         subscriptions_.end_match(rest);
     }
-    if (publication.refused) done = false;
-    if (publication.message != nullptr) messages_.drop(*publication.message);
-    publication.message = nullptr;
-    return done;
+    return done && !publication.refused;
 }
 
 // Whether nobody who is connected would get it now.  Looks at a few receivers: among many there is
@@ -163,6 +162,12 @@ Publication Core::publication_of(Message& message, Session* from) {
     messages_.hold(message);
     publication.message = &message;
     return publication;
+}
+
+// Lets go of what was made for a publication, or held for it.
+void Core::end_publication(Publication& publication) {
+    if (publication.message != nullptr) messages_.drop(*publication.message);
+    publication.message = nullptr;
 }
 
 // A will.

@@ -40,6 +40,7 @@ bool Core::hand_to_groups(Publication& publication, FilterNode& filter, GroupCur
     for_each_packet(publication, [&](const MessageParts& parts) {
         const Result<Frame> frame = find_frame(bytes_of(rest));
         Publication one;
+        const Ending ending{*this, one};
         one.topic = parts.topic;
         one.properties = parts.properties;
         one.payload = parts.payload;
@@ -52,7 +53,6 @@ bool Core::hand_to_groups(Publication& publication, FilterNode& filter, GroupCur
         one.wire_largest = frame->size;
         rest.begin += frame->size;
         hand_to_group(one, *group);
-        if (one.message != nullptr) messages_.drop(*one.message);
         publication.taken = publication.taken || one.taken;
         return true;
     });
@@ -106,9 +106,9 @@ void Core::redistribute(Session& session, Message& message) {
             spend(kGroupUnits);
             if (subscriptions_.find(session, group->node->filter()) == nullptr) continue;
             Publication publication = publication_of(message, nullptr);
+            const Ending ending{*this, publication};
             publication.begun = true;
             hand_to_group(publication, *group);
-            messages_.drop(message);
             subscriptions_.end_groups(cursor);
             return;
         }
