@@ -120,7 +120,7 @@ Core::Appended Core::append_publish(Link& link,
 }
 
 // The packets as a receiver at QoS 0 gets them when the publisher's own bytes will not do: encoded
-// once into the turn's scratch segment.  False if the arena refused.
+// once into the turn's scratch segment, and kept until the publication ends.  False if the arena refused.
 bool Core::encode_qos0(Publication& publication, bool v5, bool retain) {
     Publication::Encoded& encoded = publication.encoded[v5][retain];
     if (encoded.range.size() != 0) return true;
@@ -162,6 +162,8 @@ bool Core::encode_qos0(Publication& publication, bool v5, bool retain) {
     });
     encoded.range = {segment, segment->used, segment->used + static_cast<uint32_t>(size)};
     segment->used += static_cast<uint32_t>(size);
+    segment->hold();
+    publication.is_encoded = true;
     return true;
 }
 

@@ -67,11 +67,13 @@ struct Publication {
 
     uint32_t payload_size() const { return payload.size(); }  // of the first packet
 
-    // QoS 0 encodings, made when the first receiver needs one: [5.0][retain].
+    // QoS 0 encodings, made when the first receiver needs one: [5.0][retain].  Each holds a count of
+    // its segment, which another one may otherwise end or use anew.
     struct Encoded {
         Range range;
         bool whole = false;  // holds the payload as well
     } encoded[2][2];
+    bool is_encoded = false;  // some of them are there
 };
 
 // How one receiver gets a message.

@@ -168,6 +168,13 @@ Publication Core::publication_of(Message& message, Session* from) {
 void Core::end_publication(Publication& publication) {
     if (publication.message != nullptr) messages_.drop(*publication.message);
     publication.message = nullptr;
+    if (!publication.is_encoded) return;
+    for (auto& family : publication.encoded)
+        for (Publication::Encoded& encoded : family) {
+            if (encoded.range.segment != nullptr) encoded.range.segment->drop(arena_);
+            encoded = {};
+        }
+    publication.is_encoded = false;
 }
 
 // A will.
