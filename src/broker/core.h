@@ -333,7 +333,6 @@ class Core {
     // --- deliver.cc
     void deliver(Session& session, Publication& publication, const Delivery& delivery);
     void deliver_qos0(Session& session, Publication& publication, const Delivery& delivery);
-    bool append_shared(Link& link, Publication& publication, bool retain);
     void append_apart(Link& link, Publication& publication, const Delivery& delivery);
     void deliver_later(Session& session, Publication& publication, const Delivery& delivery);
     void deliver_counted(Session& session, Publication& publication, const Delivery& delivery);
@@ -353,7 +352,8 @@ class Core {
                             bool dup,
                             uint16_t packet_id,
                             Arena::Use use = Arena::Use::kNormal);
-    bool encode_qos0(Publication& publication, bool v5, bool retain);
+    Appended append_shared(Link& link, Publication& publication, bool retain);
+    Appended encode_qos0(Publication& publication, bool v5, bool retain);
     template <class Visit>
     void for_each_packet(const Publication& publication, Visit&& visit);
     uint32_t remaining_s(uint64_t expires_s) const;

@@ -3,6 +3,7 @@
 
 #include "mqttd/limits.h"
 
+#include "support/bare_loop.h"
 #include "support/words5.h"
 #include "support/world.h"
 
@@ -54,5 +55,42 @@ TEST_CASE("an encoding outlives the next one", "[wire][v5][memory]") {
             CHECK(five.take_output().size() > size);
             CHECK(world.end() == 0);
         }
+    }
+}
+
+// The largest packet of 3.1.1 has no room for the length of properties that 5.0 adds: it is dropped
+// for those receivers alone, and by name. One byte less and it just fits.
+TEST_CASE("a packet too large for the other version is dropped for its receivers",
+          "[wire][v5][MQTT-3.1.2-25]") {
+    for (const uint32_t short_of : {0u, 1u, 2u}) {
+        CAPTURE(short_of);
+        BrokerOptions options = World::test_options();
+        options.max_packet_size = limits::kLargestPacket;
+        BareLoop loop(options, size_t{600} << 20, 4);
+        for (uint32_t i = 0; i < 4; ++i)
+            loop.open(i);
+        loop.feed(0, packets::connect("w"));
+        loop.feed(1, connect({.client_id = "five"}) + sub("t", 0));
+        loop.feed(2, packets::connect("three") + sub3("t", 0));
+        loop.feed(3,
+                  connect({.client_id = "small",
+                           .properties = property(Property::kMaximumPacketSize, 1'000)}) +
+                      sub("t", 0));
+        loop.turn();
+        const uint64_t written = loop.written();
+        // Its remaining length is what four digits can say, or a little less.
+        std::string beginning = "\x30\xff\xff\xff\x7f";
+        beginning[1] = static_cast<char>(0xff - short_of);
+        const uint32_t whole = limits::kLargestPacket - short_of;
+        loop.feed_large(0, beginning + std::string("\0\1t", 3), whole);
+        loop.turn();
+        const uint64_t told = short_of == 0 ? 1 : 2;
+        CHECK(loop.complete());
+        CHECK(loop.stats().drops[static_cast<uint32_t>(Drop::kReceiverSize)] == 3 - told);
+        CHECK(loop.stats().publish_sent == told);
+        CHECK(loop.written() - written == told * whole + (told - 1));
+        loop.feed(0, packets::publish({.topic = "t", .payload = "x"}));
+        loop.turn();
+        CHECK(loop.stats().publish_sent == told + 3);
     }
 }
