@@ -42,7 +42,8 @@ bool Core::publish(Publication& publication, Link* publisher) {
     } else if (publication.retain) {
         retain(publication);
     }
-    if (done && wanted) {
+    const bool possible = !counted || publication.message != nullptr;
+    if (done && wanted && possible) {
         fan_out(publication, publisher, room.first(match->found), rest);
     } else {
         subscriptions_.end_match(rest);
