@@ -58,6 +58,8 @@ struct Publication {
     uint32_t wire_largest = 0;           // bytes of the largest packet in it
     Message* message = nullptr;          // counted copy, made when the first receiver needs one
     FilterNode* filter = nullptr;        // the one whose receivers are being served
+    bool upgrade = false;                // two options as they were when it began: a reload in the
+    bool queue_qos0 = false;             // middle of a job does not make a Message of wire bytes
     bool begun = false;                  // some receiver was served, or its copy dropped by name
     bool refused = false;                // QoS 1, 2: no memory for the very first: nothing was done
     bool paused = false;                 // every receiver is blocked and nothing was done
@@ -108,6 +110,8 @@ struct FanoutJob {
     uint8_t qos = 0;
     bool retain = false;
     bool system = false;
+    bool upgrade = false;
+    bool queue_qos0 = false;
     Direct wire_fits = Direct::kNobody;
 };
 
@@ -276,6 +280,7 @@ class Core {
     bool ensure_message(Publication& publication);
     Publication publication_of(Message& message, Session* from);
     void publish_message(Message& message, Session* from);
+    void begin_publication(Publication& publication) const;
     void end_publication(Publication& publication);
 
     // A publication ends with this scope, however that is left.
@@ -327,7 +332,7 @@ class Core {
     static uint32_t count_groups(const FilterNode& filter, uint32_t most);
     bool hand_to_groups(Publication& publication, FilterNode& filter, GroupCursor& cursor);
     void hand_to_group(Publication& publication, SharedGroup& group);
-    Judgement judge_member(const Session& session, uint8_t qos) const;
+    Judgement judge_member(const Session& session, uint8_t qos, bool queue_qos0) const;
     void redistribute(Session& session, Message& message);
 
     // --- deliver.cc

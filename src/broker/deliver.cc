@@ -25,7 +25,7 @@ void Core::deliver_qos0(Session& session, Publication& publication, const Delive
         return;
     }
     if (link == nullptr || link->broken) {
-        if (options_.queue_qos0_messages) {
+        if (publication.queue_qos0) {
             deliver_later(session, publication, delivery);
         } else {
             drop(&session, Drop::kOffline, publication.count);
@@ -38,7 +38,7 @@ void Core::deliver_qos0(Session& session, Publication& publication, const Delive
             return;
         }
         if (session.outbox->blocked()) became_slow(session);
-        if (options_.queue_qos0_messages) {
+        if (publication.queue_qos0) {
             deliver_later(session, publication, delivery);
         } else {
             drop(&session, Drop::kBlocked, publication.count);
@@ -99,7 +99,7 @@ void Core::append_apart(Link& link, Publication& publication, const Delivery& de
     });
 }
 
-// QoS 0 that waits.  Runs are not formed while queue_qos0_messages is on.
+// QoS 0 that waits: never a run, see handle_run.
 void Core::deliver_later(Session& session, Publication& publication, const Delivery& delivery) {
     MQTTD_ASSERT(publication.count == 1);
     const bool shed = arena_.pressure() >= Arena::Pressure::kQos0;

@@ -97,7 +97,7 @@ void Core::hand_to_slot(Publication& publication, FilterNode& filter, const Subs
 // At what QoS a subscription gets it.
 uint8_t Core::granted_qos(const Publication& publication, uint8_t options) const {
     const uint8_t wanted = options & suboption::kQosMask;
-    return options_.upgrade_outgoing_qos ? wanted : std::min(publication.qos, wanted);
+    return publication.upgrade ? wanted : std::min(publication.qos, wanted);
 }
 
 // Whether this subscription does not want it, because its own client published it.

@@ -25,7 +25,7 @@ bool Core::start_fanout_job(Publication& publication,
         arena_.allocate(count * (sizeof(FilterNode*) + sizeof(SetCursor))));
     if (list == nullptr) return false;
     Segment* wire = nullptr;
-    if (publication.wire_fits != Direct::kNobody && !options_.queue_qos0_messages) {
+    if (publication.wire_fits != Direct::kNobody && !publication.queue_qos0) {
         wire = copy_to_segment(arena_, bytes_of(publication.wire));
     }
     FanoutJob* job = nullptr;
@@ -64,6 +64,8 @@ bool Core::start_fanout_job(Publication& publication,
     job->wire_largest = publication.wire_largest;
     job->from_number = publication.from_number;
     job->system = publication.system;
+    job->upgrade = publication.upgrade;
+    job->queue_qos0 = publication.queue_qos0;
     job->publisher = publisher;
     if (publisher != nullptr) publisher->fanout = job;
     fanouts_.push_back(*job);
@@ -80,6 +82,8 @@ void Core::run_fanout_job(FanoutJob& job) {
     const Ending ending{*this, publication};
     publication.retain = job.retain;
     publication.system = job.system;
+    publication.upgrade = job.upgrade;
+    publication.queue_qos0 = job.queue_qos0;
     publication.from_number = job.from_number;
     publication.begun = true;  // it was acknowledged
     // Few receivers at a time when each is dear, so that the budget is looked at in time.

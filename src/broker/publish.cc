@@ -15,6 +15,7 @@ namespace mqttd {
 // publication has ended.
 bool Core::publish(Publication& publication, Link* publisher) {
     const Ending ending{*this, publication};
+    begin_publication(publication);
     const std::span<FilterNode*> room{matched_, limits::kMatchedFilters};
     const Result<Match> match = subscriptions_.match(publication.topic, room, limits::kMatchSteps);
     spend_match();
@@ -31,7 +32,7 @@ bool Core::publish(Publication& publication, Link* publisher) {
         return false;
     }
     const bool clears = publication.retain && publication.payload_size() == 0;
-    const bool counted = publication.qos > 0 || options_.upgrade_outgoing_qos;
+    const bool counted = publication.qos > 0 || publication.upgrade;
     const bool keep = (publication.retain && !clears) || (counted && wanted);
     publication.nobody = !wanted;
     bool done = true;
@@ -162,7 +163,14 @@ Publication Core::publication_of(Message& message, Session* from) {
     publication.payload_bytes = message.payload_size;
     messages_.hold(message);
     publication.message = &message;
+    begin_publication(publication);
     return publication;
+}
+
+// The options under which it is handed out, to the last receiver.
+void Core::begin_publication(Publication& publication) const {
+    publication.upgrade = options_.upgrade_outgoing_qos;
+    publication.queue_qos0 = options_.queue_qos0_messages;
 }
 
 // Lets go of what was made for a publication, or held for it.

@@ -48,6 +48,8 @@ bool Core::hand_to_groups(Publication& publication, FilterNode& filter, GroupCur
         one.from_number = publication.from_number;
         one.payload_bytes = parts.payload.size();
         one.system = publication.system;
+        one.upgrade = publication.upgrade;
+        one.queue_qos0 = publication.queue_qos0;
         one.wire = {rest.segment, rest.begin, rest.begin + frame->size};
         one.wire_fits = publication.wire_fits;
         one.wire_largest = frame->size;
@@ -67,7 +69,8 @@ void Core::hand_to_group(Publication& publication, SharedGroup& group) {
     const Choice choice =
         group.choose(options_.shared_strategy, hint, [&](const Subscription& member) {
             const auto& session = static_cast<const Session&>(*member.subscriber);
-            return judge_member(session, granted_qos(publication, member.options));
+            const uint8_t qos = granted_qos(publication, member.options);
+            return judge_member(session, qos, publication.queue_qos0);
         });
     if (choice.member == nullptr) {
         drop(nullptr, Drop::kNoMember, publication.count);
@@ -79,11 +82,11 @@ void Core::hand_to_group(Publication& publication, SharedGroup& group) {
 }
 
 // Whether a member can take a message at this QoS now, or at least later.
-Judgement Core::judge_member(const Session& session, uint8_t qos) const {
+Judgement Core::judge_member(const Session& session, uint8_t qos, bool queue_qos0) const {
     if (session.dead) return {};
     const Outflow* outflow = session.outflow.get();
     const uint32_t load = outflow != nullptr ? outflow->queue.size() + outflow->window.live() : 0;
-    const Usable waits = qos > 0 || options_.queue_qos0_messages ? Usable::kLater : Usable::kNo;
+    const Usable waits = qos > 0 || queue_qos0 ? Usable::kLater : Usable::kNo;
     const bool reads = session.link && !session.link->broken && !session.outbox->blocked();
     if (!reads) return {waits, load};
     const bool open =
