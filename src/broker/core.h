@@ -106,6 +106,7 @@ struct FanoutJob {
     uint32_t count = 1;
     uint32_t wire_largest = 0;
     uint32_t from_number = 0;
+    uint32_t from_hash = 0;  // of its client's identifier, unless `from_number` is 0
     uint64_t payload_bytes = 0;
     uint8_t qos = 0;
     bool retain = false;
@@ -301,6 +302,7 @@ class Core {
                           std::span<FilterNode*> filters,
                           MatchCursor* rest,
                           bool merge);
+    bool is_publishing(const Session& session);
     void run_fanout_job(FanoutJob& job);
     uint32_t match_more(FanoutJob& job, int64_t steps);
     bool was_there(const SubscriberSlot& slot, FilterNode& filter, const FanoutJob& job) const;

@@ -79,12 +79,13 @@ uint32_t Core::away_s(const Session& session) const {
 // waits.
 void Core::detach(Link& link, bool send_will) {
     drop_partial(link);
+    Session* session = link.session.get();
     if (link.fanout) {
         link.fanout->publisher = nullptr;
         link.fanout = nullptr;
+        session->behind_job = true;
     }
     drop_extras(link);
-    Session* session = link.session.get();
     if (session == nullptr) return;
     if (Outflow* outflow = session->outflow.get()) {
         const uint64_t written = link.outbox->written();
