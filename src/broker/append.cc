@@ -120,10 +120,11 @@ Core::Appended Core::append_publish(Link& link,
 }
 
 // The packets as a receiver at QoS 0 gets them when the publisher's own bytes will not do: encoded
-// once into the turn's scratch segment.  False if the arena refused.
-bool Core::encode_qos0(Publication& publication, bool v5, bool retain) {
+// once into the turn's scratch segment, and kept until the publication ends.  kTooLarge: one of them
+// is as large as packets can be and would grow; then each has to be looked at.
+Core::Appended Core::encode_qos0(Publication& publication, bool v5, bool retain) {
     Publication::Encoded& encoded = publication.encoded[v5][retain];
-    if (encoded.range.size() != 0) return true;
+    if (encoded.range.size() != 0) return Appended::kYes;
     encoded.whole = publication.count > 1 || publication.payload.size() < limits::kTailCopyBytes;
     uint64_t size = 0;
     const auto head_of = [&](const MessageParts& parts, uint8_t* expiry) {
@@ -143,15 +144,18 @@ bool Core::encode_qos0(Publication& publication, bool v5, bool retain) {
         return head;
     };
     uint8_t expiry[5];
+    bool fits = true;
     for_each_packet(publication, [&](const MessageParts& parts) {
         const PublishHead head = head_of(parts, expiry);
-        size += publish_head_size(head) + head.tail_properties;
+        const uint32_t head_size = publish_head_size(head);
+        size += uint64_t{head_size} + head.tail_properties;
         if (encoded.whole) size += parts.payload.size();
-        return true;
+        fits = head_size != 0;
+        return fits;
     });
-    if (size > UINT32_MAX) return false;
-    Segment* segment = scratch(static_cast<uint32_t>(size));
-    if (segment == nullptr) return false;
+    if (!fits) return Appended::kTooLarge;
+    Segment* segment = size <= UINT32_MAX ? scratch(static_cast<uint32_t>(size)) : nullptr;
+    if (segment == nullptr) return Appended::kNoMemory;
     uint8_t* at = segment->end();
     for_each_packet(publication, [&](const MessageParts& parts) {
         const PublishHead head = head_of(parts, expiry);
@@ -162,7 +166,9 @@ bool Core::encode_qos0(Publication& publication, bool v5, bool retain) {
     });
     encoded.range = {segment, segment->used, segment->used + static_cast<uint32_t>(size)};
     segment->used += static_cast<uint32_t>(size);
-    return true;
+    segment->hold();
+    publication.is_encoded = true;
+    return Appended::kYes;
 }
 
 }  // namespace mqttd

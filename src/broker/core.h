@@ -58,6 +58,8 @@ struct Publication {
     uint32_t wire_largest = 0;           // bytes of the largest packet in it
     Message* message = nullptr;          // counted copy, made when the first receiver needs one
     FilterNode* filter = nullptr;        // the one whose receivers are being served
+    bool upgrade = false;                // two options as they were when it began: a reload in the
+    bool queue_qos0 = false;             // middle of a job does not make a Message of wire bytes
     bool begun = false;                  // some receiver was served, or its copy dropped by name
     bool refused = false;                // QoS 1, 2: no memory for the very first: nothing was done
     bool paused = false;                 // every receiver is blocked and nothing was done
@@ -67,11 +69,13 @@ struct Publication {
 
     uint32_t payload_size() const { return payload.size(); }  // of the first packet
 
-    // QoS 0 encodings, made when the first receiver needs one: [5.0][retain].
+    // QoS 0 encodings, made when the first receiver needs one: [5.0][retain].  Each holds a count of
+    // its segment, which another one may otherwise end or use anew.
     struct Encoded {
         Range range;
         bool whole = false;  // holds the payload as well
     } encoded[2][2];
+    bool is_encoded = false;  // some of them are there
 };
 
 // How one receiver gets a message.
@@ -102,10 +106,13 @@ struct FanoutJob {
     uint32_t count = 1;
     uint32_t wire_largest = 0;
     uint32_t from_number = 0;
+    uint32_t from_hash = 0;  // of its client's identifier, unless `from_number` is 0
     uint64_t payload_bytes = 0;
     uint8_t qos = 0;
     bool retain = false;
     bool system = false;
+    bool upgrade = false;
+    bool queue_qos0 = false;
     Direct wire_fits = Direct::kNobody;
 };
 
@@ -274,6 +281,16 @@ class Core {
     bool ensure_message(Publication& publication);
     Publication publication_of(Message& message, Session* from);
     void publish_message(Message& message, Session* from);
+    void begin_publication(Publication& publication) const;
+    void end_publication(Publication& publication);
+
+    // A publication ends with this scope, however that is left.
+    struct Ending {
+        Core& core;
+        Publication& publication;
+
+        ~Ending() { core.end_publication(publication); }
+    };
 
     // --- fanout.cc
     void fan_out(Publication& publication,
@@ -285,6 +302,7 @@ class Core {
                           std::span<FilterNode*> filters,
                           MatchCursor* rest,
                           bool merge);
+    bool is_publishing(const Session& session);
     void run_fanout_job(FanoutJob& job);
     uint32_t match_more(FanoutJob& job, int64_t steps);
     bool was_there(const SubscriberSlot& slot, FilterNode& filter, const FanoutJob& job) const;
@@ -316,13 +334,12 @@ class Core {
     static uint32_t count_groups(const FilterNode& filter, uint32_t most);
     bool hand_to_groups(Publication& publication, FilterNode& filter, GroupCursor& cursor);
     void hand_to_group(Publication& publication, SharedGroup& group);
-    Judgement judge_member(const Session& session, uint8_t qos) const;
+    Judgement judge_member(const Session& session, uint8_t qos, bool queue_qos0) const;
     void redistribute(Session& session, Message& message);
 
     // --- deliver.cc
     void deliver(Session& session, Publication& publication, const Delivery& delivery);
     void deliver_qos0(Session& session, Publication& publication, const Delivery& delivery);
-    bool append_shared(Link& link, Publication& publication, bool retain);
     void append_apart(Link& link, Publication& publication, const Delivery& delivery);
     void deliver_later(Session& session, Publication& publication, const Delivery& delivery);
     void deliver_counted(Session& session, Publication& publication, const Delivery& delivery);
@@ -342,7 +359,8 @@ class Core {
                             bool dup,
                             uint16_t packet_id,
                             Arena::Use use = Arena::Use::kNormal);
-    bool encode_qos0(Publication& publication, bool v5, bool retain);
+    Appended append_shared(Link& link, Publication& publication, bool retain);
+    Appended encode_qos0(Publication& publication, bool v5, bool retain);
     template <class Visit>
     void for_each_packet(const Publication& publication, Visit&& visit);
     uint32_t remaining_s(uint64_t expires_s) const;

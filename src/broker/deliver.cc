@@ -25,7 +25,7 @@ void Core::deliver_qos0(Session& session, Publication& publication, const Delive
         return;
     }
     if (link == nullptr || link->broken) {
-        if (options_.queue_qos0_messages) {
+        if (publication.queue_qos0) {
             deliver_later(session, publication, delivery);
         } else {
             drop(&session, Drop::kOffline, publication.count);
@@ -38,7 +38,7 @@ void Core::deliver_qos0(Session& session, Publication& publication, const Delive
             return;
         }
         if (session.outbox->blocked()) became_slow(session);
-        if (options_.queue_qos0_messages) {
+        if (publication.queue_qos0) {
             deliver_later(session, publication, delivery);
         } else {
             drop(&session, Drop::kBlocked, publication.count);
@@ -46,35 +46,37 @@ void Core::deliver_qos0(Session& session, Publication& publication, const Delive
         return;
     }
     publication.taken = true;
-    if (session.direct == Direct::kOwnHead || !delivery.ids.empty()) {
-        append_apart(*link, publication, delivery);
-    } else if (!append_shared(*link, publication, delivery.retain)) {
-        if (publication.system) {
-            replay_missed(session, publication, delivery);
-        } else {
-            drop(&session, Drop::kMemory, publication.count);
-        }
+    const bool apart = session.direct == Direct::kOwnHead || !delivery.ids.empty();
+    const Appended appended =
+        apart ? Appended::kTooLarge : append_shared(*link, publication, delivery.retain);
+    if (appended == Appended::kTooLarge) append_apart(*link, publication, delivery);
+    if (appended != Appended::kNoMemory) return;
+    if (publication.system) {
+        replay_missed(session, publication, delivery);
+    } else {
+        drop(&session, Drop::kMemory, publication.count);
     }
 }
 
-// The bytes that all receivers of the same family share.  False if the arena refused.
-bool Core::append_shared(Link& link, Publication& publication, bool retain) {
+// The bytes that all receivers of the same family share.
+Core::Appended Core::append_shared(Link& link, Publication& publication, bool retain) {
     Outbox& outbox = *link.outbox;
     const bool v5 = is_v5(link.version);
     if (publication.wire_fits == (v5 ? Direct::k5 : Direct::k3)) {
-        if (!outbox.append(arena_, publication.wire)) return false;
+        if (!outbox.append(arena_, publication.wire)) return Appended::kNoMemory;
     } else {
-        if (!encode_qos0(publication, v5, retain)) return false;
+        const Appended made = encode_qos0(publication, v5, retain);
+        if (made != Appended::kYes) return made;
         const Publication::Encoded& encoded = publication.encoded[v5][retain];
-        if (!outbox.append(arena_, encoded.range)) return false;
+        if (!outbox.append(arena_, encoded.range)) return Appended::kNoMemory;
         if (!encoded.whole && !outbox.append(arena_, publication.payload, Arena::Use::kReserve)) {
             doom(link);
-            return true;
+            return Appended::kYes;
         }
     }
     if (!publication.system) count_sent(publication);
     delivered(link, false);
-    return true;
+    return Appended::kYes;
 }
 
 // One packet after the other, each with a head of its own; or the bytes as they came, if only the
@@ -84,7 +86,7 @@ void Core::append_apart(Link& link, Publication& publication, const Delivery& de
     const bool as_it_is = delivery.ids.empty() && extras != nullptr && !extras->outbound &&
                           !extras->mounted && publication.wire_largest <= extras->max_packet_size &&
                           publication.wire_fits == (is_v5(link.version) ? Direct::k5 : Direct::k3);
-    if (as_it_is && append_shared(link, publication, delivery.retain)) return;
+    if (as_it_is && append_shared(link, publication, delivery.retain) == Appended::kYes) return;
     Session& session = *link.session;
     for_each_packet(publication, [&](const MessageParts& parts) {
         const Appended appended = append_publish(link, parts, delivery, false, 0);
@@ -97,7 +99,7 @@ void Core::append_apart(Link& link, Publication& publication, const Delivery& de
     });
 }
 
-// QoS 0 that waits.  Runs are not formed while queue_qos0_messages is on.
+// QoS 0 that waits: never a run, see handle_run.
 void Core::deliver_later(Session& session, Publication& publication, const Delivery& delivery) {
     MQTTD_ASSERT(publication.count == 1);
     const bool shed = arena_.pressure() >= Arena::Pressure::kQos0;

@@ -42,9 +42,11 @@ void Core::fan_out(Publication& publication,
     const uint64_t each =
         uint64_t{1} +
         std::max(publication.wire.size(), publication.payload.size()) / limits::kWriteBytes;
-    if (receivers * each > options_.fanout_slice && receivers > 1) {
+    const bool behind =
+        !fanouts_.empty() && publication.from != nullptr && publication.from->behind_job;
+    if (behind || (receivers * each > options_.fanout_slice && receivers > 1)) {
         if (start_fanout_job(publication, publisher, filters, nullptr, merge)) return;
-        // Too many to be served at once, no memory to do it later.
+        // Too many to be served at once, or too early, and no memory to do it later.
         if (publication.qos > 0 && publisher != nullptr) {
             publication.refused = true;
         } else {
@@ -97,7 +99,7 @@ void Core::hand_to_slot(Publication& publication, FilterNode& filter, const Subs
 // At what QoS a subscription gets it.
 uint8_t Core::granted_qos(const Publication& publication, uint8_t options) const {
     const uint8_t wanted = options & suboption::kQosMask;
-    return options_.upgrade_outgoing_qos ? wanted : std::min(publication.qos, wanted);
+    return publication.upgrade ? wanted : std::min(publication.qos, wanted);
 }
 
 // Whether this subscription does not want it, because its own client published it.

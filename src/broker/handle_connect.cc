@@ -89,6 +89,7 @@ Error Core::let_in(Link& link, const ConnectView& connect, const Input& input) {
         if (will != nullptr) messages_.drop(*will);
         return Error::kServerBusy;
     }
+    if (!present) session->behind_job = is_publishing(*session);
     if (session->will) messages_.drop(*session->will);  // it came back in time  [MQTT5-3.1.3-9]
     session->will = will;
     session->will_delay_s =

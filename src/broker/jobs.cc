@@ -36,7 +36,8 @@ void Core::tick() {
 }
 
 // Input may use up a turn's units; jobs get their share all the same. The kinds take turns in being
-// first, each list is served once over, and a job that has more to do goes behind the others.
+// first, each list is served once over, and a job that has more to do goes behind the others. What
+// one of them does may take others off its list: the count is how many at most.
 void Core::run_jobs() {
     units_ = std::max<int64_t>(units_, options_.turn_units / limits::kJobShareDivisor + 1);
     constexpr uint32_t kKinds = 4;
@@ -52,12 +53,12 @@ void Core::run_jobs() {
                 }
                 break;
             case 1:
-                for (uint32_t n = pumping_.size(); n > 0 && units_ > 0; --n) {
+                for (uint32_t n = pumping_.size(); n > 0 && !pumping_.empty() && units_ > 0; --n) {
                     pump(*pumping_.pop_front());
                 }
                 break;
             case 2:
-                for (uint32_t n = replays_.size(); n > 0 && units_ > 0; --n) {
+                for (uint32_t n = replays_.size(); n > 0 && !replays_.empty() && units_ > 0; --n) {
                     run_replay(*replays_.pop_front());
                 }
                 break;
@@ -97,16 +98,17 @@ void Core::resume_memory_waiters() {
     const bool none = memory_waiters_.empty() && starved_.empty() && paused_.empty();
     if (none || now_ < next_memory_try_) return;
     next_memory_try_ = now_ + kMemoryRetry;
-    for (uint32_t n = std::min<uint32_t>(starved_.size(), 64); n > 0; --n)
+    constexpr uint32_t kAtOnce = 64;
+    for (uint32_t n = std::min(starved_.size(), kAtOnce); n > 0 && !starved_.empty(); --n)
         pump(*starved_.front());
-    for (uint32_t n = std::min<uint32_t>(memory_waiters_.size(), 64); n > 0; --n) {
+    uint32_t waiters = std::min(memory_waiters_.size(), kAtOnce);
+    for (; waiters > 0 && !memory_waiters_.empty(); --waiters)
         resume(*memory_waiters_.front());
-    }
-    resume_paused(64);  // a receiver may have gone, or come
+    resume_paused(kAtOnce);  // a receiver may have gone, or come
 }
 
 void Core::resume_paused(uint32_t most) {
-    for (uint32_t n = std::min(paused_.size(), most); n > 0; --n)
+    for (uint32_t n = std::min(paused_.size(), most); n > 0 && !paused_.empty(); --n)
         resume(*paused_.front());
 }
 

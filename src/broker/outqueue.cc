@@ -5,11 +5,11 @@
 namespace mqttd {
 
 const QueueLane& OutQueue::bottom() const {
-    if (base_.size > 0 || !lanes_) return base_;
-    const QueueLane* lane = lanes_.get();
-    while (lane->next)
-        lane = lane->next.get();
-    return *lane;
+    const QueueLane* lowest = &base_;
+    if (base_.limited > 0) return *lowest;
+    for (const QueueLane* lane = lanes_.get(); lane != nullptr; lane = lane->next.get())
+        if (lane->limited > 0) lowest = lane;
+    return *lowest;
 }
 
 // The lane for a message about to be pushed, or nullptr if the arena refused.
@@ -73,6 +73,7 @@ bool OutQueue::push(Arena& arena, const Waiting& waiting) {
     entry->limited = waiting.limited;
     entry->shared = waiting.shared;
     ++lane->size;
+    lane->limited += waiting.limited;
     ++size_;
     qos0_ += waiting.qos == 0;
     limited_ += waiting.limited;
@@ -80,17 +81,39 @@ bool OutQueue::push(Arena& arena, const Waiting& waiting) {
     return true;
 }
 
-Waiting OutQueue::take(Arena& arena, QueueLane& lane) {
-    MQTTD_ASSERT(lane.size > 0 && size_ > 0);
+Waiting OutQueue::pop_lowest(Arena& arena) {
+    QueueLane& lane = bottom();
+    MQTTD_ASSERT(lane.limited > 0);
+    QueueChunk* before = nullptr;
     QueueChunk* chunk = lane.first.get();
-    const QueueEntry& entry = chunk->entries()[chunk->begin++];
+    uint32_t place = chunk->begin;
+    while (!chunk->entries()[place].limited) {
+        if (++place < chunk->end) continue;
+        before = chunk;
+        chunk = chunk->next.get();
+        place = chunk->begin;
+    }
+    return take(arena, lane, before, static_cast<uint16_t>(place - chunk->begin));
+}
+
+// Takes the entry at `place` of the chunk behind `before`, or of the first one; those in front of it
+// in its chunk move up.
+Waiting OutQueue::take(Arena& arena, QueueLane& lane, QueueChunk* before, uint16_t place) {
+    MQTTD_ASSERT(lane.size > 0 && size_ > 0);
+    QueueChunk* chunk = before != nullptr ? before->next.get() : lane.first.get();
+    QueueEntry* entries = chunk->entries();
+    uint32_t at = uint32_t{chunk->begin} + place;
+    const QueueEntry& entry = entries[at];
     const Waiting waiting{
         entry.message.get(), entry.ids.get(), entry.qos, entry.retain, entry.limited, entry.shared};
-    if (chunk->begin == chunk->end) {
-        lane.first = chunk->next;
-        if (!lane.first) lane.last = nullptr;
+    for (; at > chunk->begin; --at)
+        entries[at] = entries[at - 1];
+    if (++chunk->begin == chunk->end) {
+        (before != nullptr ? before->next : lane.first) = chunk->next;
+        if (lane.last.get() == chunk) lane.last = before;
         arena.release(chunk);
     }
+    lane.limited -= waiting.limited;
     if (--lane.size == 0 && &lane != &base_) drop_lane(arena, lane);
     --size_;
     qos0_ -= waiting.qos == 0;

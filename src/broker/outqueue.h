@@ -55,6 +55,7 @@ struct alignas(16) QueueLane {
     Ptr32<QueueChunk> last;
     Ptr32<QueueLane> next;  // of lower priority
     uint32_t size = 0;
+    uint32_t limited = 0;
     uint8_t priority = 0;
 };
 
@@ -76,7 +77,7 @@ class OutQueue {
     // The one to go next: the oldest of the highest priority.
     const QueueEntry& front() const { return oldest(top()); }
 
-    // The priority of what would go last.
+    // The lowest priority among the entries that count against the limits; there must be one.
     uint8_t lowest_priority() const { return bottom().priority; }
 
     // Takes over one hold on the message, and the identifiers.  False if the arena refused.
@@ -85,8 +86,9 @@ class OutQueue {
     // Takes the front.  The caller takes over the hold and the identifiers.
     Waiting pop(Arena& arena) { return take(arena, top()); }
 
-    // Takes the oldest of the lowest priority.
-    Waiting pop_lowest(Arena& arena) { return take(arena, bottom()); }
+    // Takes the oldest of the lowest priority among the entries that count against the limits; there
+    // must be one.  O(those before it that do not: a replay stops at a few, limits::kReplayLowMark).
+    Waiting pop_lowest(Arena& arena);
 
   private:
     static const QueueEntry& oldest(const QueueLane& lane) {
@@ -97,13 +99,16 @@ class OutQueue {
 
     const QueueLane& top() const { return lanes_ ? *lanes_ : base_; }
 
+    // The lowest lane with a limited entry.
     QueueLane& bottom() { return const_cast<QueueLane&>(std::as_const(*this).bottom()); }
 
     const QueueLane& bottom() const;
 
     QueueLane* lane_of(Arena& arena, uint8_t priority);
     void drop_lane(Arena& arena, QueueLane& lane);
-    Waiting take(Arena& arena, QueueLane& lane);
+    Waiting take(Arena& arena, QueueLane& lane) { return take(arena, lane, nullptr, 0); }
+
+    Waiting take(Arena& arena, QueueLane& lane, QueueChunk* before, uint16_t place);
 
     QueueLane base_;
     Ptr32<QueueLane> lanes_;  // of priorities above 0, none empty, highest first

@@ -11,8 +11,11 @@
 namespace mqttd {
 
 // Returns false, with nothing done, if a QoS 1 or 2 message cannot be kept for lack of memory: its
-// publisher waits and it is not acknowledged.  What is dropped at QoS 0 is counted.
+// publisher waits and it is not acknowledged.  What is dropped at QoS 0 is counted.  Either way the
+// publication has ended.
 bool Core::publish(Publication& publication, Link* publisher) {
+    const Ending ending{*this, publication};
+    begin_publication(publication);
     const std::span<FilterNode*> room{matched_, limits::kMatchedFilters};
     const Result<Match> match = subscriptions_.match(publication.topic, room, limits::kMatchSteps);
     spend_match();
@@ -29,7 +32,7 @@ bool Core::publish(Publication& publication, Link* publisher) {
         return false;
     }
     const bool clears = publication.retain && publication.payload_size() == 0;
-    const bool counted = publication.qos > 0 || options_.upgrade_outgoing_qos;
+    const bool counted = publication.qos > 0 || publication.upgrade;
     const bool keep = (publication.retain && !clears) || (counted && wanted);
     publication.nobody = !wanted;
     bool done = true;
@@ -40,15 +43,13 @@ bool Core::publish(Publication& publication, Link* publisher) {
     } else if (publication.retain) {
         retain(publication);
     }
-    if (done && wanted) {
+    const bool possible = !counted || publication.message != nullptr;
+    if (done && wanted && possible) {
         fan_out(publication, publisher, room.first(match->found), rest);
     } else {
         subscriptions_.end_match(rest);
     }
-    if (publication.refused) done = false;
-    if (publication.message != nullptr) messages_.drop(*publication.message);
-    publication.message = nullptr;
-    return done;
+    return done && !publication.refused;
 }
 
 // Whether nobody who is connected would get it now.  Looks at a few receivers: among many there is
@@ -162,7 +163,27 @@ Publication Core::publication_of(Message& message, Session* from) {
     publication.payload_bytes = message.payload_size;
     messages_.hold(message);
     publication.message = &message;
+    begin_publication(publication);
     return publication;
+}
+
+// The options under which it is handed out, to the last receiver.
+void Core::begin_publication(Publication& publication) const {
+    publication.upgrade = options_.upgrade_outgoing_qos;
+    publication.queue_qos0 = options_.queue_qos0_messages;
+}
+
+// Lets go of what was made for a publication, or held for it.
+void Core::end_publication(Publication& publication) {
+    if (publication.message != nullptr) messages_.drop(*publication.message);
+    publication.message = nullptr;
+    if (!publication.is_encoded) return;
+    for (auto& family : publication.encoded)
+        for (Publication::Encoded& encoded : family) {
+            if (encoded.range.segment != nullptr) encoded.range.segment->drop(arena_);
+            encoded = {};
+        }
+    publication.is_encoded = false;
 }
 
 // A will.

@@ -90,7 +90,7 @@ bool Core::make_room(Session& session, const Message& message) {
     }
     const bool fits =
         options_.max_queued_bytes == 0 || message.payload_size <= options_.max_queued_bytes;
-    while (options_.queue_full == QueueFull::kDropOld && fits && full() && !queue.empty() &&
+    while (options_.queue_full == QueueFull::kDropOld && fits && full() && queue.limited() > 0 &&
            queue.lowest_priority() <= message.priority) {
         forget(session, queue.pop_lowest(arena_));
         drop(&session, Drop::kQueueFull, 1);

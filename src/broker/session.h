@@ -81,6 +81,7 @@ struct alignas(16) Session : Subscriber {
     bool dead : 1 = false;
     bool queue_alarm : 1 = false;  // its queue rose above the high watermark
     bool warned : 1 = false;       // its drops were logged this time
+    bool behind_job : 1 = false;   // a job of its client may be under way: the next one goes behind
     bool starved : 1 = false;      // job_hook is in the list of those whose pump was refused memory
     uint8_t running_replays = 0;
 };

@@ -80,12 +80,13 @@ uint32_t Core::away_s(const Session& session) const {
 // that was sent may arrive, and comes again with DUP.   [MQTT-3.3.1-1]
 void Core::detach(Link& link, bool send_will, bool broke) {
     drop_partial(link);
+    Session* session = link.session.get();
     if (link.fanout) {
         link.fanout->publisher = nullptr;
         link.fanout = nullptr;
+        session->behind_job = true;
     }
     drop_extras(link);
-    Session* session = link.session.get();
     if (session == nullptr) return;
     if (Outflow* outflow = session->outflow.get()) {
         const uint64_t written = link.outbox->written();

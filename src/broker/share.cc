@@ -40,6 +40,7 @@ bool Core::hand_to_groups(Publication& publication, FilterNode& filter, GroupCur
     for_each_packet(publication, [&](const MessageParts& parts) {
         const Result<Frame> frame = find_frame(bytes_of(rest));
         Publication one;
+        const Ending ending{*this, one};
         one.topic = parts.topic;
         one.properties = parts.properties;
         one.payload = parts.payload;
@@ -47,12 +48,13 @@ bool Core::hand_to_groups(Publication& publication, FilterNode& filter, GroupCur
         one.from_number = publication.from_number;
         one.payload_bytes = parts.payload.size();
         one.system = publication.system;
+        one.upgrade = publication.upgrade;
+        one.queue_qos0 = publication.queue_qos0;
         one.wire = {rest.segment, rest.begin, rest.begin + frame->size};
         one.wire_fits = publication.wire_fits;
         one.wire_largest = frame->size;
         rest.begin += frame->size;
         hand_to_group(one, *group);
-        if (one.message != nullptr) messages_.drop(*one.message);
         publication.taken = publication.taken || one.taken;
         return true;
     });
@@ -67,7 +69,8 @@ void Core::hand_to_group(Publication& publication, SharedGroup& group) {
     const Choice choice =
         group.choose(options_.shared_strategy, hint, [&](const Subscription& member) {
             const auto& session = static_cast<const Session&>(*member.subscriber);
-            return judge_member(session, granted_qos(publication, member.options));
+            const uint8_t qos = granted_qos(publication, member.options);
+            return judge_member(session, qos, publication.queue_qos0);
         });
     if (choice.member == nullptr) {
         drop(nullptr, Drop::kNoMember, publication.count);
@@ -79,11 +82,11 @@ void Core::hand_to_group(Publication& publication, SharedGroup& group) {
 }
 
 // Whether a member can take a message at this QoS now, or at least later.
-Judgement Core::judge_member(const Session& session, uint8_t qos) const {
+Judgement Core::judge_member(const Session& session, uint8_t qos, bool queue_qos0) const {
     if (session.dead) return {};
     const Outflow* outflow = session.outflow.get();
     const uint32_t load = outflow != nullptr ? outflow->queue.size() + outflow->window.live() : 0;
-    const Usable waits = qos > 0 || options_.queue_qos0_messages ? Usable::kLater : Usable::kNo;
+    const Usable waits = qos > 0 || queue_qos0 ? Usable::kLater : Usable::kNo;
     const bool reads = session.link && !session.link->broken && !session.outbox->blocked();
     if (!reads) return {waits, load};
     const bool open =
@@ -106,9 +109,9 @@ void Core::redistribute(Session& session, Message& message) {
             spend(kGroupUnits);
             if (subscriptions_.find(session, group->node->filter()) == nullptr) continue;
             Publication publication = publication_of(message, nullptr);
+            const Ending ending{*this, publication};
             publication.begun = true;
             hand_to_group(publication, *group);
-            messages_.drop(message);
             subscriptions_.end_groups(cursor);
             return;
         }

@@ -236,3 +236,37 @@ TEST_CASE("a refused allocation disturbs only whose request it was", "[wire][mem
         REQUIRE(world.end() == 0);
     }
 }
+
+// With upgrade_outgoing_qos a QoS 0 message may have to be kept for its receivers; its publisher
+// cannot wait.  Whatever is refused: they get it, or it is dropped by name.
+TEST_CASE("a QoS 0 message to be upgraded is dropped if it cannot be kept", "[wire][memory]") {
+    uint64_t refused = 0;
+    for (const bool retain : {false, true}) {
+        for (uint64_t n = 0; n < 12; ++n) {
+            CAPTURE(n, retain);
+            BrokerOptions options = World::test_options();
+            options.upgrade_outgoing_qos = true;
+            World world(options);
+            auto& receiver = world.client("r");
+            receiver.send(subscribe(1,
+                                    {
+                                        {"t", 1}
+            }));
+            receiver.take_output();
+            auto& publisher = world.client("w");
+            publisher.push(publish({.topic = "t", .payload = "x", .retain = retain}));
+            if (n > 0) world.arena().refuse_nth(n + 1);  // the first is for the input itself
+            world.settle();
+            world.advance(200);
+            world.arena().refuse_nth(0);
+            const uint64_t lost = world.stats().drops[static_cast<uint32_t>(Drop::kMemory)];
+            const std::string got = receiver.received();
+            CHECK(got == (lost > 0 && got.empty() ? "" : "PUBLISH(t,x,q1,id1)"));
+            if (lost > 0) ++refused;
+            publisher.send(publish({.topic = "t", .payload = "y"}));
+            CHECK(receiver.received().starts_with("PUBLISH(t,y,q1,"));
+            CHECK(world.end() == 0);
+        }
+    }
+    CHECK(refused >= 2);
+}

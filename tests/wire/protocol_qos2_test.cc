@@ -247,3 +247,30 @@ TEST_CASE("a flow above max_awaiting_rel is dropped without PUBREC", "[wire]") {
         REQUIRE(world.end() == 0);
     }
 }
+
+// Under slow_consumer pause a PUBREL comes again and again until somebody reads; each time the
+// message is held anew, and has to be let go when it was not passed on.
+TEST_CASE("a PUBREL that waits for a reader holds its message once", "[wire][memory]") {
+    BrokerOptions options = World::test_options();
+    options.slow_consumer = SlowConsumer::kPause;
+    World world(options);
+    auto& subscriber = subscriber_of(world, "sub", 0);
+    auto& publisher = world.client("pub");
+    publisher.send(two(1, "x"));
+    REQUIRE(publisher.received() == "PUBREC(1)");
+    subscriber.set_room(0);
+    subscriber.send(pingreq());
+    publisher.send(pubrel(1));
+    REQUIRE(publisher.stopped() == StopReason::kSlowConsumer);
+    for (int tries = 0; tries < 10; ++tries) {
+        world.advance(100);
+        REQUIRE(world.stats().message_holders == 1);
+    }
+    subscriber.set_room(~uint64_t{0});
+    world.settle();
+    REQUIRE(publisher.received() == "PUBCOMP(1)");
+    REQUIRE(subscriber.received() == "PINGRESP PUBLISH(t,x,q0)");
+    REQUIRE(world.stats().message_holders == 0);
+    REQUIRE(world.stats().messages_stored == 0);
+    REQUIRE(world.end() == 0);
+}

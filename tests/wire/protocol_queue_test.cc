@@ -243,6 +243,47 @@ TEST_CASE("a queue longer than any slice arrives whole and in order", "[wire][MQ
     REQUIRE(world.end() == 0);
 }
 
+// A retained replay fills the queue and does not count against its limit; so a full queue drops none
+// of it, and no more than it has to.
+TEST_CASE("drop_old drops only what counts against the limit", "[wire]") {
+    for (const int live : {1, 2, 3, 5}) {
+        CAPTURE(live);
+        BrokerOptions options = World::test_options();
+        options.queue_full = QueueFull::kDropOld;
+        options.max_queued_messages = 2;
+        options.max_inflight_messages = 1;
+        World world(options);
+        auto& writer = world.client("w");
+        for (int i = 0; i < 10; ++i) {
+            writer.send(publish({.topic = "k/" + std::to_string(i),
+                                 .payload = "r",
+                                 .qos = 1,
+                                 .packet_id = 1,
+                                 .retain = true}));
+        }
+        auto& reader = world.client("r");
+        reader.send(subscribe(1,
+                              {
+                                  {"#", 1}
+        }));
+        for (int i = 1; i <= live; ++i)
+            writer.send(numbered(i, 1));
+        CHECK(dropped(world, Drop::kQueueFull) == static_cast<uint64_t>(std::max(0, live - 2)));
+        std::string heard = reader.received();
+        for (uint16_t id = 1; id <= 12; ++id) {
+            reader.send(puback(id));
+            heard += " " + reader.received();
+        }
+        for (int i = 0; i < 10; ++i)
+            CHECK(heard.find("(k/" + std::to_string(i) + ",r,") != std::string::npos);
+        for (int i = 1; i <= live; ++i) {
+            CHECK((heard.find("(t," + std::to_string(i) + ",") != std::string::npos) ==
+                  (i > live - 2));
+        }
+        CHECK(world.end() == 0);
+    }
+}
+
 // The alarm about a queue: begins above the high mark, ends below the low one, counted in messages
 // and in bytes; at the marks nothing changes, shares of a message count, and empty is always below.
 TEST_CASE("a queue's alarm begins above its high mark and ends below its low one", "[wire]") {

@@ -1,6 +1,7 @@
 // DISCONNECT of MQTT 5.0 from the broker: every reason to end a connection, said once and last.
 //   §3.14, §4.13
 
+#include "support/words5.h"
 #include "support/world.h"
 
 #include <catch2/catch.hpp>
@@ -319,6 +320,36 @@ TEST_CASE("DISCONNECT is the last word", "[wire][v5][MQTT5-3.14.4-1][MQTT5-3.14.
     REQUIRE(third.received().empty());
     REQUIRE(world.stats().packets_sent[static_cast<int>(PacketType::kDisconnect)] == 1);
     REQUIRE(world.end() == 0);
+}
+
+// Who publishes to himself may be the one whose queue is full: what would acknowledge that packet
+// is not sent behind the DISCONNECT.
+TEST_CASE("no acknowledgement comes behind DISCONNECT", "[wire][v5][MQTT-3.14.4-1]") {
+    for (const int qos : {1, 2}) {
+        CAPTURE(qos);
+        BrokerOptions options = World::test_options();
+        options.queue_full = QueueFull::kDisconnect;
+        options.max_queued_messages = 1;
+        options.max_inflight_messages = 1;
+        World world(options);
+        auto& client = world.client5({.client_id = "c"});
+        client.send(sub("t", 1));
+        client.take_output();
+        std::string input;
+        for (uint16_t id = 1; id <= 3; ++id) {
+            input += pub("t", "x", qos, id);
+            if (qos == 2) input += ack(PacketType::kPubrel, id);
+        }
+        client.send(input);
+        const std::string got = client.received();
+        CAPTURE(got);
+        CHECK(got.ends_with(" DISCONNECT(x97){why=quota exceeded}"));
+        CHECK(got.find(qos == 1 ? "PUBACK(2)" : "PUBCOMP(2)") != std::string::npos);
+        CHECK(got.find(qos == 1 ? "PUBACK(3)" : "PUBCOMP(3)") == std::string::npos);
+        CHECK(world.stats().packets_sent[static_cast<int>(PacketType::kPuback)] ==
+              (qos == 1 ? 2u : 0u));
+        CHECK(world.end() == 0);
+    }
 }
 
 // No Session Expiry Interval and no property but the reason in what we send.
