@@ -61,7 +61,8 @@ enum class SlowConsumer : uint8_t {
     kDisconnect,  // the receiver is disconnected after slow_consumer_ms
 };
 
-// Messages whose topic matches wait in front of those of lower priority.
+// Messages whose topic matches wait in front of those of lower priority; the first row that matches
+// a topic counts.
 struct TopicPriority {
     std::string_view filter;
     uint8_t priority = 0;  // 0 … 255, 0 = as if not named
