@@ -80,7 +80,8 @@ struct Delivery {
     bool retain = false;  // as the receiver sees it
     Bytes ids;            // Subscription Identifiers, encoded; 5.0
     bool limited = true;  // counts against the queue's limits; retained replays do not
-    bool shared = false;  // as a member of a group: another one gets it if the session ends
+    uint16_t shared = 0;  // number of the group it came through, whose members may get it if the
+                          // session ends; 0: none
 };
 
 struct FanoutJob {
@@ -297,7 +298,7 @@ class Core {
                    Session& session,
                    uint8_t options,
                    uint32_t identifier,
-                   bool shared);
+                   uint16_t shared);
     void hand_merged(Publication& publication, std::span<FilterNode*> filters);
     void hand_first_of(Publication& publication, const SubscriberSlot& slot, FanoutJob& job);
     void deliver_merged(Publication& publication,
@@ -317,7 +318,7 @@ class Core {
     bool hand_to_groups(Publication& publication, FilterNode& filter, GroupCursor& cursor);
     void hand_to_group(Publication& publication, SharedGroup& group);
     Judgement judge_member(const Session& session, uint8_t qos) const;
-    void redistribute(Session& session, Message& message);
+    bool redistribute(Message& message, uint16_t number);
 
     // --- deliver.cc
     void deliver(Session& session, Publication& publication, const Delivery& delivery);
@@ -392,7 +393,7 @@ class Core {
     void publish_will(Session& session);
     void end_session(Session& session);
     bool tear_down(Session& session);
-    void end_delivery(Session& session, Message& message, bool shared);
+    void end_delivery(Message& message, uint16_t shared);
     void update_direct(Session& session);
 
     // --- timers.cc

@@ -147,12 +147,9 @@ void Core::end_session(Session& session) {
 }
 
 // What the session had not got when it ended: another member of its group may.
-void Core::end_delivery(Session& session, Message& message, bool shared) {
-    if (shared) {
-        redistribute(session, message);
-    } else {
-        drop(nullptr, Drop::kSessionEnded, 1);
-    }
+void Core::end_delivery(Message& message, uint16_t shared) {
+    if (shared != 0 && redistribute(message, shared)) return;
+    drop(nullptr, Drop::kSessionEnded, 1);
 }
 
 // Takes a dead session apart within the turn's units.  True when it is gone.
@@ -167,14 +164,14 @@ bool Core::tear_down(Session& session) {
         while (!queue.empty()) {
             if (units_ <= 0) return false;
             const Waiting waiting = queue.pop(arena_);
-            end_delivery(session, *waiting.message, waiting.shared);
+            end_delivery(*waiting.message, waiting.shared);
             forget(session, waiting);
             spend(limits::kTeardownUnits);
         }
         while (outflow->window.span() > 0) {
             if (units_ <= 0) return false;
             InflightSlot& slot = outflow->window.at(0);
-            if (slot.message) end_delivery(session, *slot.message, slot.shared);
+            if (slot.message) end_delivery(*slot.message, slot.shared);
             finish_slot(session, 0);
             spend(limits::kTeardownUnits);
         }

@@ -1,3 +1,4 @@
+#include "support/words5.h"
 #include "support/world.h"
 
 #include <catch2/catch.hpp>
@@ -197,4 +198,56 @@ TEST_CASE("a fan-out job reaches the groups", "[wire][v5][shared]") {
     }
     REQUIRE(in_groups == 20);
     REQUIRE(world.end() == 0);
+}
+
+// A member of two groups has the message twice, once for each; when its session ends both groups
+// get their own back, whether it was under way or waited in the queue.
+TEST_CASE("what came through a group goes back to that group", "[wire][v5][shared]") {
+    for (const bool queued : {false, true}) {
+        CAPTURE(queued);
+        BrokerOptions options = World::test_options();
+        if (queued) options.max_inflight_messages = 1;
+        World world(options);
+        auto& a = world.client5({.client_id = "a"});
+        a.send(sub("$share/g/t", 1) + sub("$share/h/t", 1) + sub("first", 1));
+        a.take_output();
+        auto& w = world.client("w");
+        if (queued) w.send(packets::publish({.topic = "first", .qos = 1, .packet_id = 1}));
+        w.send(packets::publish({.topic = "t", .payload = "x", .qos = 1, .packet_id = 1}));
+        REQUIRE(world.stats().queued == (queued ? 2 : 0));
+        auto& g = world.client5({.client_id = "g"});
+        auto& h = world.client5({.client_id = "h"});
+        g.send(sub("$share/g/t", 1));
+        h.send(sub("$share/h/t", 1));
+        g.take_output();
+        h.take_output();
+        SECTION("its member") {}
+        SECTION("who is none any more") { a.send(unsubscribe(2, {"$share/h/t"})); }
+        a.hang_up();
+        world.settle();
+        CHECK(g.received() == "PUBLISH(t,x,q1,id1)");
+        CHECK(h.received() == "PUBLISH(t,x,q1,id1)");
+        CHECK(drops(world, Drop::kSessionEnded) == (queued ? 1 : 0));
+        CHECK(world.end() == 0);
+    }
+}
+
+// The group may have gone before the session that has its message, and one of the same name and
+// filter that comes later is another one.
+TEST_CASE("what came through a group that has gone is dropped by name", "[wire][v5][shared]") {
+    World world;
+    auto& a = world.client5({.client_id = "a"});
+    a.send(sub("$share/g/t", 1));
+    a.take_output();
+    auto& w = world.client("w");
+    w.send(packets::publish({.topic = "t", .payload = "x", .qos = 1, .packet_id = 1}));
+    a.send(unsubscribe(2, {"$share/g/t"}));
+    auto& later = world.client5({.client_id = "later"});
+    later.send(sub("$share/g/t", 1) + sub("$share/h/t", 1));
+    later.take_output();
+    a.hang_up();
+    world.settle();
+    CHECK(later.received().empty());
+    CHECK(drops(world, Drop::kSessionEnded) == 1);
+    CHECK(world.end() == 0);
 }
