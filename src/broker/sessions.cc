@@ -171,7 +171,9 @@ bool Core::tear_down(Session& session) {
         while (outflow->window.span() > 0) {
             if (units_ <= 0) return false;
             InflightSlot& slot = outflow->window.at(0);
-            if (slot.message) end_delivery(*slot.message, slot.shared);
+            // At QoS 2 what has begun goes to nobody else.   [MQTT-4.8.2-5]
+            const bool begun = slot.state == FlowState::kAwaitPubrec && slot.left;
+            if (slot.message) end_delivery(*slot.message, begun ? uint16_t{0} : slot.shared);
             finish_slot(session, 0);
             spend(limits::kTeardownUnits);
         }

@@ -251,3 +251,62 @@ TEST_CASE("what came through a group that has gone is dropped by name", "[wire][
     CHECK(drops(world, Drop::kSessionEnded) == 1);
     CHECK(world.end() == 0);
 }
+
+// At QoS 2 a delivery of which a byte has left is that member's, also when its session ends; at
+// QoS 1, or while all of it is still here, another member gets it.
+TEST_CASE("QoS 2 that a member was being sent goes to nobody else",
+          "[wire][v5][shared][MQTT-4.8.2-5]") {
+    for (const int qos : {1, 2}) {
+        const std::string one = publish({.topic = "t", .payload = "x", .qos = qos, .packet_id = 1});
+        for (const size_t left : {size_t{0}, size_t{1}, one.size() - 1, one.size()}) {
+            CAPTURE(qos, left);
+            World world;
+            auto& a = world.client5({.client_id = "a"});
+            a.send(sub("$share/g/t", qos));
+            a.take_output();
+            a.set_room(left);
+            auto& w = world.client("w");
+            w.send(packets::publish({.topic = "t", .payload = "x", .qos = 2, .packet_id = 1}) +
+                   packets::pubrel(1));
+            REQUIRE(a.take_output() == one.substr(0, left));
+            auto& b = world.client5({.client_id = "b"});
+            b.send(sub("$share/g/t", 2));
+            b.take_output();
+            a.hang_up();
+            world.settle();
+            const bool begun = qos == 2 && left > 0;
+            CHECK(b.received() == (begun ? "" : "PUBLISH(t,x,q2,id1)"));
+            CHECK(drops(world, Drop::kSessionEnded) == (begun ? 1 : 0));
+            CHECK(world.end() == 0);
+        }
+    }
+}
+
+// A durable member that comes back goes on with it; in its second connection, too, it has begun.
+TEST_CASE("QoS 2 that had left on an earlier connection goes to nobody else",
+          "[wire][v5][shared][MQTT-4.8.2-4][MQTT-4.8.2-5]") {
+    World world;
+    const Connect durable{
+        .client_id = "a", .clean = false, .properties = property(P::kSessionExpiryInterval, 60)};
+    auto& a = world.client5(durable);
+    a.send(sub("$share/g/t", 2));
+    a.take_output();
+    auto& b = world.client5({.client_id = "b"});
+    b.send(sub("$share/g/other", 2));
+    auto& w = world.client("w");
+    w.send(packets::publish({.topic = "t", .payload = "x", .qos = 2, .packet_id = 1}) +
+           packets::pubrel(1));
+    CHECK(a.received() == "PUBLISH(t,x,q2,id1)");
+    b.send(sub("$share/g/t", 2));
+    b.take_output();
+    a.hang_up();
+    auto& back = world.connection();
+    back.speak_v5();
+    back.set_room(0);
+    back.send(connect(durable));
+    back.hang_up();
+    world.advance(62'000);
+    CHECK(b.received().empty());
+    CHECK(drops(world, Drop::kSessionEnded) == 1);
+    CHECK(world.end() == 0);
+}
