@@ -148,6 +148,10 @@ void Core::end_session(Session& session) {
 
 // What the session had not got when it ended: another member of its group may.
 void Core::end_delivery(Message& message, uint16_t shared) {
+    if (message.expired(now_s())) {  // [MQTT-3.3.2-5]
+        drop(nullptr, Drop::kExpired, 1);
+        return;
+    }
     if (shared != 0 && redistribute(message, shared)) return;
     drop(nullptr, Drop::kSessionEnded, 1);
 }
