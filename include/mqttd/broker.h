@@ -170,9 +170,9 @@ class Broker final : public StreamHandler {
     bool raise_alarm(std::string_view id, std::string_view json);
     bool clear_alarm(std::string_view id);
 
-    // The server stops: each will is sent once, also one that waits for its delay, and every link
-    // is closed for kShuttingDown. Returns true when all links are told; call again in the next
-    // turn otherwise.
+    // The server stops: nobody publishes any more (kShutdown), each will is sent once, also one
+    // that waits for its delay, and every link is closed for kShuttingDown. Returns true when all
+    // links are told; call again in the next turn otherwise.
     bool shut_down();
 
     // Log lines about sessions, subscriptions and pools, for SIGUSR2.

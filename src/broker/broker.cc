@@ -122,6 +122,7 @@ void Core::reconfigure(const BrokerOptions& options) {
 
 // First every will goes out, of present sessions and of absent ones whose will still waits, to
 // those who are still there; then the links are closed.  In slices; true when all have been told.
+// What clients publish is not taken from now on: it is not acknowledged, and comes again.
 bool Core::shut_down() {
     constexpr uint32_t kPerCall = 1'024;
     shutting_down_ = true;
