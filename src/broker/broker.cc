@@ -127,7 +127,9 @@ bool Core::shut_down() {
     constexpr uint32_t kPerCall = 1'024;
     shutting_down_ = true;
     while (!memory_waiters_.empty() || !paused_.empty()) {
-        Link& link = *(paused_.empty() ? memory_waiters_ : paused_).pop_front();
+        const bool paused = !paused_.empty();
+        Link& link = *(paused ? paused_ : memory_waiters_).pop_front();
+        if (paused) --stats_.paused_publishers;
         link.waiting = false;
         links_.push_back(link);
     }

@@ -100,3 +100,30 @@ TEST_CASE("shutting down answers what publishes nothing", "[wire]") {
     CHECK(got.find("PUBLISH(t,2,") == std::string::npos);
     CHECK(world.end() == 0);
 }
+
+// Who was paused for lack of readers is a publisher like any other then, and counted as none.
+TEST_CASE("shutting down ends every pause", "[wire]") {
+    BrokerOptions options = World::test_options();
+    options.slow_consumer = SlowConsumer::kPause;
+    World world(options);
+    auto& reader = world.client("r");
+    reader.send(subscribe(1,
+                          {
+                              {"t", 0}
+    }));
+    reader.set_room(0);
+    reader.send(pingreq());
+    std::deque<FakeConnection*> writers;
+    for (int i = 0; i < 3; ++i) {
+        writers.push_back(&world.client("w" + std::to_string(i)));
+        writers.back()->send(publish({.topic = "t", .payload = "x"}));
+    }
+    REQUIRE(world.stats().paused_publishers == 3);
+    writers[0]->hang_up();
+    REQUIRE(world.stats().paused_publishers == 2);
+    shut_down(world, 100);
+    CHECK(world.stats().paused_publishers == 0);
+    world.settle();
+    CHECK(world.stats().paused_publishers == 0);
+    CHECK(world.end() == 0);
+}
