@@ -115,6 +115,10 @@ void Core::reconfigure(const BrokerOptions& options) {
                  options.max_inflight_messages <= InflightWindow::kIds);
     const bool listeners_stay = options.listeners.size() == options_.listeners.size();
     MQTTD_ASSERT(listeners_stay);
+    // Who is away already has a deadline by the old value.
+    rearming_ = rearming_ ||
+                options.persistent_client_expiration_s != options_.persistent_client_expiration_s;
+    rearm_bucket_ = 0;
     options_ = options;
     options_.hash_key[0] = options_.hash_key[1] = 0;  // key_ has been taken from them
     reconfigure_sys();

@@ -402,6 +402,7 @@ class Core {
     void link_timer(Link& link);
     void session_timer(Session& session);
     void arm_session(Session& session);
+    void rearm_sessions();
     void arm_session_by(Session& session, Instant deadline);
     void arm_flow(Session& session, const InflightSlot& slot);
     void retry_unacknowledged(Session& session);
@@ -472,6 +473,8 @@ class Core {
     uint64_t closing_links_ = 0;  // links in state kClosing
     uint64_t wills_bucket_ = 0;   // of sessions_, in the first pass of shutting down
     bool wills_sent_ = false;     // that pass is done
+    uint64_t rearm_bucket_ = 0;   // of sessions_, while their timers are armed anew
+    bool rearming_ = false;
     uint32_t job_turn_ = 0;
     Instant next_sweep_ = 0;
     Instant next_memory_try_ = 0;

@@ -42,11 +42,12 @@ void Core::set_expiry(Session& session, uint32_t expiry_s) {
     session.expiry_s = expiry_s;
 }
 
-// How long the session outlives its connection, in seconds; kNoExpiry: for ever.
+// How long the session outlives its connection, in seconds; kNoExpiry: for ever.  The option may be
+// younger than what the session was promised.
 uint64_t Core::expiry_of(const Session& session) const {
     const uint64_t most = options_.persistent_client_expiration_s;
-    if (session.expiry_s != kNoExpiry) return session.expiry_s;
-    return most != 0 ? most : uint64_t{kNoExpiry};
+    if (session.expiry_s == kNoExpiry && most != 0) return most;
+    return most != 0 ? std::min<uint64_t>(session.expiry_s, most) : session.expiry_s;
 }
 
 void Core::attach(Link& link, Session& session) {
