@@ -61,7 +61,8 @@ enum class SlowConsumer : uint8_t {
     kDisconnect,  // the receiver is disconnected after slow_consumer_ms
 };
 
-// Messages whose topic matches wait in front of those of lower priority.
+// Messages whose topic matches wait in front of those of lower priority; the first row that matches
+// a topic counts.
 struct TopicPriority {
     std::string_view filter;
     uint8_t priority = 0;  // 0 … 255, 0 = as if not named
@@ -169,9 +170,9 @@ class Broker final : public StreamHandler {
     bool raise_alarm(std::string_view id, std::string_view json);
     bool clear_alarm(std::string_view id);
 
-    // The server stops: each will is sent once, also one that waits for its delay, and every link
-    // is closed for kShuttingDown. Returns true when all links are told; call again in the next
-    // turn otherwise.
+    // The server stops: nobody publishes any more (kShutdown), each will is sent once, also one
+    // that waits for its delay, and every link is closed for kShuttingDown. Returns true when all
+    // links are told; call again in the next turn otherwise.
     bool shut_down();
 
     // Log lines about sessions, subscriptions and pools, for SIGUSR2.

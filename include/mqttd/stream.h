@@ -35,6 +35,7 @@ enum class StopReason : uint8_t {
     kMemory,        // waiting for memory
     kJournal,       // waiting for room in the journal
     kSlowConsumer,  // every receiver of its next message is blocked (slow_consumer pause)
+    kShutdown,      // the server stops: its next message is not taken any more
     kCount,
 };
 

@@ -115,6 +115,10 @@ void Core::reconfigure(const BrokerOptions& options) {
                  options.max_inflight_messages <= InflightWindow::kIds);
     const bool listeners_stay = options.listeners.size() == options_.listeners.size();
     MQTTD_ASSERT(listeners_stay);
+    // Who is away already has a deadline by the old value.
+    rearming_ = rearming_ ||
+                options.persistent_client_expiration_s != options_.persistent_client_expiration_s;
+    rearm_bucket_ = 0;
     options_ = options;
     options_.hash_key[0] = options_.hash_key[1] = 0;  // key_ has been taken from them
     reconfigure_sys();
@@ -122,11 +126,14 @@ void Core::reconfigure(const BrokerOptions& options) {
 
 // First every will goes out, of present sessions and of absent ones whose will still waits, to
 // those who are still there; then the links are closed.  In slices; true when all have been told.
+// What clients publish is not taken from now on: it is not acknowledged, and comes again.
 bool Core::shut_down() {
     constexpr uint32_t kPerCall = 1'024;
     shutting_down_ = true;
     while (!memory_waiters_.empty() || !paused_.empty()) {
-        Link& link = *(paused_.empty() ? memory_waiters_ : paused_).pop_front();
+        const bool paused = !paused_.empty();
+        Link& link = *(paused ? paused_ : memory_waiters_).pop_front();
+        if (paused) --stats_.paused_publishers;
         link.waiting = false;
         links_.push_back(link);
     }

@@ -84,7 +84,8 @@ struct Delivery {
     bool retain = false;  // as the receiver sees it
     Bytes ids;            // Subscription Identifiers, encoded; 5.0
     bool limited = true;  // counts against the queue's limits; retained replays do not
-    bool shared = false;  // as a member of a group: another one gets it if the session ends
+    uint16_t shared = 0;  // number of the group it came through, whose members may get it if the
+                          // session ends; 0: none
 };
 
 struct FanoutJob {
@@ -315,7 +316,7 @@ class Core {
                    Session& session,
                    uint8_t options,
                    uint32_t identifier,
-                   bool shared);
+                   uint16_t shared);
     void hand_merged(Publication& publication, std::span<FilterNode*> filters);
     void hand_first_of(Publication& publication, const SubscriberSlot& slot, FanoutJob& job);
     void deliver_merged(Publication& publication,
@@ -335,7 +336,7 @@ class Core {
     bool hand_to_groups(Publication& publication, FilterNode& filter, GroupCursor& cursor);
     void hand_to_group(Publication& publication, SharedGroup& group);
     Judgement judge_member(const Session& session, uint8_t qos, bool queue_qos0) const;
-    void redistribute(Session& session, Message& message);
+    bool redistribute(Message& message, uint16_t number);
 
     // --- deliver.cc
     void deliver(Session& session, Publication& publication, const Delivery& delivery);
@@ -410,7 +411,7 @@ class Core {
     void publish_will(Session& session);
     void end_session(Session& session);
     bool tear_down(Session& session);
-    void end_delivery(Session& session, Message& message, bool shared);
+    void end_delivery(Message& message, uint16_t shared);
     void update_direct(Session& session);
 
     // --- timers.cc
@@ -420,6 +421,7 @@ class Core {
     bool outlives(Session& session);
     void session_timer(Session& session);
     void arm_session(Session& session);
+    void rearm_sessions();
     void arm_session_by(Session& session, Instant deadline);
     void arm_flow(Session& session, const InflightSlot& slot);
     void retry_unacknowledged(Session& session);
@@ -490,6 +492,8 @@ class Core {
     uint64_t closing_links_ = 0;  // links in state kClosing
     uint64_t wills_bucket_ = 0;   // of sessions_, in the first pass of shutting down
     bool wills_sent_ = false;     // that pass is done
+    uint64_t rearm_bucket_ = 0;   // of sessions_, while their timers are armed anew
+    bool rearming_ = false;
     uint32_t job_turn_ = 0;
     Instant next_sweep_ = 0;
     Instant next_memory_try_ = 0;

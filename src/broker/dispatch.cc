@@ -18,6 +18,11 @@ bool makes_output(PacketType type) {
            type != PacketType::kDisconnect;
 }
 
+// What would be handed to others.
+bool publishes(PacketType type) {
+    return type == PacketType::kPublish || type == PacketType::kPubrel;
+}
+
 constexpr uint32_t kPausedAtOnce = 64;  // publishers that try again when somebody reads
 
 // What is wrong with an AUTH: 3.x has none, and no CONNECT with a method has been let in.
@@ -57,6 +62,11 @@ Consumed Core::receive(Link& link, const Range& input) {
             makes_output(frame.type())) {
             link.stop = StopReason::kDraining;
             return stopped(StopReason::kDraining);
+        }
+        // Else those who go on publishing would keep the others' fan-outs from ever being done.
+        if (shutting_down_ && publishes(frame.type())) {
+            link.stop = StopReason::kShutdown;
+            return stopped(StopReason::kShutdown);
         }
         link.last_packet_ms = now_ms();
         link.probed = false;

@@ -124,11 +124,14 @@ void Core::hand_one(Publication& publication, FilterNode& filter, const Subscrib
         const Subscription* subscription = subscriptions_.find(session, filter.filter());
         if (subscription != nullptr) identifier = subscription->identifier;
     }
-    hand_with(publication, session, options, identifier, false);
+    hand_with(publication, session, options, identifier, 0);
 }
 
-void Core::hand_with(
-    Publication& publication, Session& session, uint8_t options, uint32_t identifier, bool shared) {
+void Core::hand_with(Publication& publication,
+                     Session& session,
+                     uint8_t options,
+                     uint32_t identifier,
+                     uint16_t shared) {
     Delivery delivery;
     delivery.qos = granted_qos(publication, options);
     delivery.retain = publication.retain && (options & suboption::kRetainAsPublished) != 0;

@@ -192,7 +192,9 @@ Core::Taken Core::accept_qos2(Link& link,
             return v5 ? refuse(kReasonQuotaExceeded) : Taken::kYes;
         }
     }
-    Message* message = refusal == 0 ? messages_.make(parts_of(publication)) : nullptr;
+    MessageParts parts = parts_of(publication);
+    parts.priority = priority_of(publication.topic);
+    Message* message = refusal == 0 ? messages_.make(parts) : nullptr;
     if (awaiting == nullptr) {
         awaiting = arena_.make<AwaitingRel>(Arena::Use::kNormal);
         session.awaiting = awaiting;

@@ -34,12 +34,12 @@ struct InflightSlot {
     Ptr32<SubscriptionIds> ids;
     uint64_t position = 0;  // outbox.appended() before it was appended
     uint32_t sent_ms = 0;   // low bits of the time it was last sent
-    FlowState state = FlowState::kHole;
-    uint8_t repeats = 0;  // PUBRELs, by the retry of 3.x
+    uint16_t shared = 0;    // number of the shared group it came through; 0: none
+    uint8_t repeats = 0;    // PUBRELs, by the retry of 3.x
+    FlowState state : 2 = FlowState::kHole;
     bool retain : 1 = false;
     bool left : 1 = false;     // its first byte went to the kernel on an earlier connection
     bool sent : 1 = false;     // appended to the outbox of the present connection
-    bool shared : 1 = false;   // as a member of a shared group
     bool counted : 1 = false;  // as a PUBLISH: counts against Receive Maximum
 };
 

@@ -41,6 +41,7 @@ void Core::tick() {
 void Core::run_jobs() {
     units_ = std::max<int64_t>(units_, options_.turn_units / limits::kJobShareDivisor + 1);
     constexpr uint32_t kKinds = 4;
+    if (rearming_) rearm_sessions();
     ++job_turn_;
     for (uint32_t kind = 0; kind < kKinds; ++kind) {
         switch ((job_turn_ + kind) % kKinds) {
@@ -76,7 +77,7 @@ void Core::run_jobs() {
 
 bool Core::idle() const {
     return fanouts_.empty() && pumping_.empty() && replays_.empty() && teardown_.empty() &&
-           !timers_->due() && !sweeping_ && (sys_ == nullptr || !sys_->busy());
+           !timers_->due() && !sweeping_ && !rearming_ && (sys_ == nullptr || !sys_->busy());
 }
 
 Instant Core::next_deadline() const {

@@ -26,9 +26,9 @@ struct QueueEntry {
     Ptr32<Message> message;
     Ptr32<SubscriptionIds> ids;
     uint8_t qos = 0;
-    bool retain = false;
-    bool limited = true;
-    bool shared = false;
+    bool retain : 1 = false;
+    bool limited : 1 = true;
+    uint16_t shared = 0;
 };
 
 // An entry outside the arena, where a Ptr32 cannot be.
@@ -38,7 +38,7 @@ struct Waiting {
     uint8_t qos = 0;      // of the delivery
     bool retain = false;  // as the receiver sees it
     bool limited = true;  // counts against the queue's limits; retained replays do not
-    bool shared = false;  // as a member of a shared group
+    uint16_t shared = 0;  // number of the shared group it came through; 0: none
 };
 
 struct alignas(16) QueueChunk {

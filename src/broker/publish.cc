@@ -138,14 +138,12 @@ bool Core::ensure_message(Publication& publication) {
     return publication.message != nullptr;
 }
 
-// What `queue_priority` says of a topic: the highest of the filters that match.
+// What `queue_priority` says of a topic: the first line that matches counts.
 uint8_t Core::priority_of(Bytes topic) const {
-    uint8_t priority = 0;
     for (const TopicPriority& row : options_.priorities) {
-        if (row.priority <= priority) continue;
-        if (topic_matches(as_bytes(row.filter), topic)) priority = row.priority;
+        if (topic_matches(as_bytes(row.filter), topic)) return row.priority;
     }
-    return priority;
+    return 0;
 }
 
 // A publication of a message that is kept already; takes a hold of its own.
@@ -193,6 +191,7 @@ void Core::publish_message(Message& message, Session* from) {
         return;
     }
     if (message.expires_s != kNeverExpires) message.expires_s += now_s_up();
+    message.priority = priority_of(message.topic());  // its CONNECT may be long ago
     Publication publication = publication_of(message, from);
     if (!publish(publication, nullptr)) drop(nullptr, Drop::kMemory, 1);
 }

@@ -42,11 +42,12 @@ void Core::set_expiry(Session& session, uint32_t expiry_s) {
     session.expiry_s = expiry_s;
 }
 
-// How long the session outlives its connection, in seconds; kNoExpiry: for ever.
+// How long the session outlives its connection, in seconds; kNoExpiry: for ever.  The option may be
+// younger than what the session was promised.
 uint64_t Core::expiry_of(const Session& session) const {
     const uint64_t most = options_.persistent_client_expiration_s;
-    if (session.expiry_s != kNoExpiry) return session.expiry_s;
-    return most != 0 ? most : uint64_t{kNoExpiry};
+    if (session.expiry_s == kNoExpiry && most != 0) return most;
+    return most != 0 ? std::min<uint64_t>(session.expiry_s, most) : session.expiry_s;
 }
 
 void Core::attach(Link& link, Session& session) {
@@ -149,12 +150,13 @@ void Core::end_session(Session& session) {
 }
 
 // What the session had not got when it ended: another member of its group may.
-void Core::end_delivery(Session& session, Message& message, bool shared) {
-    if (shared) {
-        redistribute(session, message);
-    } else {
-        drop(nullptr, Drop::kSessionEnded, 1);
+void Core::end_delivery(Message& message, uint16_t shared) {
+    if (message.expired(now_s())) {  // [MQTT5-3.3.2-5]
+        drop(nullptr, Drop::kExpired, 1);
+        return;
     }
+    if (shared != 0 && redistribute(message, shared)) return;
+    drop(nullptr, Drop::kSessionEnded, 1);
 }
 
 // Takes a dead session apart within the turn's units.  True when it is gone.
@@ -169,16 +171,16 @@ bool Core::tear_down(Session& session) {
         while (!queue.empty()) {
             if (units_ <= 0) return false;
             const Waiting waiting = queue.pop(arena_);
-            end_delivery(session, *waiting.message, waiting.shared);
+            end_delivery(*waiting.message, waiting.shared);
             forget(session, waiting);
             spend(limits::kTeardownUnits);
         }
         while (outflow->window.span() > 0) {
             if (units_ <= 0) return false;
             InflightSlot& slot = outflow->window.at(0);
-            // What its client may have begun to take at QoS 2 is nobody else's.  [MQTT5-4.8.2-5]
+            // At QoS 2 what has begun goes to nobody else.   [MQTT5-4.8.2-5]
             const bool begun = slot.state == FlowState::kAwaitPubrec && slot.left;
-            if (slot.message) end_delivery(session, *slot.message, slot.shared && !begun);
+            if (slot.message) end_delivery(*slot.message, begun ? uint16_t{0} : slot.shared);
             finish_slot(session, 0);
             spend(limits::kTeardownUnits);
         }

@@ -78,7 +78,7 @@ void Core::hand_to_group(Publication& publication, SharedGroup& group) {
     }
     auto& session = static_cast<Session&>(*choice.member->subscriber);
     const uint8_t options = choice.member->options;
-    hand_with(publication, session, options, choice.member->identifier, true);
+    hand_with(publication, session, options, choice.member->identifier, group.number);
 }
 
 // Whether a member can take a message at this QoS now, or at least later.
@@ -94,29 +94,17 @@ Judgement Core::judge_member(const Session& session, uint8_t qos, bool queue_qos
     return {open ? Usable::kNow : Usable::kLater, load};  // QoS 0 overtakes what is queued
 }
 
-// A message that a member whose session has ended had not acknowledged.
-void Core::redistribute(Session& session, Message& message) {
-    constexpr uint32_t kFilters = 64;
-    FilterNode* found[kFilters];
-    const Result<Match> match = subscriptions_.match(message.topic(), found, limits::kMatchSteps);
-    spend_match();
-    uint32_t count = match ? match->found : 0;
-    if (match) subscriptions_.end_match(match->rest);
-    for (uint32_t i = 0; i < count; ++i) {
-        if (!found[i]->groups) continue;
-        GroupCursor cursor;
-        while (SharedGroup* group = subscriptions_.next_group(*found[i], cursor)) {
-            spend(kGroupUnits);
-            if (subscriptions_.find(session, group->node->filter()) == nullptr) continue;
-            Publication publication = publication_of(message, nullptr);
-            const Ending ending{*this, publication};
-            publication.begun = true;
-            hand_to_group(publication, *group);
-            subscriptions_.end_groups(cursor);
-            return;
-        }
-    }
-    drop(nullptr, Drop::kSessionEnded, 1);
+// A message that a member whose session has ended had not acknowledged goes to another one of the
+// group it came through.  False if that has gone.
+bool Core::redistribute(Message& message, uint16_t number) {
+    spend(kGroupUnits);
+    SharedGroup* group = subscriptions_.group_of(number, message.topic());
+    if (group == nullptr) return false;
+    Publication publication = publication_of(message, nullptr);
+    const Ending ending{*this, publication};
+    publication.begun = true;
+    hand_to_group(publication, *group);
+    return true;
 }
 
 }  // namespace mqttd

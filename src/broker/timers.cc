@@ -90,6 +90,18 @@ void Core::session_timer(Session& session) {
     arm_session(session);
 }
 
+// persistent_client_expiration has changed: the timers of those who are away, a slice a turn.
+void Core::rearm_sessions() {
+    const auto visit = [&](Session& session) {
+        spend(1);
+        if (!session.link) arm_session(session);
+    };
+    for (uint32_t n = 0; rearming_ && n < limits::kPumpSlice; ++n) {
+        spend(1);
+        rearming_ = sessions_.visit_bucket(rearm_bucket_, visit);
+    }
+}
+
 void Core::arm_session_by(Session& session, Instant deadline) {
     const auto tick =
         static_cast<uint32_t>((deadline + TimerWheel::kTickMs - 1) / TimerWheel::kTickMs);

@@ -121,6 +121,14 @@ void SharedGroup::clear(Arena& arena) {
 // The node of a group under its whole text, hung at the node of its filter.
 FilterNode* SubscriptionIndex::make_group(Bytes text, uint32_t hash, Bytes filter) {
     auto* group = arena_.make<SharedGroup>(Arena::Use::kNormal);
+    if (group != nullptr) {
+        if (++next_group_number_ == 0) ++next_group_number_;
+        group->number = next_group_number_;
+        if (!groups_.insert(*group, group->number)) {
+            arena_.destroy(group);
+            group = nullptr;
+        }
+    }
     FilterNode* node = group != nullptr ? new_filter(text) : nullptr;
     if (node != nullptr && !filters_.insert(*node, hash)) {
         arena_.destroy(node);
@@ -136,7 +144,10 @@ FilterNode* SubscriptionIndex::make_group(Bytes text, uint32_t hash, Bytes filte
         }
     }
     if (target == nullptr) {
-        if (group != nullptr) arena_.destroy(group);
+        if (group != nullptr) {
+            groups_.remove(*group);
+            arena_.destroy(group);
+        }
         return nullptr;
     }
     node->shared = 1;
@@ -163,6 +174,12 @@ void SubscriptionIndex::free_group(FilterNode& node) {
     --shared_groups_;
     free_filter(node);
     drop_if_unwanted(target);
+}
+
+SharedGroup* SubscriptionIndex::group_of(uint16_t number, Bytes name) const {
+    return groups_.find(number, [&](const SharedGroup& it) {
+        return topic_matches(it.filter->filter(), name);
+    });
 }
 
 SharedGroup* SubscriptionIndex::next_group(FilterNode& filter, GroupCursor& cursor) {

@@ -25,6 +25,10 @@
 // The first who can take it now is chosen, else the first who could later (least queued: the one
 // with the least load), else nobody. What was tried in vain is passed over next time.
 //
+// A group has a small number, by which who was given a message can tell later through which group it
+// came, without holding on to it. Numbers come round after 65535 groups; hence a look-up by number
+// asks for the topic, too.
+//
 // A group whose last member has left is not found any more. If it is pinned it stays in its list,
 // empty, until the unpin: a walk along the groups of a filter can stop at any of them.
 
@@ -33,6 +37,7 @@
 #include "mqttd/topic.h"
 
 #include "base/arena.h"
+#include "base/hash_index.h"
 #include "base/ptr32.h"
 #include "topics/level_hash.h"
 
@@ -80,6 +85,7 @@ struct alignas(16) SharedGroup {
     static constexpr uint32_t kProbes = 8;
     static constexpr uint32_t kNobody = ~0u;
 
+    HashHook<SharedGroup> hash;  // by number
     Ptr32<FilterNode> node;    // under the whole text
     Ptr32<FilterNode> filter;  // where it hangs
     Ptr32<SharedGroup> next;   // of the filter's groups, the youngest first
@@ -90,6 +96,7 @@ struct alignas(16) SharedGroup {
     uint32_t count = 0;         // members
     uint32_t turn = 0;          // the next number to ask; for kLeastQueued a counter
     uint32_t sticky = kNobody;  // the number of who was chosen last
+    uint16_t number = 0;        // 1 … 65535, while there are no more groups unique
 
     Ptr32<Subscription>& at(uint32_t i) {
         if (i < kFew) return few[i];

@@ -12,6 +12,7 @@ SubscriptionIndex::SubscriptionIndex(Arena& arena, const HashKey& key)
       filters_(arena),
       subscriptions_(arena),
       edges_(arena),
+      groups_(arena),
       cache_(arena) {}
 
 SubscriptionIndex::~SubscriptionIndex() {
@@ -186,6 +187,7 @@ void SubscriptionIndex::drop_filter(FilterNode& filter) {
     ++generation_;
     unhang(filter);
     filters_.remove(filter);
+    if (filter.shared != 0) groups_.remove(*filter.groups);
     if (filter.pins == 0) {
         free_orphan(filter);
         return;

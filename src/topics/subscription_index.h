@@ -295,6 +295,10 @@ class SubscriptionIndex {
     SharedGroup* next_group(FilterNode& filter, GroupCursor& cursor);
     void end_groups(GroupCursor& cursor);
 
+    // The group with this number if it matches the topic `name`, or nullptr: it has gone, or its
+    // number belongs to another one now.  O(name).
+    SharedGroup* group_of(uint16_t number, Bytes name) const;
+
     // Shared ones counted.
     uint64_t subscriptions() const { return subscriptions_.size(); }
 
@@ -368,6 +372,7 @@ class SubscriptionIndex {
     HashIndex<FilterNode, &FilterNode::hash> filters_;
     HashIndex<Subscription, &Subscription::hash> subscriptions_;
     HashIndex<TrieNode, &TrieNode::hash> edges_;
+    HashIndex<SharedGroup, &SharedGroup::hash> groups_;  // by number; those that have members
     TrieNode* root_ = nullptr;  // while there are wildcard filters
     MatchCache cache_;
     FilterNode* orphans_ = nullptr;  // not wanted any more, but pinned; chained by hash.next
@@ -375,6 +380,7 @@ class SubscriptionIndex {
     uint64_t joins_ = 0;
     uint32_t next_filter_number_ = 1;
     uint32_t next_trie_number_ = 1;
+    uint16_t next_group_number_ = 0;
     uint32_t last_steps_ = 0;
     uint32_t shared_subscriptions_ = 0;
     uint32_t shared_groups_ = 0;

@@ -324,7 +324,7 @@ TEST_CASE("DISCONNECT is the last word", "[wire][v5][MQTT5-3.14.4-1][MQTT5-3.14.
 
 // Who publishes to himself may be the one whose queue is full: what would acknowledge that packet
 // is not sent behind the DISCONNECT.
-TEST_CASE("no acknowledgement comes behind DISCONNECT", "[wire][v5][MQTT-3.14.4-1]") {
+TEST_CASE("no acknowledgement comes behind DISCONNECT", "[wire][v5][MQTT5-3.14.4-1]") {
     for (const int qos : {1, 2}) {
         CAPTURE(qos);
         BrokerOptions options = World::test_options();

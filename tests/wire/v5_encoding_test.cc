@@ -61,7 +61,7 @@ TEST_CASE("an encoding outlives the next one", "[wire][v5][memory]") {
 // The largest packet of 3.1.1 has no room for the length of properties that 5.0 adds: it is dropped
 // for those receivers alone, and by name. One byte less and it just fits.
 TEST_CASE("a packet too large for the other version is dropped for its receivers",
-          "[wire][v5][MQTT-3.1.2-25]") {
+          "[wire][v5][MQTT5-3.1.2-25]") {
     for (const uint32_t short_of : {0u, 1u, 2u}) {
         CAPTURE(short_of);
         BrokerOptions options = World::test_options();

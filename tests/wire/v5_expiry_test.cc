@@ -12,8 +12,12 @@ namespace {
 
 using P = Property;
 
+uint64_t drops(const World& world, Drop reason) {
+    return world.stats().drops[static_cast<uint32_t>(reason)];
+}
+
 uint64_t expired(const World& world) {
-    return world.stats().drops[static_cast<uint32_t>(Drop::kExpired)];
+    return drops(world, Drop::kExpired);
 }
 
 Connect durable(const char* id) {
@@ -229,4 +233,34 @@ TEST_CASE("the interval runs while a message waits for its PUBREL",
     CHECK(reader.received() == "PUBLISH(t,long,q2,id1){expiry=6}");
     CHECK(expired(world) == 1);
     CHECK(world.end() == 0);
+}
+
+// Neither a member of a group nor nobody gets what ran out while it waited for a session that
+// ended: it is dropped as expired, the second before that it is passed on.
+TEST_CASE("what has expired is not handed to another member", "[wire][v5][shared][MQTT5-3.3.2-5]") {
+    for (const uint32_t seconds : {0u, 5u, 60u, 61u, 600u}) {
+        for (const char* filter : {"$share/g/t", "t"}) {
+            CAPTURE(seconds, filter);
+            World world;
+            auto& a = world.client5(
+                {.client_id = "a", .properties = property(P::kSessionExpiryInterval, 60)});
+            a.send(sub(filter, 1));
+            a.hang_up();
+            auto& w = world.client5({.client_id = "w"});
+            w.send(pub("t", "x", 1, 1, expiry(seconds)));
+            auto& b = world.client5({.client_id = "b"});
+            b.send(sub("$share/g/t", 1));
+            b.take_output();
+            world.advance(59'000);
+            REQUIRE(world.stats().sessions == 3);
+            world.advance(2'000);
+            REQUIRE(world.stats().sessions == 2);
+            const bool shared = filter[0] == '$';
+            const bool over = seconds <= 60;
+            CHECK(b.received().empty() == (over || !shared));
+            CHECK(drops(world, Drop::kExpired) == (over ? 1 : 0));
+            CHECK(drops(world, Drop::kSessionEnded) == (over || shared ? 0 : 1));
+            CHECK(world.end() == 0);
+        }
+    }
 }

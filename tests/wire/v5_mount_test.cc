@@ -213,3 +213,69 @@ TEST_CASE("mount points keep listeners apart", "[wire][v5][mount]") {
     CHECK(two.received() == "PUBLISH(u,f,q0){sub=1}");
     CHECK(world.end() == 0);
 }
+
+// A shared subscription's mount point stands in front of its filter, not of its group, so members
+// from everywhere are in one group; the group's own rules hold as they do without a mount point.
+TEST_CASE("shared subscriptions behind a mount point are what they are in front of it",
+          "[wire][v5][mount][shared][MQTT5-4.8.2-1][MQTT5-4.8.2-2]") {
+    BrokerOptions options = World::test_options();
+    ListenerOptions listeners[2] = {options.listener, options.listener};
+    listeners[1].mount_point = "m/";
+    options.listeners = listeners;
+    World world(options);
+    auto& outside = world.client5({.client_id = "outside"});
+    world.set_listener(1);
+    auto& five = world.client5({.client_id = "five"});
+    auto& three = world.client("three");
+    const auto word = [](const char* name, uint16_t id, std::string_view code) {
+        return std::string(name) + "(" + std::to_string(id) + "," + std::string(code) + ")";
+    };
+    uint16_t id = 0;
+    for (const char* bad : {"$share/g",
+                            "$share/",
+                            "$share//t",
+                            "$share/+/t",
+                            "$share/#",
+                            "$share/g/",
+                            "$share/g/$share/h/t",
+                            "$queue/",
+                            "$Q/"}) {
+        CAPTURE(bad);
+        ++id;
+        const Filters filters(1, {bad, 0});
+        const packets::Filters old_filters(1, {bad, 0});
+        five.send(subscribe(id, filters));
+        three.send(packets::subscribe(id, old_filters));
+        CHECK(five.received() == word("SUBACK", id, "x8f"));
+        CHECK(three.received() == word("SUBACK", id, "128"));
+        five.send(unsubscribe(id, {bad}));
+        CHECK(five.received() == word("UNSUBACK", id, "x11"));
+    }
+    CHECK(world.stats().sessions == 3);
+    for (const char* good : {"$share/g/t/+", "$queue/t/x", "$Q/#", "$share/g/m/#"}) {
+        CAPTURE(good);
+        five.send(sub(good, 1));
+        CHECK(five.received() == "SUBACK(1,1)");
+        three.send(sub3(good, 1));
+        CHECK(three.received() == "SUBACK(1,1)");
+        const std::string topic = std::string_view(good).ends_with("m/#") ? "m/t/x" : "t/x";
+        outside.send(pub("m/" + topic, "1") + pub("m/" + topic, "2") + pub(topic, "3"));
+        const std::string first = "PUBLISH(" + topic + ",1,q0)";
+        const std::string second = "PUBLISH(" + topic + ",2,q0)";
+        CHECK(five.received() == first);
+        CHECK(three.received() == second);
+        five.send(unsubscribe(2, {good}));
+        CHECK(five.received() == "UNSUBACK(2,0)");
+        three.send(packets::unsubscribe(2, {good}));
+        CHECK(three.received() == "UNSUBACK(2)");
+    }
+    // The same group from both sides of the mount point.
+    outside.send(sub("$share/g/m/t", 0));
+    five.send(sub("$share/g/t", 0));
+    outside.take_output();
+    five.take_output();
+    outside.send(pub("m/t", "1") + pub("m/t", "2"));
+    CHECK(outside.received() == "PUBLISH(m/t,1,q0)");
+    CHECK(five.received() == "PUBLISH(t,2,q0)");
+    CHECK(world.end() == 0);
+}

@@ -1,3 +1,4 @@
+#include "support/words5.h"
 #include "support/world.h"
 
 #include <catch2/catch.hpp>
@@ -198,4 +199,115 @@ TEST_CASE("a fan-out job reaches the groups", "[wire][v5][shared]") {
     }
     REQUIRE(in_groups == 20);
     REQUIRE(world.end() == 0);
+}
+
+// A member of two groups has the message twice, once for each; when its session ends both groups
+// get their own back, whether it was under way or waited in the queue.
+TEST_CASE("what came through a group goes back to that group", "[wire][v5][shared]") {
+    for (const bool queued : {false, true}) {
+        CAPTURE(queued);
+        BrokerOptions options = World::test_options();
+        if (queued) options.max_inflight_messages = 1;
+        World world(options);
+        auto& a = world.client5({.client_id = "a"});
+        a.send(sub("$share/g/t", 1) + sub("$share/h/t", 1) + sub("first", 1));
+        a.take_output();
+        auto& w = world.client("w");
+        if (queued) w.send(packets::publish({.topic = "first", .qos = 1, .packet_id = 1}));
+        w.send(packets::publish({.topic = "t", .payload = "x", .qos = 1, .packet_id = 1}));
+        REQUIRE(world.stats().queued == (queued ? 2 : 0));
+        auto& g = world.client5({.client_id = "g"});
+        auto& h = world.client5({.client_id = "h"});
+        g.send(sub("$share/g/t", 1));
+        h.send(sub("$share/h/t", 1));
+        g.take_output();
+        h.take_output();
+        SECTION("its member") {}
+        SECTION("who is none any more") { a.send(unsubscribe(2, {"$share/h/t"})); }
+        a.hang_up();
+        world.settle();
+        CHECK(g.received() == "PUBLISH(t,x,q1,id1)");
+        CHECK(h.received() == "PUBLISH(t,x,q1,id1)");
+        CHECK(drops(world, Drop::kSessionEnded) == (queued ? 1 : 0));
+        CHECK(world.end() == 0);
+    }
+}
+
+// The group may have gone before the session that has its message, and one of the same name and
+// filter that comes later is another one.
+TEST_CASE("what came through a group that has gone is dropped by name", "[wire][v5][shared]") {
+    World world;
+    auto& a = world.client5({.client_id = "a"});
+    a.send(sub("$share/g/t", 1));
+    a.take_output();
+    auto& w = world.client("w");
+    w.send(packets::publish({.topic = "t", .payload = "x", .qos = 1, .packet_id = 1}));
+    a.send(unsubscribe(2, {"$share/g/t"}));
+    auto& later = world.client5({.client_id = "later"});
+    later.send(sub("$share/g/t", 1) + sub("$share/h/t", 1));
+    later.take_output();
+    a.hang_up();
+    world.settle();
+    CHECK(later.received().empty());
+    CHECK(drops(world, Drop::kSessionEnded) == 1);
+    CHECK(world.end() == 0);
+}
+
+// At QoS 2 a delivery of which a byte has left is that member's, also when its session ends; at
+// QoS 1, or while all of it is still here, another member gets it.
+TEST_CASE("QoS 2 that a member was being sent goes to nobody else",
+          "[wire][v5][shared][MQTT5-4.8.2-5]") {
+    for (const int qos : {1, 2}) {
+        const std::string one = publish({.topic = "t", .payload = "x", .qos = qos, .packet_id = 1});
+        for (const size_t left : {size_t{0}, size_t{1}, one.size() - 1, one.size()}) {
+            CAPTURE(qos, left);
+            World world;
+            auto& a = world.client5({.client_id = "a"});
+            a.send(sub("$share/g/t", qos));
+            a.take_output();
+            a.set_room(left);
+            auto& w = world.client("w");
+            w.send(packets::publish({.topic = "t", .payload = "x", .qos = 2, .packet_id = 1}) +
+                   packets::pubrel(1));
+            REQUIRE(a.take_output() == one.substr(0, left));
+            auto& b = world.client5({.client_id = "b"});
+            b.send(sub("$share/g/t", 2));
+            b.take_output();
+            a.hang_up();
+            world.settle();
+            const bool begun = qos == 2 && left > 0;
+            CHECK(b.received() == (begun ? "" : "PUBLISH(t,x,q2,id1)"));
+            CHECK(drops(world, Drop::kSessionEnded) == (begun ? 1 : 0));
+            CHECK(world.end() == 0);
+        }
+    }
+}
+
+// A durable member that comes back goes on with it; in its second connection, too, it has begun.
+TEST_CASE("QoS 2 that had left on an earlier connection goes to nobody else",
+          "[wire][v5][shared][MQTT5-4.8.2-4][MQTT5-4.8.2-5]") {
+    World world;
+    const Connect durable{
+        .client_id = "a", .clean = false, .properties = property(P::kSessionExpiryInterval, 60)};
+    auto& a = world.client5(durable);
+    a.send(sub("$share/g/t", 2));
+    a.take_output();
+    auto& b = world.client5({.client_id = "b"});
+    b.send(sub("$share/g/other", 2));
+    auto& w = world.client("w");
+    w.send(packets::publish({.topic = "t", .payload = "x", .qos = 2, .packet_id = 1}) +
+           packets::pubrel(1));
+    CHECK(a.received() == "PUBLISH(t,x,q2,id1)");
+    b.send(sub("$share/g/t", 2));
+    b.take_output();
+    a.hang_up();
+    auto& back = world.connection();
+    back.speak_v5();
+    back.set_room(0);
+    back.send(connect(durable));
+    back.hang_up();
+    world.advance(62'000);
+    CHECK(b.received().empty());
+    CHECK(drops(world, Drop::kSessionEnded) == 1);
+    CHECK(world.end() == 0);
 }

@@ -709,4 +709,37 @@ TEST_CASE("an index with groups that is destroyed gives everything back", "[topi
     REQUIRE(memory.arena.live() == 0);
 }
 
+// A group is found by its number as long as it has members, for a topic it matches; numbers come
+// round, and then the topic tells which one is meant.
+TEST_CASE("a group is found by its number and topic", "[topics][shared]") {
+    GroupWorld world(3, size_t{64} << 20);
+    SharedGroup& first = world.group();
+    const uint16_t number = first.number;
+    REQUIRE(number != 0);
+    CHECK(world.index.group_of(number, as_bytes("t")) == &first);
+    CHECK(world.index.group_of(number, as_bytes("u")) == nullptr);
+    CHECK(world.index.group_of(0, as_bytes("t")) == nullptr);
+    // All numbers once over, and back at that of the first.
+    for (uint32_t i = 1; i < 65'535; ++i) {
+        world.join(1, "$share/g/u");
+        REQUIRE(world.index.group_of(number, as_bytes("u")) == nullptr);
+        world.leave(1, "$share/g/u");
+    }
+    world.join(1, "$share/g/u");
+    SharedGroup* second = world.index.group_of(number, as_bytes("u"));
+    REQUIRE(second != nullptr);
+    CHECK(second->number == number);
+    CHECK(second != &first);
+    CHECK(world.index.group_of(number, as_bytes("t")) == &first);
+    // Without members it is not found, though somebody's pin keeps it.
+    FilterNode& node = *first.node;
+    world.index.pin(node);
+    for (uint32_t who = 0; who < 3; ++who)
+        world.leave(who);
+    CHECK(world.index.group_of(number, as_bytes("t")) == nullptr);
+    world.index.unpin(node);
+    world.leave(1, "$share/g/u");
+    CHECK(world.index.group_of(number, as_bytes("u")) == nullptr);
+}
+
 }  // namespace mqttd
