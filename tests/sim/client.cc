@@ -141,7 +141,7 @@ void Client::subscribe(const std::vector<FilterPlan>& filters) {
     op.packet_id = free_id();
     op.filters = filters;
     for (FilterPlan& plan : op.filters) {
-        if (!conn->v5) plan = {plan.filter, 0, plan.qos, 0, false, false};
+        if (!conn->v5) plan = {plan.filter, 0, plan.qos, 0, false, false, false};
         if (street_.words.filters[plan.filter].group != 0) plan.no_local = false;
         plan.identifier = op.filters[0].identifier;
     }
@@ -363,7 +363,7 @@ void Client::on_publish(const Packet& packet) {
         return say("a packet above the maximum size");
     }
     if (street_.loud) {
-        std::printf("%9llu     %s reads message %u on %.*s qos %u id %u%s%s\n",
+        std::printf("%9llu     %s reads message %u on %.*s qos %u id %u%s%s ids %u [%u %u]\n",
                     static_cast<unsigned long long>(street_.now),
                     id_.c_str(),
                     number_in(packet.payload),
@@ -372,7 +372,10 @@ void Client::on_publish(const Packet& packet) {
                     packet.qos,
                     packet.packet_id,
                     packet.dup ? " dup" : "",
-                    packet.retain ? " retain" : "");
+                    packet.retain ? " retain" : "",
+                    packet.id_count,
+                    packet.ids[0],
+                    packet.ids[1]);
     }
     if (packet.qos == 0 && packet.dup) return say("DUP at QoS 0");
     if (packet.qos == 3 || (packet.qos > 0 && packet.packet_id == 0)) return say("QoS 3 or id 0");

@@ -207,11 +207,12 @@ SessionRef Model::connected(uint32_t client,
     return session;
 }
 
-void Model::detached(const SessionRef& session, const void* owner) {
-    if (session && session->connected && session->owner == owner) leave(session);
+void Model::detached(const SessionRef& session, const void* owner, bool soon) {
+    if (!session || !session->connected || session->owner != owner) return;
+    leave(session, soon ? now_ + kLate : 0);
 }
 
-void Model::leave(const SessionRef& session) {
+void Model::leave(const SessionRef& session, Instant open_until) {
     session->connected = false;
     session->away_since = now_;
     next_check_ = 0;
@@ -221,9 +222,9 @@ void Model::leave(const SessionRef& session) {
     loosen_groups(session, false);
     if (!open_.empty()) fuzzy_ = true;
     if (session->expiry_s == 0) {
-        end(session, 0);
+        end(session, open_until);
     } else if (session->has_will && session->will.delay_s == 0) {
-        send_will(*session, 0);
+        send_will(*session, open_until);
     }
 }
 
@@ -409,8 +410,8 @@ void Model::unsubscribe(Session& session, const Op& op) {
 
 // A filter of a SUBSCRIBE was answered with a refusal.
 void Model::not_subscribed(const SessionRef& session, uint32_t filter) {
-    std::erase_if(session->subscriptions,
-                  [&](const FilterPlan& plan) { return plan.filter == filter; });
+    for (FilterPlan& plan : session->subscriptions)
+        plan.doubtful = plan.doubtful || plan.filter == filter;
     for (Expect& expect : session->expects)
         expect.must = false;
     const uint32_t group = words_.filters[filter].group;
@@ -510,7 +511,7 @@ void Model::expect(Session& session,
     expect.qos = granted(message, plan);
     expect.retain = message.retain && plan.retain_as_published;
     expect.open = publication.open;
-    expect.must = must;
+    expect.must = must && !plan.doubtful;
     if (expect.qos == 0 && !session.connected && !rules_.queue_qos0) {
         if (session.may_be_over) fuzzy_ = true;
         ++offline_;
@@ -541,6 +542,7 @@ void Model::hand_to_groups(const Publication& publication) {
                 groups.push_back({message.number, filter.group, publication.order, false, {}});
                 found = groups.end() - 1;
             }
+            if (plan.doubtful) continue;
             const bool small = session->packet_maximum == 0;
             found->must = (found->must || reachable) && small;
         }
@@ -721,7 +723,12 @@ void Model::received(const SessionRef& session,
     }
     if (packet.qos > 0)
         s.inflight[packet.packet_id] = static_cast<size_t>(expect - s.expects.data());
-    if (expect->replay || expect->order == 0 || several) return;
+    const auto groups = groups_.find(number);
+    const bool shared = groups != groups_.end() &&
+                        std::any_of(groups->second.begin(),
+                                    groups->second.end(),
+                                    [&](const GroupExpect& group) { return is_member(s, group); });
+    if (expect->replay || expect->order == 0 || several || shared) return;
     // Where several subscriptions bring a copy each, the first copies are in order, and the second;
     // unless one was dropped in between.
     Session::Copies& copies = s.copies[uint64_t{number} << 2 | packet.qos];

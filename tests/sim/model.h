@@ -156,7 +156,8 @@ class Model {
     // A packet of a connected client was taken.
     void took(const SessionRef& session, const Op& op);
     // Its connection is over; the will is sent, or waits.
-    void detached(const SessionRef& session, const void* owner);
+    //   soon   its session will notice in this turn or the next
+    void detached(const SessionRef& session, const void* owner, bool soon = false);
     // A filter of a SUBSCRIBE was refused.
     void not_subscribed(const SessionRef& session, uint32_t filter);
     // Fan-out jobs are under way, or none is.
@@ -257,7 +258,7 @@ class Model {
     void loosen_groups(const SessionRef& session, bool ended);
     void send_will(Session& session, Instant open_until);
     void end(const SessionRef& session, Instant open_until);
-    void leave(const SessionRef& session);
+    void leave(const SessionRef& session, Instant open_until = 0);
     void pass_time(const SessionRef& session);
     bool match_group(
         const SessionRef& session, const Packet& packet, uint32_t number, Instant when, bool any);

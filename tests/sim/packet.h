@@ -69,6 +69,7 @@ struct FilterPlan {
     uint8_t retain_handling = 0;
     bool no_local = false;
     bool retain_as_published = false;
+    bool doubtful = false;  // it was answered with a refusal: it may hold or not
 };
 
 struct Op {

@@ -41,6 +41,12 @@ Vocabulary make_words() {
     return words;
 }
 
+// Whether the broker closes a connection while it is busy with another one, so that the session
+// notices later.
+bool in_passing(Error why) {
+    return why == Error::kQuotaExceeded || why == Error::kNoMemory;
+}
+
 }  // namespace
 
 World::World(const Plan& plan)
@@ -124,8 +130,7 @@ Consumed World::receive(void* link, Range input) {
     const auto closes = std::move(closes_);
     closes_.clear();
     for (const auto& [other, why] : closes) {
-        (void)why;
-        model_.detached(other->session, other);
+        model_.detached(other->session, other, in_passing(why));
     }
     model_.settle_open();
     return consumed;
@@ -219,7 +224,7 @@ void World::close(Outbox& outbox, Error why) {
         closes_.emplace_back(&conn, why);
     } else {
         model_.set_jobs(broker_->stats().fanout_jobs_now > 0);
-        model_.detached(conn.session, &conn);
+        model_.detached(conn.session, &conn, in_passing(why));
     }
     net_->close(outbox, why);
 }
