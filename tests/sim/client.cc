@@ -380,8 +380,8 @@ void Client::on_publish(const Packet& packet) {
     if (packet.qos == 0 && packet.dup) return say("DUP at QoS 0");
     if (packet.qos == 3 || (packet.qos > 0 && packet.packet_id == 0)) return say("QoS 3 or id 0");
     const bool second = packet.qos == 2 && unreleased_.contains(packet.packet_id);
-    if (second && !packet.dup) return say("an unreleased id was used for a new message");
-    if (packet.qos > 0 && !second) {
+    if (second && !packet.dup && !street_.lets_go) return say("an unreleased id was used for a new message");
+    if (packet.qos > 0 && !second && !(street_.lets_go && !c.v5)) {
         if (busy_.contains(packet.packet_id) && !packet.dup) {
             return say("packet id " + std::to_string(packet.packet_id) + " is in use");
         }

@@ -68,6 +68,7 @@ void Model::fail(const std::string& what) {
 // ----------------------------------------------------------------------------------------------
 
 void Model::set_time(Instant now, uint64_t turn) {
+    last_turn_ = now_;
     now_ = now;
     turn_ = turn;
     if (now >= next_check_) {
@@ -93,7 +94,7 @@ void Model::set_jobs(bool any) {
 
 void Model::settle_open() {
     if (open_.empty() || jobs_) return;
-    std::erase_if(open_, [&](const Open& open) { return open.until <= now_; });
+    std::erase_if(open_, [&](const Open& open) { return open.until <= last_turn_; });
 }
 
 // A session that is away: its will, its end.
@@ -180,12 +181,8 @@ SessionRef Model::connected(uint32_t client,
             retained.candidates.emplace_back(open.message->number, open.expires);
         }
         for (const Open& open : open_) {
-            const Publication publication{
-                *open.message, open.message->publisher, open.expires, open.order, true};
             const auto waiting = static_cast<ptrdiff_t>(session->expects.size());
-            const uint64_t no_local = no_local_;
-            hand_to(*session, publication, false);
-            no_local_ = no_local;
+            hand_to_newcomer(*session, open);
             // The others it has been given already.
             session->expects.erase(std::remove_if(session->expects.begin() + waiting,
                                                   session->expects.end(),
@@ -239,20 +236,24 @@ void Model::loosen_groups(const SessionRef& session, bool ended) {
                 continue;
             }
             bool others = false;
-            const uint8_t qos = messages_[message].qos;
-            // At QoS 2 nobody else gets what one member was being sent.   [MQTT5-4.8.2-5]
-            bool all_counted = qos > 0 && (qos < 2 || !ended);
+            bool all_counted = true;
+            bool exactly_once = false;
             bool still_member = false;
             for (const SessionRef& member : alive_) {
                 for (const FilterPlan& plan : member->subscriptions) {
                     if (words_.filters[plan.filter].group != expect.group) continue;
                     still_member = still_member || member == session;
-                    all_counted = all_counted && plan.qos > 0;
+                    const uint8_t qos = granted(messages_[message], plan);
+                    all_counted = all_counted && qos > 0;
+                    exactly_once = exactly_once || qos == 2;
                     others = others || member != session;
                 }
             }
-            // QoS 0 is lost with the connection; else it is passed on when the session ends.
-            if (!all_counted || (ended && (!others || !still_member))) expect.must = false;
+            // QoS 0 is lost with the connection; else it is passed on when the session ends, but at
+            // QoS 2 nobody else gets what one member was being sent.   [MQTT5-4.8.2-5]
+            if (!all_counted || (ended && (exactly_once || !others || !still_member))) {
+                expect.must = false;
+            }
         }
     }
 }
@@ -363,6 +364,7 @@ void Model::subscribe(Session& session, const Op& op) {
         }
         if (!existed) session.subscriptions.push_back(plan);
         if (filter.group != 0) {
+            session.group_ids[filter.group].push_back(plan.identifier);
             if (std::find(session.groups.begin(), session.groups.end(), filter.group) ==
                 session.groups.end()) {
                 session.groups.push_back(filter.group);
@@ -378,17 +380,23 @@ void Model::subscribe(Session& session, const Op& op) {
             }
             continue;
         }
-        for (const Open& open : open_) {
-            fuzzy_ = true;
-            if (!filter.matches[open.message->topic]) continue;
-            const Publication publication{
-                *open.message, open.message->publisher, open.expires, open.order, true};
-            expect(session, publication, plan, false);
-        }
         if (plan.retain_handling == 0 || (plan.retain_handling == 1 && !existed)) {
             replay(session, plan);
         }
     }
+    for (const Open& open : open_)
+        hand_to_newcomer(session, open);
+}
+
+// A publication that is being handed out comes to somebody or does not.
+void Model::hand_to_newcomer(Session& session, const Open& open) {
+    fuzzy_ = true;
+    const uint64_t no_local = no_local_;
+    const uint64_t offline = offline_;
+    hand_to(
+        session, {*open.message, open.message->publisher, open.expires, open.order, true}, false);
+    no_local_ = no_local;
+    offline_ = offline;
 }
 
 void Model::unsubscribe(Session& session, const Op& op) {
@@ -762,6 +770,16 @@ bool Model::may_take(const Session& session, const GroupExpect& group) const {
     return false;
 }
 
+// Whether what somebody read may have come through a group: as a member, with its identifier.
+bool Model::fits(const GroupExpect::Getter& getter, const GroupExpect& group) {
+    if (!is_member(*getter.session, group)) return false;
+    if (getter.session->level != 5) return true;
+    const auto found = getter.session->group_ids.find(group.group);
+    return found != getter.session->group_ids.end() &&
+           std::find(found->second.begin(), found->second.end(), getter.identifier) !=
+               found->second.end();
+}
+
 // What a member read may as well have come to it by a subscription of its own.
 bool Model::settle_as_own(const GroupExpect::Getter& getter, uint32_t number) {
     for (Expect& expect : getter.session->expects) {
@@ -778,9 +796,7 @@ bool Model::assign(const GroupExpect::Getter& getter,
                    std::vector<GroupExpect>& groups,
                    uint64_t& seen) {
     const size_t count = std::min<size_t>(groups.size(), 64);
-    const auto open = [&](size_t i) {
-        return (seen >> i & 1) == 0 && is_member(*getter.session, groups[i]);
-    };
+    const auto open = [&](size_t i) { return (seen >> i & 1) == 0 && fits(getter, groups[i]); };
     for (size_t i = 0; i < count; ++i) {
         if (!open(i) || !may_take(*getter.session, groups[i])) continue;
         seen |= uint64_t{1} << i;
@@ -805,15 +821,16 @@ bool Model::match_group(
     const SessionRef& session, const Packet& packet, uint32_t number, Instant when, bool any) {
     const auto found = groups_.find(number);
     if (found == groups_.end()) return false;
+    const GroupExpect::Getter getter{session, packet.qos, packet.ids[0]};
     const auto wants = [&](const GroupExpect& group) {
-        return group.must && group.getters.empty() && is_member(*session, group);
+        return group.must && group.getters.empty() && fits(getter, group);
     };
     if (!any && std::none_of(found->second.begin(), found->second.end(), wants)) return false;
     std::stable_sort(found->second.begin(),
                      found->second.end(),
                      [](const GroupExpect& a, const GroupExpect& b) { return a.must > b.must; });
     uint64_t seen = 0;
-    if (!assign({session, packet.qos}, found->second, seen)) return false;
+    if (!assign(getter, found->second, seen)) return false;
     Expect expect;
     expect.message = number;
     expect.qos = packet.qos;

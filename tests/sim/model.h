@@ -103,6 +103,7 @@ struct Session {
     WillPlan will;
     std::vector<FilterPlan> subscriptions;
     std::vector<uint32_t> groups;  // it was ever a member of
+    std::map<uint32_t, std::vector<uint32_t>> group_ids;  // … with these identifiers
     std::vector<Expect> expects;
     size_t first_waiting = 0;                         // every Expect before it has come
     std::unordered_map<uint16_t, Awaiting> awaiting;  // by packet id
@@ -129,6 +130,7 @@ struct GroupExpect {
     struct Getter {
         SessionRef session;
         uint8_t qos = 0;
+        uint32_t identifier = 0;  // of its subscription
     };
 
     std::vector<Getter> getters;
@@ -241,6 +243,7 @@ class Model {
 
     void apply(const Message& message, Instant expires, Instant open_until, uint32_t will_of);
     void hand_to(Session& session, const Publication& publication, bool must);
+    void hand_to_newcomer(Session& session, const Open& open);
     void expect(Session& session,
                 const Publication& publication,
                 const FilterPlan& plan,
@@ -264,6 +267,7 @@ class Model {
         const SessionRef& session, const Packet& packet, uint32_t number, Instant when, bool any);
     static bool settle_as_own(const GroupExpect::Getter& getter, uint32_t number);
     static bool is_member(const Session& session, const GroupExpect& group);
+    static bool fits(const GroupExpect::Getter& getter, const GroupExpect& group);
     bool assign(const GroupExpect::Getter& getter,
                 std::vector<GroupExpect>& groups,
                 uint64_t& seen);
@@ -277,6 +281,7 @@ class Model {
     Rules rules_;
     std::string failure_;
     Instant now_ = 0;
+    Instant last_turn_ = 0;  // when the turn before this one began
     uint64_t turn_ = 0;
     uint64_t applied_ = 0;
     uint64_t checked_ = 0;

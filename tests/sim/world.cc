@@ -71,6 +71,7 @@ World::World(const Plan& plan)
               messages_,
               plan.broker.max_inflight_messages,
               now_,
+              plan.broker.await_rel_timeout_s != 0,
               plan.bare,
               false,
               0} {
