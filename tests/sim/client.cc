@@ -363,7 +363,7 @@ void Client::on_publish(const Packet& packet) {
         return say("a packet above the maximum size");
     }
     if (street_.loud) {
-        std::printf("%9llu     %s reads message %u on %.*s qos %u id %u%s%s ids %u [%u %u]\n",
+        std::printf("%9llu     %s reads message %u on %.*s qos %u id %u%s%s ids %u [%u %u] expiry %u\n",
                     static_cast<unsigned long long>(street_.now),
                     id_.c_str(),
                     number_in(packet.payload),
@@ -375,7 +375,8 @@ void Client::on_publish(const Packet& packet) {
                     packet.retain ? " retain" : "",
                     packet.id_count,
                     packet.ids[0],
-                    packet.ids[1]);
+                    packet.ids[1],
+                    packet.expiry_s);
     }
     if (packet.qos == 0 && packet.dup) return say("DUP at QoS 0");
     if (packet.qos == 3 || (packet.qos > 0 && packet.packet_id == 0)) return say("QoS 3 or id 0");
