@@ -74,6 +74,11 @@ class OutQueue {
 
     uint64_t limited_bytes() const { return limited_bytes_; }
 
+    // The same without our own messages: what its alarm is about.
+    uint32_t watched() const { return watched_; }
+
+    uint64_t watched_bytes() const { return watched_bytes_; }
+
     // The one to go next: the oldest of the highest priority.
     const QueueEntry& front() const { return oldest(top()); }
 
@@ -109,13 +114,16 @@ class OutQueue {
     Waiting take(Arena& arena, QueueLane& lane) { return take(arena, lane, nullptr, 0); }
 
     Waiting take(Arena& arena, QueueLane& lane, QueueChunk* before, uint16_t place);
+    void count(const Waiting& waiting, bool up);
 
     QueueLane base_;
     Ptr32<QueueLane> lanes_;  // of priorities above 0, none empty, highest first
     uint32_t size_ = 0;
     uint32_t qos0_ = 0;
     uint32_t limited_ = 0;
+    uint32_t watched_ = 0;
     uint64_t limited_bytes_ = 0;
+    uint64_t watched_bytes_ = 0;
 };
 
 }  // namespace mqttd

@@ -115,7 +115,8 @@ void Core::forget(Session& session, const Waiting& waiting) {
 }
 
 // One alarm when the queue rises above its high watermark, and its end when it has fallen below the
-// low one; at a mark itself nothing changes, but an empty queue is below any.
+// low one; at a mark itself nothing changes, but an empty queue is below any. Our own messages do
+// not count: an alarm that waits in the queue it is about would raise and end itself for ever.
 void Core::watch_queue(Session& session) {
     const OutQueue& queue = session.outflow->queue;
     const uint32_t permille =
@@ -126,8 +127,8 @@ void Core::watch_queue(Session& session) {
         const uint64_t mark = most / 1'000 * permille + rest / 1'000;
         return size > mark || (session.queue_alarm && size == mark && rest % 1'000 == 0);
     };
-    const bool high = beyond(queue.limited(), options_.max_queued_messages) ||
-                      beyond(queue.limited_bytes(), options_.max_queued_bytes);
+    const bool high = beyond(queue.watched(), options_.max_queued_messages) ||
+                      beyond(queue.watched_bytes(), options_.max_queued_bytes);
     if (high == session.queue_alarm || !tell_queue_alarm(session, high)) return;
     session.queue_alarm = high;
     stats_.queue_alarms += high ? 1u : ~uint64_t{0};
@@ -140,16 +141,16 @@ bool Core::tell_queue_alarm(Session& session, bool high) {
     id.add("queue_high_watermark.").add(as_text(session.id->text()).substr(0, kQueueAlarmName));
     if (!high) return sys_ == nullptr || clear_alarm(id.text());
     SysTextOf<160> summary;
-    summary.number(session.outflow->queue.limited()).add(" messages, ");
-    summary.number(session.outflow->queue.limited_bytes()).add(" bytes wait");
+    summary.number(session.outflow->queue.watched()).add(" messages, ");
+    summary.number(session.outflow->queue.watched_bytes()).add(" bytes wait");
     SysTextOf<1024> json;
     SysAlarms::write(json, id.text(), "queue above its high watermark", summary.text(), wall_s_);
     if (sys_ != nullptr && !raise_alarm(id.text(), json.text())) return false;
     log_.write(LogKind::kWarning,
                "Queue of client %s is above its high watermark: %u messages, %llu bytes.",
                name.c_str(),
-               session.outflow->queue.limited(),
-               static_cast<unsigned long long>(session.outflow->queue.limited_bytes()));
+               session.outflow->queue.watched(),
+               static_cast<unsigned long long>(session.outflow->queue.watched_bytes()));
     return true;
 }
 

@@ -217,3 +217,40 @@ TEST_CASE("memory raises an alarm above 80 percent", "[wire][sys]") {
     alarms.world.advance(10'000);
     REQUIRE(alarms.seen() == "-memory_high");
 }
+
+// The alarm about a queue may itself have to wait in that queue, and push out what raised it. It
+// must not raise and end itself for ever; the other messages of the queue are what it is about.
+TEST_CASE("an alarm does not feed itself", "[wire][sys]") {
+    for (const bool upgrade : {false, true}) {
+        for (const uint8_t qos : {uint8_t{0}, uint8_t{1}, uint8_t{2}}) {
+            for (const QueueFull full : {QueueFull::kDropNew, QueueFull::kDropOld}) {
+                for (const uint32_t most : {1u, 2u, 3u, 10u}) {
+                    CAPTURE(upgrade, qos, static_cast<int>(full), most);
+                    BrokerOptions options = with_sys();
+                    options.sys_qos = qos;
+                    options.upgrade_outgoing_qos = upgrade;
+                    options.queue_full = full;
+                    options.max_queued_messages = most;
+                    World world(options);
+                    for (const char* id : {"a", "b"}) {
+                        auto& client = world.client(id, false);
+                        client.send(subscribe(1,
+                                              {
+                                                  {"$SYS/broker/alarm/#", 1},
+                                                  {"t",                   1}
+                        }));
+                        client.hang_up();
+                    }
+                    auto& writer = world.client("w");
+                    const uint64_t turns = world.turns();
+                    for (uint32_t i = 0; i < 2 * most; ++i)
+                        writer.send(publish({.topic = "t", .qos = 1, .packet_id = 1}));
+                    CHECK(world.turns() - turns < 20 * most);
+                    CHECK(writer.open());
+                    if (qos == 0 && !upgrade) CHECK(world.stats().queue_alarms == 2);
+                    CHECK(world.end() == 0);
+                }
+            }
+        }
+    }
+}
