@@ -91,8 +91,9 @@ class OutQueue {
     // Takes the front.  The caller takes over the hold and the identifiers.
     Waiting pop(Arena& arena) { return take(arena, top()); }
 
-    // Takes the oldest of the lowest priority among the entries that count against the limits; there
-    // must be one.  O(those before it that do not: a replay stops at a few, limits::kReplayLowMark).
+    // Takes the oldest of the lowest priority among the entries that count against the limits;
+    // there must be one.  O(those before it that do not: a replay stops at a few,
+    // limits::kReplayLowMark).
     Waiting pop_lowest(Arena& arena);
 
   private:
@@ -111,6 +112,7 @@ class OutQueue {
 
     QueueLane* lane_of(Arena& arena, uint8_t priority);
     void drop_lane(Arena& arena, QueueLane& lane);
+
     Waiting take(Arena& arena, QueueLane& lane) { return take(arena, lane, nullptr, 0); }
 
     Waiting take(Arena& arena, QueueLane& lane, QueueChunk* before, uint16_t place);

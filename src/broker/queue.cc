@@ -118,6 +118,7 @@ void Core::forget(Session& session, const Waiting& waiting) {
 // low one; at a mark itself nothing changes, but an empty queue is below any. Our own messages do
 // not count: an alarm that waits in the queue it is about would raise and end itself for ever.
 void Core::watch_queue(Session& session) {
+    if (session.dead) return;  // see bury
     const OutQueue& queue = session.outflow->queue;
     const uint32_t permille =
         session.queue_alarm ? options_.queue_low_permille : options_.queue_high_permille;
@@ -132,6 +133,17 @@ void Core::watch_queue(Session& session) {
     if (high == session.queue_alarm || !tell_queue_alarm(session, high)) return;
     session.queue_alarm = high;
     stats_.queue_alarms += high ? 1u : ~uint64_t{0};
+}
+
+// The alarm of a dead session ends with it; if its client has a new one with an alarm of its own,
+// which bears the same name, that stays.  False if it could not be noted.
+bool Core::end_queue_alarm(Session& session) {
+    const Session* next = find_session(session.id->text());
+    const bool stays = next != nullptr && next->queue_alarm;
+    if (!stays && !tell_queue_alarm(session, false)) return false;
+    session.queue_alarm = false;
+    --stats_.queue_alarms;
+    return true;
 }
 
 // False if the alarm could not be noted: it is told with the next change of the queue.

@@ -1,6 +1,9 @@
 // Alarms: retained while they last, gone when they are over, said once.
 
+#include "broker/sys_alarms.h"
+
 #include "support/sys_values.h"
+#include "support/words5.h"
 #include "support/world.h"
 
 #include <catch2/catch.hpp>
@@ -252,5 +255,86 @@ TEST_CASE("an alarm does not feed itself", "[wire][sys]") {
                 }
             }
         }
+    }
+}
+
+namespace {
+
+// What is retained below $SYS/broker/alarm/.
+size_t standing(World& world) {
+    auto& watcher = world.client("watcher");
+    watcher.send(subscribe(1,
+                           {
+                               {"$SYS/broker/alarm/#", 0}
+    }));
+    const size_t count = sys_values(watcher.take_output()).size();
+    watcher.send(disconnect());
+    return count;
+}
+
+// So many durable sessions that are away, each with a queue above its mark.
+void overfill(World& world, int sessions) {
+    for (int i = 0; i < sessions; ++i) {
+        world.connection().push(packets5::connect({.client_id = "c" + std::to_string(i),
+                                                   .properties = packets5::property(
+                                                       Property::kSessionExpiryInterval, 300)}) +
+                                packets5::sub("t", 1) + packets5::disconnect());
+    }
+    world.settle();
+    REQUIRE(world.stats().clients_connected == 0);
+    auto& writer = world.client("w");
+    for (uint64_t i = 0; i < 20 && world.stats().queue_alarms < static_cast<uint64_t>(sessions);
+         ++i) {
+        writer.send(publish({.topic = "t", .qos = 1, .packet_id = 1}));
+        world.advance(11'000);
+    }
+    REQUIRE(world.stats().queue_alarms == static_cast<uint64_t>(sessions));
+    writer.send(disconnect());
+    REQUIRE(standing(world) == static_cast<size_t>(sessions));
+}
+
+BrokerOptions long_queues() {
+    BrokerOptions options = with_sys();
+    options.max_queued_messages = 20;
+    options.queue_high_permille = 100;
+    return options;
+}
+
+}  // namespace
+
+// More sessions end at once than alarms may wait to be told: each one's end is told all the same.
+TEST_CASE("the alarm of a session that ends is over, however many end", "[wire][sys]") {
+    const int most = SysAlarms::kWaitingMax;
+    for (const int sessions : {1, most - 1, most, most + 1, 2 * most + 1}) {
+        CAPTURE(sessions);
+        World world(long_queues());
+        overfill(world, sessions);
+        world.advance(300'000);
+        CHECK(world.stats().sessions == 0);
+        CHECK(world.stats().queue_alarms == 0);
+        CHECK(standing(world) == 0);
+        CHECK(world.end() == 0);
+    }
+}
+
+// The same if there was no memory for it just then: the next tick has it.
+TEST_CASE("the alarm of a session that ends is over when there is memory again",
+          "[wire][sys][memory]") {
+    for (uint64_t n = 1; n <= 12; ++n) {
+        CAPTURE(n);
+        World world(long_queues());
+        overfill(world, 1);
+        auto& client = world.connection();
+        client.push(connect("c0"));
+        world.arena().refuse_nth(n);
+        world.settle();
+        world.advance(100);
+        world.arena().refuse_nth(0);
+        world.advance(11'000);
+        if (client.open()) {
+            CHECK(world.stats().queue_alarms == 0);
+            CHECK(standing(world) == 0);
+        }
+        CHECK(world.end() == 0);
     }
 }
