@@ -120,8 +120,8 @@ Core::Appended Core::append_publish(Link& link,
 }
 
 // The packets as a receiver at QoS 0 gets them when the publisher's own bytes will not do: encoded
-// once into the turn's scratch segment, and kept until the publication ends.  kTooLarge: one of them
-// is as large as packets can be and would grow; then each has to be looked at.
+// once into the turn's scratch segment, and kept until the publication ends.  kTooLarge: one of
+// them is as large as packets can be and would grow; then each has to be looked at.
 Core::Appended Core::encode_qos0(Publication& publication, bool v5, bool retain) {
     Publication::Encoded& encoded = publication.encoded[v5][retain];
     if (encoded.range.size() != 0) return Appended::kYes;

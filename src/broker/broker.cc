@@ -60,6 +60,10 @@ Core::~Core() {
         run_fanout_job(*fanouts_.front());
     while (!teardown_.empty())
         tear_down(*teardown_.pop_front());
+    while (Session* session = unburied_.pop_front()) {
+        session->queue_alarm = false;
+        bury(*session);
+    }
     retained_.stop(sweep_);
     RetainedCursor all;
     retained_.start_all(all);

@@ -69,12 +69,13 @@ struct Publication {
 
     uint32_t payload_size() const { return payload.size(); }  // of the first packet
 
-    // QoS 0 encodings, made when the first receiver needs one: [5.0][retain].  Each holds a count of
-    // its segment, which another one may otherwise end or use anew.
+    // QoS 0 encodings, made when the first receiver needs one: [5.0][retain].  Each holds a count
+    // of its segment, which another one may otherwise end or use anew.
     struct Encoded {
         Range range;
         bool whole = false;  // holds the payload as well
     } encoded[2][2];
+
     bool is_encoded = false;  // some of them are there
 };
 
@@ -373,6 +374,7 @@ class Core {
     bool make_room(Session& session, const Message& message);
     void watch_queue(Session& session);
     bool tell_queue_alarm(Session& session, bool high);
+    bool end_queue_alarm(Session& session);
     void forget(Session& session, const Waiting& waiting);
     uint32_t window_of(const Session& session) const;
     void drop(Session* session, Drop reason, uint64_t count);
@@ -411,6 +413,7 @@ class Core {
     void publish_will(Session& session);
     void end_session(Session& session);
     bool tear_down(Session& session);
+    bool bury(Session& session);
     void end_delivery(Message& message, uint16_t shared);
     void update_direct(Session& session);
 
@@ -437,6 +440,7 @@ class Core {
     void resume_memory_waiters();
     void resume_paused(uint32_t most);
     void end_slow_consumers();
+    void bury_more();
     void sweep_retained();
     bool retained_too_old(const RetainedNode& node) const;
     bool remove_retained(RetainedNode& node);
@@ -508,6 +512,7 @@ class Core {
     IntrusiveList<Session, &Session::job_hook> pumping_;
     IntrusiveList<Session, &Session::job_hook> starved_;  // pumped again when memory is tried again
     IntrusiveList<Session, &Session::job_hook> teardown_;
+    IntrusiveList<Session, &Session::job_hook> unburied_;  // taken apart but for their alarm
     IntrusiveList<FanoutJob, &FanoutJob::hook> fanouts_;
     IntrusiveList<Replay, &Replay::hook> replays_;  // those that may go on
 };

@@ -70,9 +70,22 @@ void Core::run_jobs() {
                 }
         }
     }
+    bury_more();
     resume_memory_waiters();
     run_sys();
     if (options_.retain_max_age_s != 0 || retained_expire_ || sweeping_) sweep_retained();
+}
+
+// Dead sessions whose alarm could not be ended.  Nothing is done for it but in turns that there are
+// anyway: as long as alarms wait there are, and afterwards each tick of $SYS is one.
+void Core::bury_more() {
+    for (uint32_t n = SysAlarms::kPerTurn; n > 0 && !unburied_.empty(); --n) {
+        Session& session = *unburied_.pop_front();
+        spend(limits::kTeardownUnits);
+        if (bury(session)) continue;
+        unburied_.push_front(session);
+        return;
+    }
 }
 
 bool Core::idle() const {

@@ -74,11 +74,22 @@ bool OutQueue::push(Arena& arena, const Waiting& waiting) {
     entry->shared = waiting.shared;
     ++lane->size;
     lane->limited += waiting.limited;
-    ++size_;
-    qos0_ += waiting.qos == 0;
-    limited_ += waiting.limited;
-    if (waiting.limited) limited_bytes_ += waiting.message->payload_size;
+    count(waiting, true);
     return true;
+}
+
+void OutQueue::count(const Waiting& waiting, bool up) {
+    const uint32_t one = up ? 1 : ~uint32_t{0};
+    const uint64_t bytes =
+        up ? waiting.message->payload_size : ~uint64_t{waiting.message->payload_size} + 1;
+    size_ += one;
+    if (waiting.qos == 0) qos0_ += one;
+    if (!waiting.limited) return;
+    limited_ += one;
+    limited_bytes_ += bytes;
+    if (waiting.message->system) return;
+    watched_ += one;
+    watched_bytes_ += bytes;
 }
 
 Waiting OutQueue::pop_lowest(Arena& arena) {
@@ -96,8 +107,8 @@ Waiting OutQueue::pop_lowest(Arena& arena) {
     return take(arena, lane, before, static_cast<uint16_t>(place - chunk->begin));
 }
 
-// Takes the entry at `place` of the chunk behind `before`, or of the first one; those in front of it
-// in its chunk move up.
+// Takes the entry at `place` of the chunk behind `before`, or of the first one; those in front of
+// it in its chunk move up.
 Waiting OutQueue::take(Arena& arena, QueueLane& lane, QueueChunk* before, uint16_t place) {
     MQTTD_ASSERT(lane.size > 0 && size_ > 0);
     QueueChunk* chunk = before != nullptr ? before->next.get() : lane.first.get();
@@ -115,10 +126,7 @@ Waiting OutQueue::take(Arena& arena, QueueLane& lane, QueueChunk* before, uint16
     }
     lane.limited -= waiting.limited;
     if (--lane.size == 0 && &lane != &base_) drop_lane(arena, lane);
-    --size_;
-    qos0_ -= waiting.qos == 0;
-    limited_ -= waiting.limited;
-    if (waiting.limited) limited_bytes_ -= waiting.message->payload_size;
+    count(waiting, false);
     return waiting;
 }
 

@@ -74,6 +74,11 @@ class OutQueue {
 
     uint64_t limited_bytes() const { return limited_bytes_; }
 
+    // The same without our own messages: what its alarm is about.
+    uint32_t watched() const { return watched_; }
+
+    uint64_t watched_bytes() const { return watched_bytes_; }
+
     // The one to go next: the oldest of the highest priority.
     const QueueEntry& front() const { return oldest(top()); }
 
@@ -86,8 +91,9 @@ class OutQueue {
     // Takes the front.  The caller takes over the hold and the identifiers.
     Waiting pop(Arena& arena) { return take(arena, top()); }
 
-    // Takes the oldest of the lowest priority among the entries that count against the limits; there
-    // must be one.  O(those before it that do not: a replay stops at a few, limits::kReplayLowMark).
+    // Takes the oldest of the lowest priority among the entries that count against the limits;
+    // there must be one.  O(those before it that do not: a replay stops at a few,
+    // limits::kReplayLowMark).
     Waiting pop_lowest(Arena& arena);
 
   private:
@@ -106,16 +112,20 @@ class OutQueue {
 
     QueueLane* lane_of(Arena& arena, uint8_t priority);
     void drop_lane(Arena& arena, QueueLane& lane);
+
     Waiting take(Arena& arena, QueueLane& lane) { return take(arena, lane, nullptr, 0); }
 
     Waiting take(Arena& arena, QueueLane& lane, QueueChunk* before, uint16_t place);
+    void count(const Waiting& waiting, bool up);
 
     QueueLane base_;
     Ptr32<QueueLane> lanes_;  // of priorities above 0, none empty, highest first
     uint32_t size_ = 0;
     uint32_t qos0_ = 0;
     uint32_t limited_ = 0;
+    uint32_t watched_ = 0;
     uint64_t limited_bytes_ = 0;
+    uint64_t watched_bytes_ = 0;
 };
 
 }  // namespace mqttd

@@ -115,8 +115,10 @@ void Core::forget(Session& session, const Waiting& waiting) {
 }
 
 // One alarm when the queue rises above its high watermark, and its end when it has fallen below the
-// low one; at a mark itself nothing changes, but an empty queue is below any.
+// low one; at a mark itself nothing changes, but an empty queue is below any. Our own messages do
+// not count: an alarm that waits in the queue it is about would raise and end itself for ever.
 void Core::watch_queue(Session& session) {
+    if (session.dead) return;  // see bury
     const OutQueue& queue = session.outflow->queue;
     const uint32_t permille =
         session.queue_alarm ? options_.queue_low_permille : options_.queue_high_permille;
@@ -126,11 +128,22 @@ void Core::watch_queue(Session& session) {
         const uint64_t mark = most / 1'000 * permille + rest / 1'000;
         return size > mark || (session.queue_alarm && size == mark && rest % 1'000 == 0);
     };
-    const bool high = beyond(queue.limited(), options_.max_queued_messages) ||
-                      beyond(queue.limited_bytes(), options_.max_queued_bytes);
+    const bool high = beyond(queue.watched(), options_.max_queued_messages) ||
+                      beyond(queue.watched_bytes(), options_.max_queued_bytes);
     if (high == session.queue_alarm || !tell_queue_alarm(session, high)) return;
     session.queue_alarm = high;
     stats_.queue_alarms += high ? 1u : ~uint64_t{0};
+}
+
+// The alarm of a dead session ends with it; if its client has a new one with an alarm of its own,
+// which bears the same name, that stays.  False if it could not be noted.
+bool Core::end_queue_alarm(Session& session) {
+    const Session* next = find_session(session.id->text());
+    const bool stays = next != nullptr && next->queue_alarm;
+    if (!stays && !tell_queue_alarm(session, false)) return false;
+    session.queue_alarm = false;
+    --stats_.queue_alarms;
+    return true;
 }
 
 // False if the alarm could not be noted: it is told with the next change of the queue.
@@ -140,16 +153,16 @@ bool Core::tell_queue_alarm(Session& session, bool high) {
     id.add("queue_high_watermark.").add(as_text(session.id->text()).substr(0, kQueueAlarmName));
     if (!high) return sys_ == nullptr || clear_alarm(id.text());
     SysTextOf<160> summary;
-    summary.number(session.outflow->queue.limited()).add(" messages, ");
-    summary.number(session.outflow->queue.limited_bytes()).add(" bytes wait");
+    summary.number(session.outflow->queue.watched()).add(" messages, ");
+    summary.number(session.outflow->queue.watched_bytes()).add(" bytes wait");
     SysTextOf<1024> json;
     SysAlarms::write(json, id.text(), "queue above its high watermark", summary.text(), wall_s_);
     if (sys_ != nullptr && !raise_alarm(id.text(), json.text())) return false;
     log_.write(LogKind::kWarning,
                "Queue of client %s is above its high watermark: %u messages, %llu bytes.",
                name.c_str(),
-               session.outflow->queue.limited(),
-               static_cast<unsigned long long>(session.outflow->queue.limited_bytes()));
+               session.outflow->queue.watched(),
+               static_cast<unsigned long long>(session.outflow->queue.watched_bytes()));
     return true;
 }
 

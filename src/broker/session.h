@@ -71,7 +71,7 @@ struct alignas(16) Session : Subscriber {
     Ptr32<Message> will;
     Ptr32<Replay> replays;  // in order of SUBSCRIBE; the first kReplaysPerSession run
     Ptr32<Replay> last_replay;
-    ListHook<Session> job_hook;  // pump list, or teardown list once dead
+    ListHook<Session> job_hook;  // pump list, or one of the lists of dead ones
     uint32_t dropped = 0;        // messages it did not get
     uint32_t away_since_s = 0;   // rounded up; also since when its will waits
     uint32_t expiry_s = 0;       // how long it outlives its connection; kNoExpiry: see the option

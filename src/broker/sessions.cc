@@ -159,7 +159,7 @@ void Core::end_delivery(Message& message, uint16_t shared) {
     drop(nullptr, Drop::kSessionEnded, 1);
 }
 
-// Takes a dead session apart within the turn's units.  True when it is gone.
+// Takes a dead session apart within the turn's units.  True when nothing more is to do here.
 bool Core::tear_down(Session& session) {
     while (Replay* replay = session.replays.get()) {
         if (units_ <= 0) return false;
@@ -204,7 +204,14 @@ bool Core::tear_down(Session& session) {
         arena_.destroy(awaiting);
         session.awaiting = nullptr;
     }
+    if (!bury(session)) unburied_.push_back(session);
+    return true;
+}
+
+// The last of a session that was taken apart.  False if the end of its alarm could not be noted.
+bool Core::bury(Session& session) {
     MQTTD_ASSERT(session.subscriptions == 0 && !session.replays && !session.will);
+    if (session.queue_alarm && !end_queue_alarm(session)) return false;
     arena_.release(session.id.get());
     arena_.destroy(&session);
     return true;

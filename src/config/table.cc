@@ -196,7 +196,8 @@ constexpr ConfigKey kKeys[] = {
     number<&Config::queue_low_permille>(kQueues, "queue_low_watermark", 0, 1000, "0.2", {},
         "Share of the two limits below which the alarm about a queue ends.", Kind::kShare),
     number<&Config::queue_high_permille>(kQueues, "queue_high_watermark", 0, 1000, "0.6", {},
-        "Share of the two limits above which the alarm begins; more than the low one.",
+        "Share of the two limits above which the alarm begins; more than the low one. Messages of "
+        "the broker itself do not count.",
         Kind::kShare),
     word<&Config::queue_order>(kQueues, "queue_type", "simple priority", "simple",
         "Order of a queue: as the messages came, or by queue_priority first."),

@@ -75,9 +75,9 @@ TEST_CASE("a publisher that goes leaves its fan-out job running", "[wire][engine
     }
 }
 
-// A takeover frees the client from the stop behind its job, but what it publishes then, and the will
-// of the connection that went, may not come before what the job hands out. Nor if it was there in
-// between and said nothing.
+// A takeover frees the client from the stop behind its job, but what it publishes then, and the
+// will of the connection that went, may not come before what the job hands out. Nor if it was there
+// in between and said nothing.
 TEST_CASE("nothing of a client overtakes its fan-out job", "[wire][engine][MQTT-4.6.0-5]") {
     const auto said = [](const std::string& payload, int qos, uint16_t id) {
         const Publish one{.topic = "t", .payload = payload, .qos = qos, .packet_id = id};

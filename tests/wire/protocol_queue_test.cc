@@ -243,8 +243,8 @@ TEST_CASE("a queue longer than any slice arrives whole and in order", "[wire][MQ
     REQUIRE(world.end() == 0);
 }
 
-// A retained replay fills the queue and does not count against its limit; so a full queue drops none
-// of it, and no more than it has to.
+// A retained replay fills the queue and does not count against its limit; so a full queue drops
+// none of it, and no more than it has to.
 TEST_CASE("drop_old drops only what counts against the limit", "[wire]") {
     for (const int live : {1, 2, 3, 5}) {
         CAPTURE(live);

@@ -1,6 +1,9 @@
 // Alarms: retained while they last, gone when they are over, said once.
 
+#include "broker/sys_alarms.h"
+
 #include "support/sys_values.h"
+#include "support/words5.h"
 #include "support/world.h"
 
 #include <catch2/catch.hpp>
@@ -216,4 +219,122 @@ TEST_CASE("memory raises an alarm above 80 percent", "[wire][sys]") {
         alarms.world.arena().release(each);
     alarms.world.advance(10'000);
     REQUIRE(alarms.seen() == "-memory_high");
+}
+
+// The alarm about a queue may itself have to wait in that queue, and push out what raised it. It
+// must not raise and end itself for ever; the other messages of the queue are what it is about.
+TEST_CASE("an alarm does not feed itself", "[wire][sys]") {
+    for (const bool upgrade : {false, true}) {
+        for (const uint8_t qos : {uint8_t{0}, uint8_t{1}, uint8_t{2}}) {
+            for (const QueueFull full : {QueueFull::kDropNew, QueueFull::kDropOld}) {
+                for (const uint32_t most : {1u, 2u, 3u, 10u}) {
+                    CAPTURE(upgrade, qos, static_cast<int>(full), most);
+                    BrokerOptions options = with_sys();
+                    options.sys_qos = qos;
+                    options.upgrade_outgoing_qos = upgrade;
+                    options.queue_full = full;
+                    options.max_queued_messages = most;
+                    World world(options);
+                    for (const char* id : {"a", "b"}) {
+                        auto& client = world.client(id, false);
+                        client.send(subscribe(1,
+                                              {
+                                                  {"$SYS/broker/alarm/#", 1},
+                                                  {"t",                   1}
+                        }));
+                        client.hang_up();
+                    }
+                    auto& writer = world.client("w");
+                    const uint64_t turns = world.turns();
+                    for (uint32_t i = 0; i < 2 * most; ++i)
+                        writer.send(publish({.topic = "t", .qos = 1, .packet_id = 1}));
+                    CHECK(world.turns() - turns < 20 * most);
+                    CHECK(writer.open());
+                    if (qos == 0 && !upgrade) CHECK(world.stats().queue_alarms == 2);
+                    CHECK(world.end() == 0);
+                }
+            }
+        }
+    }
+}
+
+namespace {
+
+// What is retained below $SYS/broker/alarm/.
+size_t standing(World& world) {
+    auto& watcher = world.client("watcher");
+    watcher.send(subscribe(1,
+                           {
+                               {"$SYS/broker/alarm/#", 0}
+    }));
+    const size_t count = sys_values(watcher.take_output()).size();
+    watcher.send(disconnect());
+    return count;
+}
+
+// So many durable sessions that are away, each with a queue above its mark.
+void overfill(World& world, int sessions) {
+    for (int i = 0; i < sessions; ++i) {
+        world.connection().push(packets5::connect({.client_id = "c" + std::to_string(i),
+                                                   .properties = packets5::property(
+                                                       Property::kSessionExpiryInterval, 300)}) +
+                                packets5::sub("t", 1) + packets5::disconnect());
+    }
+    world.settle();
+    REQUIRE(world.stats().clients_connected == 0);
+    auto& writer = world.client("w");
+    for (uint64_t i = 0; i < 20 && world.stats().queue_alarms < static_cast<uint64_t>(sessions);
+         ++i) {
+        writer.send(publish({.topic = "t", .qos = 1, .packet_id = 1}));
+        world.advance(11'000);
+    }
+    REQUIRE(world.stats().queue_alarms == static_cast<uint64_t>(sessions));
+    writer.send(disconnect());
+    REQUIRE(standing(world) == static_cast<size_t>(sessions));
+}
+
+BrokerOptions long_queues() {
+    BrokerOptions options = with_sys();
+    options.max_queued_messages = 20;
+    options.queue_high_permille = 100;
+    return options;
+}
+
+}  // namespace
+
+// More sessions end at once than alarms may wait to be told: each one's end is told all the same.
+TEST_CASE("the alarm of a session that ends is over, however many end", "[wire][sys]") {
+    const int most = SysAlarms::kWaitingMax;
+    for (const int sessions : {1, most - 1, most, most + 1, 2 * most + 1}) {
+        CAPTURE(sessions);
+        World world(long_queues());
+        overfill(world, sessions);
+        world.advance(300'000);
+        CHECK(world.stats().sessions == 0);
+        CHECK(world.stats().queue_alarms == 0);
+        CHECK(standing(world) == 0);
+        CHECK(world.end() == 0);
+    }
+}
+
+// The same if there was no memory for it just then: the next tick has it.
+TEST_CASE("the alarm of a session that ends is over when there is memory again",
+          "[wire][sys][memory]") {
+    for (uint64_t n = 1; n <= 12; ++n) {
+        CAPTURE(n);
+        World world(long_queues());
+        overfill(world, 1);
+        auto& client = world.connection();
+        client.push(connect("c0"));
+        world.arena().refuse_nth(n);
+        world.settle();
+        world.advance(100);
+        world.arena().refuse_nth(0);
+        world.advance(11'000);
+        if (client.open()) {
+            CHECK(world.stats().queue_alarms == 0);
+            CHECK(standing(world) == 0);
+        }
+        CHECK(world.end() == 0);
+    }
 }

@@ -76,7 +76,8 @@ TEST_CASE("a queue gives up the oldest of the lowest priority that counts", "[br
             const uint64_t kind = below(8);
             if (kind < (filling ? 6u : 2u)) {
                 const Entry entry{messages[below(priorities)], below(8) < limited_of_8};
-                REQUIRE(queue.push(arena, {entry.message, nullptr, 1, false, entry.limited, false}));
+                REQUIRE(
+                    queue.push(arena, {entry.message, nullptr, 1, false, entry.limited, false}));
                 model.entries.push_back(entry);
             } else if (kind % 2 == 0 && !model.entries.empty()) {
                 REQUIRE(queue.front().message.get() == model.entries[model.next()].message);
