@@ -138,6 +138,7 @@ class Core {
     void dump(const Log& log) const;
     Link* opened(Outbox& outbox, const Arrival& arrival);
     Consumed receive(Link& link, const Range& input);
+    void heard(Link& link);
     void writable(Link& link);
     void closed(Link& link, Error why);
 
