@@ -319,6 +319,7 @@ class Core {
     bool hand_to_groups(Publication& publication, FilterNode& filter, GroupCursor& cursor);
     void hand_to_group(Publication& publication, SharedGroup& group);
     Judgement judge_member(const Session& session, uint8_t qos) const;
+    static bool group_blocked(SharedGroup& group, uint32_t& looks);
     bool redistribute(Message& message, uint16_t number);
 
     // --- deliver.cc
