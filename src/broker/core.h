@@ -234,6 +234,7 @@ class Core {
 
     Result<Bytes> resolve_alias(Link& link, const PublishView& publish);
     Text mounted(const Link& link, Bytes name);
+    bool hidden(const Session& session, Bytes filter, Bytes topic) const;
     Text passed_on(PropertySet set, Bytes properties);
     void let_go(const Text& text);
     LinkExtras* ensure_extras(Link& link);
@@ -428,8 +429,12 @@ class Core {
     Segment* scratch(uint32_t bytes);
 
     const ListenerOptions& listener_of(const Link& link) const {
-        return link.listener < options_.listeners.size() ? options_.listeners[link.listener]
-                                                         : options_.listener;
+        return listener_options(link.listener);
+    }
+
+    const ListenerOptions& listener_options(uint16_t listener) const {
+        return listener < options_.listeners.size() ? options_.listeners[listener]
+                                                    : options_.listener;
     }
 
     void spend(uint32_t units) { units_ -= static_cast<int64_t>(units); }

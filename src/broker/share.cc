@@ -67,6 +67,7 @@ void Core::hand_to_group(Publication& publication, SharedGroup& group) {
     const Choice choice =
         group.choose(options_.shared_strategy, hint, [&](const Subscription& member) {
             const auto& session = static_cast<const Session&>(*member.subscriber);
+            if (hidden(session, group.filter->filter(), publication.topic)) return Judgement{};
             return judge_member(session, granted_qos(publication, member.options));
         });
     if (choice.member == nullptr) {
