@@ -99,8 +99,8 @@ Consumed Core::receive(Link& link, const Range& input) {
     return Consumed{input.size(), 0};
 }
 
-// A sign of life: a packet, or some bytes of one, for a large one may take longer than a keep-alive.
-// A CONNECT has its time in all.   [MQTT-3.1.2-24]
+// A sign of life: a packet, or some bytes of one, for a large one may take longer than a
+// keep-alive. A CONNECT has its time in all.   [MQTT-3.1.2-24]
 void Core::heard(Link& link) {
     link.last_input_ms = now_ms();
     link.probed = false;

@@ -79,8 +79,8 @@ void Core::hand_to_group(Publication& publication, SharedGroup& group) {
     hand_with(publication, session, options, choice.member->identifier, group.number);
 }
 
-// Whether no member reads though one is connected: who is absent is passed over.  Takes what it looks
-// at from `looks`; false when they are used up.
+// Whether no member reads though one is connected: who is absent is passed over.  Takes what it
+// looks at from `looks`; false when they are used up.
 bool Core::group_blocked(SharedGroup& group, uint32_t& looks) {
     bool blocked = false;
     for (uint32_t i = 0; i < group.count; ++i, --looks) {

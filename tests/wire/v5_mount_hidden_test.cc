@@ -87,16 +87,16 @@ std::string seen_by(const Row& row, Way way, std::string_view mount) {
 TEST_CASE("what is not below a mount point is not seen there",
           "[wire][v5][mount][MQTT-4.7.3-1][MQTT-4.7.2-1]") {
     const Row rows[] = {
-        {"#",    "/ a a/$b" },
-        {"+",    "a"        },
-        {"+/#",  "/ a a/$b" },
-        {"+/+",  "/ a/$b"   },
-        {"$a/#", "$a $a/b"  },
-        {"$a/+", "$a/b"     },
-        {"$a",   "$a"       },
-        {"a",    "a"        },
-        {"a/#",  "a a/$b"   },
-        {"/#",   "/"        },
+        {"#",    "/ a a/$b"},
+        {"+",    "a"       },
+        {"+/#",  "/ a a/$b"},
+        {"+/+",  "/ a/$b"  },
+        {"$a/#", "$a $a/b" },
+        {"$a/+", "$a/b"    },
+        {"$a",   "$a"      },
+        {"a",    "a"       },
+        {"a/#",  "a a/$b"  },
+        {"/#",   "/"       },
     };
     for (const Row& row : rows) {
         for (const Way way : {Way::kLive,
