@@ -183,6 +183,7 @@ class Broker final : public StreamHandler {
     // StreamHandler
     void* opened(Outbox& outbox, const Arrival& arrival) override;
     Consumed receive(void* link, Range input) override;
+    void progress(void* link) override;
     void writable(void* link) override;
     void closed(void* link, Error why) override;
     bool budget_left() const override;

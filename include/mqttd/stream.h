@@ -72,6 +72,10 @@ class StreamHandler {
     // After Transport::close was called on this link the return value does not matter.
     virtual Consumed receive(void* link, Range input) = 0;
 
+    // More bytes of an unfinished packet have come, and it is not whole yet.  `receive` gets them
+    // when it is; this only says that the peer is at work.
+    virtual void progress(void* link) = 0;
+
     // The outbox had stopped the link (a write came short) and is empty now.
     virtual void writable(void* link) = 0;
 

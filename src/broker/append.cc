@@ -67,7 +67,8 @@ Core::Appended Core::append_publish(Link& link,
     LinkExtras* extras = link.extras.get();
     if (extras != nullptr && extras->mounted) {
         const std::string_view mount = listener_of(link).mount_point;
-        if (as_text(parts.topic).starts_with(mount)) {
+        const bool below = parts.topic.size() > mount.size();
+        if (below && as_text(parts.topic).starts_with(mount)) {
             head.topic_name = parts.topic.subspan(mount.size());
         }
     }

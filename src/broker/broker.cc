@@ -265,6 +265,10 @@ Consumed Broker::receive(void* link, Range input) {
     return core_->receive(*static_cast<Link*>(link), input);
 }
 
+void Broker::progress(void* link) {
+    core_->heard(*static_cast<Link*>(link));
+}
+
 void Broker::writable(void* link) {
     core_->writable(*static_cast<Link*>(link));
 }

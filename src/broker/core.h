@@ -146,6 +146,7 @@ class Core {
     void dump(const Log& log) const;
     Link* opened(Outbox& outbox, const Arrival& arrival);
     Consumed receive(Link& link, const Range& input);
+    void heard(Link& link);
     void writable(Link& link);
     void closed(Link& link, Error why);
 
@@ -241,6 +242,7 @@ class Core {
 
     Result<Bytes> resolve_alias(Link& link, const PublishView& publish);
     Text mounted(const Link& link, Bytes name);
+    bool hidden(const Session& session, Bytes filter, Bytes topic) const;
     Text passed_on(PropertySet set, Bytes properties);
     void let_go(const Text& text);
     LinkExtras* ensure_extras(Link& link);
@@ -337,6 +339,7 @@ class Core {
     bool hand_to_groups(Publication& publication, FilterNode& filter, GroupCursor& cursor);
     void hand_to_group(Publication& publication, SharedGroup& group);
     Judgement judge_member(const Session& session, uint8_t qos, bool queue_qos0) const;
+    static bool group_blocked(SharedGroup& group, uint32_t& looks);
     bool redistribute(Message& message, uint16_t number);
 
     // --- deliver.cc
@@ -449,8 +452,12 @@ class Core {
     Segment* scratch(uint32_t bytes);
 
     const ListenerOptions& listener_of(const Link& link) const {
-        return link.listener < options_.listeners.size() ? options_.listeners[link.listener]
-                                                         : options_.listener;
+        return listener_options(link.listener);
+    }
+
+    const ListenerOptions& listener_options(uint16_t listener) const {
+        return listener < options_.listeners.size() ? options_.listeners[listener]
+                                                    : options_.listener;
     }
 
     void spend(uint32_t units) { units_ -= static_cast<int64_t>(units); }

@@ -55,9 +55,15 @@ Consumed Core::receive(Link& link, const Range& input) {
             break;
         }
         const Frame& frame = *found;
-        if (!frame.header_complete()) return Consumed{rest.begin - input.begin, 0};
+        if (!frame.header_complete()) {
+            heard(link);
+            return Consumed{rest.begin - input.begin, 0};
+        }
         if (refuse_unfinished(link, frame, bytes)) break;
-        if (frame.size > bytes.size()) return Consumed{rest.begin - input.begin, frame.size};
+        if (frame.size > bytes.size()) {
+            heard(link);
+            return Consumed{rest.begin - input.begin, frame.size};
+        }
         if (link.outbox->blocked() && link.outbox->pending() > limits::kAnswersPending &&
             makes_output(frame.type())) {
             link.stop = StopReason::kDraining;
@@ -68,8 +74,7 @@ Consumed Core::receive(Link& link, const Range& input) {
             link.stop = StopReason::kShutdown;
             return stopped(StopReason::kShutdown);
         }
-        link.last_packet_ms = now_ms();
-        link.probed = false;
+        heard(link);
         Taken taken = Taken::kYes;
         uint32_t size = frame.size;
         if (frame.first == kPlainPublish && link.state == LinkState::kConnected) {
@@ -92,6 +97,13 @@ Consumed Core::receive(Link& link, const Range& input) {
         if (taken == Taken::kStop) return stopped(link.stop);
     }
     return Consumed{input.size(), 0};
+}
+
+// A sign of life: a packet, or some bytes of one, for a large one may take longer than a
+// keep-alive. A CONNECT has its time in all.   [MQTT-3.1.2-24]
+void Core::heard(Link& link) {
+    link.last_input_ms = now_ms();
+    link.probed = false;
 }
 
 // What can be refused before the packet is whole, so that no memory is spent on it.
@@ -230,7 +242,7 @@ Link* Core::opened(Outbox& outbox, const Arrival& arrival) {
     }
     link->outbox = &outbox;
     link->listener = arrival.listener;
-    link->last_packet_ms = now_ms();
+    link->last_input_ms = now_ms();
     const bool refused = arrival.refused || shutting_down_;
     link->state = refused ? LinkState::kRefused : LinkState::kAwaitConnect;
     link->timer.kind = kLinkTimer;

@@ -118,6 +118,7 @@ bool Core::not_local(const Publication& publication, const Session& session, uin
 void Core::hand_one(Publication& publication, FilterNode& filter, const SubscriberSlot& slot) {
     auto& session = static_cast<Session&>(*slot.subscriber);
     const uint8_t options = slot.options;
+    if (hidden(session, filter.filter(), publication.topic)) return;
     if (not_local(publication, session, options)) return;
     uint32_t identifier = 0;
     if ((options & suboption::kIdentifier) != 0) {
@@ -156,6 +157,7 @@ void Core::hand_merged(Publication& publication, std::span<FilterNode*> filters)
         SetCursor cursor;
         SubscriptionIndex::visit(*filter, cursor, filter->count, [&](const SubscriberSlot& slot) {
             auto& session = static_cast<Session&>(*slot.subscriber);
+            if (hidden(session, filter->filter(), publication.topic)) return;
             if (not_local(publication, session, slot.options)) return;
             const bool first = session.merged == Session::kNotMerged;
             session.merged = first ? slot.options : merge(session.merged, slot.options);
@@ -196,6 +198,7 @@ void Core::deliver_merged(Publication& publication,
             const Subscription* subscription = subscriptions_.find(session, filter->filter());
             if (subscription == nullptr || subscription->joined >= joins) continue;
             if (is_local(publication, session, subscription->options)) continue;
+            if (hidden(session, filter->filter(), publication.topic)) continue;
             const Bytes more = add_id(delivery.ids, subscription->identifier);
             if (more.size() == delivery.ids.size() && subscription->identifier != 0) {
                 deliver(session, publication, delivery);  // no room: the others go with a copy more

@@ -195,6 +195,7 @@ void Core::hand_first_of(Publication& publication, const SubscriberSlot& slot, F
     // Served before: only identifiers that were not known then are worth another copy.
     const bool again = session.epoch == job.mark;
     if (again && !(job.late && (slot.options & suboption::kIdentifier) != 0)) return;
+    if (hidden(session, publication.filter->filter(), publication.topic)) return;
     if (not_local(publication, session, slot.options)) return;
     uint8_t options = Session::kNotMerged;
     spend(job.filter_count);
@@ -205,6 +206,7 @@ void Core::hand_first_of(Publication& publication, const SubscriberSlot& slot, F
             other != nullptr && other->filter.get() == filters[i] && other->joined < job.joins;
         if (!counts) continue;
         if (is_local(publication, session, other->options)) continue;
+        if (hidden(session, filters[i]->filter(), publication.topic)) continue;
         if (again && (other->options & suboption::kIdentifier) == 0) continue;
         if (again && i < job.filter) return;  // with those of this portion it was made
         options = options == Session::kNotMerged ? other->options : merge(options, other->options);

@@ -38,7 +38,7 @@ struct alignas(16) Link {
     Ptr32<FanoutJob> fanout;        // the job its last PUBLISH became
     Ptr32<PartialRequest> partial;  // a long SUBSCRIBE or UNSUBSCRIBE that is half done
     Ptr32<LinkExtras> extras;       // what most links do not have
-    uint32_t last_packet_ms = 0;    // low bits of the time of the last packet
+    uint32_t last_input_ms = 0;     // low bits of the time when input last came
     uint16_t keep_alive_s = 0;
     uint16_t listener = 0;
     Version version = Version::kNone;

@@ -52,22 +52,29 @@ bool Core::publish(Publication& publication, Link* publisher) {
     return done && !publication.refused;
 }
 
-// Whether nobody who is connected would get it now.  Looks at a few receivers: among many there is
-// one who reads.
+// Whether nobody would get it now, and somebody would who does not read.  Looks at a few receivers:
+// among many there is one who reads.
 bool Core::all_blocked(std::span<FilterNode*> filters) {
     constexpr uint32_t kLooks = 64;
-    uint32_t blocked = 0;
-    uint32_t looked = 0;
+    uint32_t receivers = 0;
+    uint32_t looks = kLooks;
     for (FilterNode* filter : filters) {
         SetCursor cursor;
-        looked += SubscriptionIndex::visit(
-            *filter, cursor, kLooks - looked, [&](const SubscriberSlot& slot) {
-                const auto& session = static_cast<const Session&>(*slot.subscriber);
-                blocked += session.link && session.outbox->blocked();
-            });
-        if (!cursor.done || blocked < looked) return false;
+        bool all = true;
+        looks -= SubscriptionIndex::visit(*filter, cursor, looks, [&](const SubscriberSlot& slot) {
+            const auto& session = static_cast<const Session&>(*slot.subscriber);
+            all = all && session.link && session.outbox->blocked();
+            ++receivers;
+        });
+        if (!cursor.done || !all) return false;
+        for (SharedGroup* group = filter->groups.get(); group != nullptr;
+             group = group->next.get()) {
+            if (group->count == 0) continue;  // it has ended, and somebody's walk stands there
+            if (!group_blocked(*group, looks)) return false;
+            ++receivers;
+        }
     }
-    return blocked > 0;
+    return receivers > 0;
 }
 
 // A walk through few nodes finds them in the cache, one through a large trie does not.

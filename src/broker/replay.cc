@@ -89,6 +89,8 @@ void Core::run_replay(Replay& replay) {
         if (node->sequence < replay.after) continue;
         if (retained_too_old(*node)) continue;
         auto& message = static_cast<Message&>(*node->message);
+        const Bytes filter = replay.subscription->filter->filter();
+        if (hidden(session, filter, message.topic())) continue;
         Delivery delivery;
         delivery.qos = options_.upgrade_outgoing_qos ? wanted : std::min(message.qos, wanted);
         delivery.retain = true;

@@ -84,6 +84,7 @@ struct alignas(16) Session : Subscriber {
     bool behind_job : 1 = false;   // a job of its client may be under way: the next one goes behind
     bool starved : 1 = false;      // job_hook is in the list of those whose pump was refused memory
     uint8_t running_replays = 0;
+    uint16_t listener = 0;  // by which it came in last
 };
 
 static_assert(sizeof(Session) <= limits::kSessionBytes);

@@ -56,6 +56,7 @@ void Core::attach(Link& link, Session& session) {
     link.session = &session;
     session.link = &link;
     session.outbox = link.outbox;
+    session.listener = link.listener;
     session.warned = false;
     if (Outflow* outflow = session.outflow.get()) {
         outflow->resend = 0;

@@ -69,6 +69,7 @@ void Core::hand_to_group(Publication& publication, SharedGroup& group) {
     const Choice choice =
         group.choose(options_.shared_strategy, hint, [&](const Subscription& member) {
             const auto& session = static_cast<const Session&>(*member.subscriber);
+            if (hidden(session, group.filter->filter(), publication.topic)) return Judgement{};
             const uint8_t qos = granted_qos(publication, member.options);
             return judge_member(session, qos, publication.queue_qos0);
         });
@@ -79,6 +80,20 @@ void Core::hand_to_group(Publication& publication, SharedGroup& group) {
     auto& session = static_cast<Session&>(*choice.member->subscriber);
     const uint8_t options = choice.member->options;
     hand_with(publication, session, options, choice.member->identifier, group.number);
+}
+
+// Whether no member reads though one is connected: who is absent is passed over.  Takes what it
+// looks at from `looks`; false when they are used up.
+bool Core::group_blocked(SharedGroup& group, uint32_t& looks) {
+    bool blocked = false;
+    for (uint32_t i = 0; i < group.count; ++i, --looks) {
+        if (looks == 0) return false;
+        const auto& session = static_cast<const Session&>(*group.at(i)->subscriber);
+        if (!session.link) continue;
+        if (!session.outbox->blocked()) return false;
+        blocked = true;
+    }
+    return blocked;
 }
 
 // Whether a member can take a message at this QoS now, or at least later.

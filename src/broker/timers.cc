@@ -1,7 +1,7 @@
 // What happens by itself: CONNECT overdue, keep-alive, retry and PUBREL timeouts, session expiry.
 //
-// A link's timer is armed once and looks at the time of the last packet when it fires; a packet
-// re-arms nothing. Before a silent link is judged it is read once more: its PINGREQ may lie in the
+// A link's timer is armed once and looks at the time of the last input when it fires; input re-arms
+// nothing. Before a silent link is judged it is read once more: its PINGREQ may lie in the
 // socket behind a turn that took long.
 
 #include "broker/core.h"
@@ -37,7 +37,7 @@ void Core::link_timer(Link& link) {
         end_link(link, Error::kConnectTimeout, false);
         return;
     }
-    const Duration silent = static_cast<uint32_t>(now_ms() - link.last_packet_ms);
+    const Duration silent = static_cast<uint32_t>(now_ms() - link.last_input_ms);
     const Duration limit = keep_alive_limit(link.keep_alive_s);
     if (silent < limit) {
         timers_->arm(link.timer, now_ + limit - silent);

@@ -72,6 +72,18 @@ Core::Text Core::mounted(const Link& link, Bytes name) {
     };
 }
 
+// Whether a client must not see this topic though the filter, its mount point in front, matches:
+// it is not below the mount point (which itself, and the level it ends, belong to `mount/#`), or it
+// begins with `$` behind it where the filter begins with a wildcard.
+//   [MQTT5-4.7.3-1], [MQTT5-4.7.2-1]
+bool Core::hidden(const Session& session, Bytes filter, Bytes topic) const {
+    const std::string_view mount = listener_options(session.listener).mount_point;
+    if (mount.empty()) return false;
+    if (topic.size() <= mount.size() || !as_text(topic).starts_with(mount)) return true;
+    const uint8_t first = filter.size() > mount.size() ? filter[mount.size()] : uint8_t{0};
+    return topic[mount.size()] == '$' && (first == '+' || first == '#');
+}
+
 // The properties of a PUBLISH or will that go on to its receivers, in their order.
 Core::Text Core::passed_on(PropertySet set, Bytes properties) {
     if ((set.bits & kNotPassedOn) == 0) return {properties};

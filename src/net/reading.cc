@@ -66,6 +66,7 @@ uint32_t Net::read_assembly(Connection& c, uint32_t left) {
     if (got == 0) return 0;  // the block may have gone with its connection
     block.used += got;
     stats_.pending_input_bytes += got;
+    if (!pending_complete(block)) handler_->progress(c.link);
     return got;
 }
 

@@ -177,9 +177,8 @@ void SubscriptionIndex::free_group(FilterNode& node) {
 }
 
 SharedGroup* SubscriptionIndex::group_of(uint16_t number, Bytes name) const {
-    return groups_.find(number, [&](const SharedGroup& it) {
-        return topic_matches(it.filter->filter(), name);
-    });
+    return groups_.find(
+        number, [&](const SharedGroup& it) { return topic_matches(it.filter->filter(), name); });
 }
 
 SharedGroup* SubscriptionIndex::next_group(FilterNode& filter, GroupCursor& cursor) {

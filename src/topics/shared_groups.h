@@ -25,9 +25,9 @@
 // The first who can take it now is chosen, else the first who could later (least queued: the one
 // with the least load), else nobody. What was tried in vain is passed over next time.
 //
-// A group has a small number, by which who was given a message can tell later through which group it
-// came, without holding on to it. Numbers come round after 65535 groups; hence a look-up by number
-// asks for the topic, too.
+// A group has a small number, by which who was given a message can tell later through which group
+// it came, without holding on to it. Numbers come round after 65535 groups; hence a look-up by
+// number asks for the topic, too.
 //
 // A group whose last member has left is not found any more. If it is pinned it stays in its list,
 // empty, until the unpin: a walk along the groups of a filter can stop at any of them.
@@ -86,9 +86,9 @@ struct alignas(16) SharedGroup {
     static constexpr uint32_t kNobody = ~0u;
 
     HashHook<SharedGroup> hash;  // by number
-    Ptr32<FilterNode> node;    // under the whole text
-    Ptr32<FilterNode> filter;  // where it hangs
-    Ptr32<SharedGroup> next;   // of the filter's groups, the youngest first
+    Ptr32<FilterNode> node;      // under the whole text
+    Ptr32<FilterNode> filter;    // where it hangs
+    Ptr32<SharedGroup> next;     // of the filter's groups, the youngest first
     Ptr32<SharedGroup> prev;
     Ptr32<Subscription> few[kFew];
     Ptr32<Ptr32<SharedLeaf>> leaves;

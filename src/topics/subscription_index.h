@@ -373,7 +373,7 @@ class SubscriptionIndex {
     HashIndex<Subscription, &Subscription::hash> subscriptions_;
     HashIndex<TrieNode, &TrieNode::hash> edges_;
     HashIndex<SharedGroup, &SharedGroup::hash> groups_;  // by number; those that have members
-    TrieNode* root_ = nullptr;  // while there are wildcard filters
+    TrieNode* root_ = nullptr;                           // while there are wildcard filters
     MatchCache cache_;
     FilterNode* orphans_ = nullptr;  // not wanted any more, but pinned; chained by hash.next
     uint64_t generation_ = 1;        // of the set of filters, for the cache

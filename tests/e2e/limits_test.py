@@ -282,6 +282,21 @@ class KeepAlive(unittest.TestCase):
             for client in (lively, forever):
                 client.close()
 
+    def test_a_large_packet_may_take_longer_than_a_keep_alive(self):
+        """40 KB in pieces over 4 s at a keep-alive of 1 s: acknowledged; a piece that stays away
+        ends it."""
+        packet = publish("t", b"x" * 40_000, qos=1, mid=1)
+        with Broker() as broker:
+            whole = Client(broker.address, keepalive=1)
+            half = Client(broker.address, keepalive=1)
+            for at in range(0, len(packet), 1_000):
+                whole.send(packet[at:at + 1_000])
+                if at < 20_000:
+                    half.send(packet[at:at + 1_000])
+                time.sleep(0.1)
+            whole.expect(PUBACK)
+            self.assertTrue(half.closed(2))
+
 
 if __name__ == "__main__":
     unittest.main()

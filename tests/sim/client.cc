@@ -363,25 +363,27 @@ void Client::on_publish(const Packet& packet) {
         return say("a packet above the maximum size");
     }
     if (street_.loud) {
-        std::printf("%9llu     %s reads message %u on %.*s qos %u id %u%s%s ids %u [%u %u] expiry %u\n",
-                    static_cast<unsigned long long>(street_.now),
-                    id_.c_str(),
-                    number_in(packet.payload),
-                    static_cast<int>(topic.size()),
-                    topic.data(),
-                    packet.qos,
-                    packet.packet_id,
-                    packet.dup ? " dup" : "",
-                    packet.retain ? " retain" : "",
-                    packet.id_count,
-                    packet.ids[0],
-                    packet.ids[1],
-                    packet.expiry_s);
+        std::printf(
+            "%9llu     %s reads message %u on %.*s qos %u id %u%s%s ids %u [%u %u] expiry %u\n",
+            static_cast<unsigned long long>(street_.now),
+            id_.c_str(),
+            number_in(packet.payload),
+            static_cast<int>(topic.size()),
+            topic.data(),
+            packet.qos,
+            packet.packet_id,
+            packet.dup ? " dup" : "",
+            packet.retain ? " retain" : "",
+            packet.id_count,
+            packet.ids[0],
+            packet.ids[1],
+            packet.expiry_s);
     }
     if (packet.qos == 0 && packet.dup) return say("DUP at QoS 0");
     if (packet.qos == 3 || (packet.qos > 0 && packet.packet_id == 0)) return say("QoS 3 or id 0");
     const bool second = packet.qos == 2 && unreleased_.contains(packet.packet_id);
-    if (second && !packet.dup && !street_.lets_go) return say("an unreleased id was used for a new message");
+    if (second && !packet.dup && !street_.lets_go)
+        return say("an unreleased id was used for a new message");
     if (packet.qos > 0 && !second && !(street_.lets_go && !c.v5)) {
         if (busy_.contains(packet.packet_id) && !packet.dup) {
             return say("packet id " + std::to_string(packet.packet_id) + " is in use");

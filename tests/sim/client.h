@@ -75,7 +75,7 @@ struct Street {
     uint32_t window = 20;  // max_inflight_messages of the broker
     Instant now = 0;
     bool lets_go = false;  // the broker gives a place up whose PUBCOMP does not come (3.x)
-    bool bare = false;  // no model: count, do not judge
+    bool bare = false;     // no model: count, do not judge
     bool loud = false;
     uint64_t read_messages = 0;
 };

@@ -102,7 +102,7 @@ struct Session {
     bool has_will = false;
     WillPlan will;
     std::vector<FilterPlan> subscriptions;
-    std::vector<uint32_t> groups;  // it was ever a member of
+    std::vector<uint32_t> groups;                         // it was ever a member of
     std::map<uint32_t, std::vector<uint32_t>> group_ids;  // … with these identifiers
     std::vector<Expect> expects;
     size_t first_waiting = 0;                         // every Expect before it has come

@@ -165,6 +165,10 @@ void World::take(Conn& conn, uint64_t packets, const Stats& before) {
     }
 }
 
+void World::progress(void* link) {
+    broker_->progress(static_cast<Conn*>(link)->link);
+}
+
 void World::writable(void* link) {
     broker_->writable(static_cast<Conn*>(link)->link);
 }

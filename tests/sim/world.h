@@ -57,6 +57,7 @@ class World final : public StreamHandler, public Transport, public Host {
     // The tap: StreamHandler, Transport, Host
     void* opened(Outbox& outbox, const Arrival& arrival) override;
     Consumed receive(void* link, Range input) override;
+    void progress(void* link) override;
     void writable(void* link) override;
     void closed(void* link, Error why) override;
     bool budget_left() const override;

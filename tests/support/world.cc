@@ -159,10 +159,9 @@ bool World::read(FakeConnection& connection) {
     const bool again = connection.ready_ || connection.stop_ == StopReason::kBudget ||
                        connection.stop_ == StopReason::kBacklog;
     if (connection.stop_ != StopReason::kNone && !again) return false;
-    if (connection.unfinished_ && !again) return false;  // nothing new since it was last offered
     connection.ready_ = false;
+    if (connection.unfinished_) return false;  // nothing new since it was last offered
     connection.stop_ = StopReason::kNone;
-    connection.unfinished_ = false;
     if (connection.input_.empty() || !broker_->budget_left()) return false;
     size_t size = connection.input_.size();
     if (cut_ != 0) size = std::min<size_t>(size, cut_);

@@ -40,7 +40,9 @@ TEST_CASE("shutting down takes nothing more from publishers", "[wire]") {
     }
     int qos = 0;
     SECTION("at QoS 0") {}
-    SECTION("at QoS 1") { qos = 1; }
+    SECTION("at QoS 1") {
+        qos = 1;
+    }
     std::string input;
     for (int i = 0; i < 1'000; ++i) {  // by turns, so that they are no runs
         for (const char* topic : {"t", "u"})

@@ -50,8 +50,8 @@ TEST_CASE("a client without keep-alive may be silent for a day", "[wire]") {
     REQUIRE(world.end() == 0);
 }
 
-// Every whole packet is a sign of life; half a packet, and what we send, are not.
-TEST_CASE("any whole packet keeps a client alive, half of one does not", "[wire][MQTT-3.1.2-24]") {
+// Every packet is a sign of life; what we send is not.
+TEST_CASE("any packet keeps a client alive, what it gets does not", "[wire][MQTT-3.1.2-24]") {
     const std::string packets[] = {
         pingreq(),
         publish({.topic = "t"}
@@ -86,14 +86,53 @@ TEST_CASE("any whole packet keeps a client alive, half of one does not", "[wire]
                               {"t", 0}
     }));
     auto& publisher = world.client("pub");
-    const std::string slow = one(1);
-    for (size_t i = 0; i < slow.size() && client.open(); ++i) {
-        client.send(slow.substr(i, 1));
+    for (int i = 0; i < 10 && client.open(); ++i) {
         publisher.send(publish({.topic = "t"}));
         world.advance(2'500);
     }
     REQUIRE(client.close_reason() == Error::kKeepAliveTimeout);
     REQUIRE(world.end() == 0);
+}
+
+// Nobody can send a PINGREQ in the middle of a large packet, so its bytes count as they come; when
+// they stop coming the time runs from the last one.
+TEST_CASE("a packet that is under way keeps a client alive while it grows",
+          "[wire][MQTT-3.1.2-24]") {
+    const std::string packet =
+        publish({.topic = "t", .payload = std::string(30'000, 'x'), .qos = 1, .packet_id = 1});
+    World world;
+    auto& client = world.client({.client_id = "c", .keep_alive_s = 10});
+    SECTION("to its end") {
+        for (size_t at = 0; at < packet.size(); at += 1'000) {
+            client.push(packet.substr(at, 1'000));
+            world.advance(1'000);
+        }
+        CHECK(client.received() == "PUBACK(1)");
+        world.advance(13'000);
+        CHECK(client.open());
+        world.advance(3'000);
+        CHECK_FALSE(client.open());
+    }
+    SECTION("byte by byte from its first") {
+        for (size_t at = 0; at < 6; ++at) {
+            client.push(packet.substr(at, 1));
+            world.advance(14'000);
+            REQUIRE(client.open());
+        }
+    }
+    for (const size_t size : {size_t{1}, size_t{3}, size_t{20'000}, packet.size() - 1}) {
+        DYNAMIC_SECTION("until it stops after " << size) {
+            world.advance(10'000);
+            client.push(packet.substr(0, size));
+            world.advance(14'900);
+            CHECK(client.open());
+            world.advance(1'100);
+            CHECK_FALSE(client.open());
+            CHECK(client.close_reason() == Error::kKeepAliveTimeout);
+            CHECK(world.stats().keep_alive_timeouts == 1);
+        }
+    }
+    CHECK(world.end() == 0);
 }
 
 // A PINGREQ that lies in the socket when the time runs out counts: it came in time.
@@ -177,6 +216,19 @@ TEST_CASE("a connection without CONNECT is closed after connect_timeout", "[wire
         REQUIRE(world.stats().connect_timeouts == 1);
         REQUIRE(world.end() == 0);
     }
+}
+
+// A CONNECT has connect_timeout in all, however it comes.
+TEST_CASE("a CONNECT byte by byte gets no more time", "[wire]") {
+    World world;
+    auto& slow = world.connection();
+    const std::string packet = connect("a-client-identifier-of-some-length");
+    for (size_t at = 0; at < 11 && slow.open(); ++at) {
+        slow.push(packet.substr(at, 1));
+        world.advance(1'000);
+    }
+    CHECK(slow.close_reason() == Error::kConnectTimeout);
+    CHECK(world.end() == 0);
 }
 
 // await_rel_timeout: the message is given up, counted, and its identifier free; one released in

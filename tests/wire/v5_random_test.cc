@@ -56,8 +56,8 @@ struct Person {
     std::map<int, std::string> aliases;
 };
 
-// Level by level, as the standard says it.  Behind a mount point no topic begins with `$`.
-bool matches(const std::string& filter, const std::string& topic, bool behind_mount) {
+// Level by level, as the standard says it, in front of a mount point and behind it.
+bool matches(const std::string& filter, const std::string& topic) {
     const auto split = [](const std::string& text) {
         std::vector<std::string> levels(1);
         for (const char c : text) {
@@ -71,7 +71,7 @@ bool matches(const std::string& filter, const std::string& topic, bool behind_mo
     };
     const auto f = split(filter);
     const auto t = split(topic);
-    if (!behind_mount && topic[0] == '$' && (f[0] == "#" || f[0] == "+")) return false;
+    if (topic[0] == '$' && (f[0] == "#" || f[0] == "+")) return false;
     for (size_t i = 0; i < f.size(); ++i) {
         if (f[i] == "#") return true;
         if (i >= t.size() || (f[i] != "+" && f[i] != t[i])) return false;
@@ -93,10 +93,7 @@ std::string word(const Person& person, Text text) {
 class Village {
   public:
     Village(uint64_t seed, const BrokerOptions& options)
-        : random_(seed),
-          merging_(!options.allow_duplicate_messages),
-          mounted_(!options.listener.mount_point.empty()),
-          world_(options) {}
+        : random_(seed), merging_(!options.allow_duplicate_messages), world_(options) {}
 
     // Links that do not read for a while, and acknowledge late: QoS 0 may be dropped, the rest
     // comes.
@@ -224,7 +221,7 @@ class Village {
             person.filters[filter] = {options, id};
             if (handling == 2 || (handling == 1 && existed)) continue;
             for (const auto& [topic, kept] : retained_) {
-                if (!matches(filter, topic, mounted_)) continue;
+                if (!matches(filter, topic)) continue;
                 Text text = kept;
                 text.qos = std::min(kept.qos, options & 3);
                 text.retain = true;
@@ -286,7 +283,7 @@ class Village {
             one.qos = -1;
             one.retain = false;
             for (const auto& [filter, wanted] : person.filters) {
-                if (!matches(filter, text.topic, mounted_)) continue;
+                if (!matches(filter, text.topic)) continue;
                 if ((wanted.options & kNoLocal) != 0 && i == from) continue;
                 if (!merging_) one = text, one.retain = false, one.qos = -1;
                 one.qos = std::max(one.qos, std::min(text.qos, wanted.options & 3));
@@ -426,7 +423,6 @@ class Village {
 
     Prng random_;
     bool merging_;
-    bool mounted_;
     World world_;
     Person people_[kPeople];
     std::map<std::string, Text> retained_;

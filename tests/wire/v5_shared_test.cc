@@ -223,7 +223,9 @@ TEST_CASE("what came through a group goes back to that group", "[wire][v5][share
         g.take_output();
         h.take_output();
         SECTION("its member") {}
-        SECTION("who is none any more") { a.send(unsubscribe(2, {"$share/h/t"})); }
+        SECTION("who is none any more") {
+            a.send(unsubscribe(2, {"$share/h/t"}));
+        }
         a.hang_up();
         world.settle();
         CHECK(g.received() == "PUBLISH(t,x,q1,id1)");

@@ -373,6 +373,41 @@ TEST_CASE("a large packet is handed over in its own block, uncopied", "[net]") {
     CHECK(world.arena.bytes_used() - before < 4096);
 }
 
+TEST_CASE("bytes of a packet that is under way are told to the protocol", "[net]") {
+    // Not what they are, only that they came: it must not take the peer for silent. What is read
+    // behind a copy of the beginning goes to `receive` anyway.
+    World world;
+    world.listen();
+    Client client = world.join();
+    const std::string bytes = packet(std::string(20'000, 'x'));
+    Link& link = world.link(0);
+    size_t at = 0;
+    const auto some = [&](size_t size) {
+        client.send(bytes.substr(at, size));
+        at += std::min(size, bytes.size() - at);
+        const uint64_t pending = at < bytes.size() ? at : 0;
+        REQUIRE(world.until([&] { return world.net.stats().pending_input_bytes == pending; }));
+        world.settle();
+    };
+    some(2);
+    some(4'000);
+    some(2'000);
+    CHECK(link.receives == 3);
+    CHECK(link.progresses == 0);
+    some(1);
+    some(5'000);
+    CHECK(link.receives == 3);
+    CHECK(link.progresses >= 2);
+    const uint32_t before = link.progresses;
+    world.net.resume(*link.outbox);  // read in vain
+    world.settle();
+    CHECK(link.progresses == before);
+    CHECK(link.receives == 3);
+    some(20'000);
+    CHECK(link.receives == 4);
+    CHECK(link.packets.size() == 1);
+}
+
 TEST_CASE("a claimed length costs nothing", "[net]") {
     // Slow loris: 200 MB announced, 100 bytes sent.
     World world;

@@ -44,6 +44,7 @@ struct Link {
     StopReason stop = StopReason::kNone;  // what `receive` answers before a packet
     uint32_t allowance = 0xffffffff;      // packets until then
     uint32_t receives = 0;
+    uint32_t progresses = 0;
     uint32_t writables = 0;
     uint32_t closes = 0;
     Error why = Error::kNone;
@@ -103,6 +104,8 @@ class Handler final : public StreamHandler {
         in_receive = false;
         return taken;
     }
+
+    void progress(void* object) override { ++static_cast<Link*>(object)->progresses; }
 
     void writable(void* object) override {
         Link& link = *static_cast<Link*>(object);
