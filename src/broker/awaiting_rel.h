@@ -17,8 +17,8 @@ namespace mqttd {
 struct AwaitingEntry {
     uint16_t packet_id = 0;   // 0: free
     uint16_t connection = 0;  // number of the one it came on, modulo 2^16
-    uint32_t since_s = 0;  // rounded up
-    Ptr32<Message> message;  // null: completed for form's sake, nothing is passed on
+    uint32_t since_s = 0;     // rounded up
+    Ptr32<Message> message;   // null: completed for form's sake, nothing is passed on
 };
 
 static_assert(sizeof(AwaitingEntry) == 12);

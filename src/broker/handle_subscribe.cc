@@ -104,7 +104,8 @@ Core::Taken Core::finish_request(Link& link, const SubscribeView& request, Packe
 
 // Subscribes to one filter and starts its retained replay.  Returns the SUBACK code.
 uint8_t Core::subscribe_one(Link& link, const FilterView& filter, uint32_t identifier) {
-    // Before a mount point comes in front of it and it looks like any other.   [MQTT5-4.8.2-1,-2]
+    // Before a mount point comes in front of it and it looks like any other.   [MQTT5-4.8.2-1],
+    // [MQTT5-4.8.2-2]
     const bool bad_group = is_shared(filter.topic_filter) && !parse_shared(filter.topic_filter);
     const Text text = mounted(link, filter.topic_filter);
     uint8_t code = kReasonQuotaExceeded;
