@@ -31,6 +31,7 @@ CXX := g++
 endif
 SANITIZE ?=
 WERROR   ?=
+MUTANTS  ?=
 BUILD    ?= build
 PREFIX   ?= /usr/local
 DESTDIR  ?=
@@ -38,7 +39,7 @@ PYTHON   ?= /usr/bin/python3
 V        ?=
 
 comma := ,
-B     := $(BUILD)/$(notdir $(CXX))$(if $(SANITIZE),-$(subst $(comma),-,$(SANITIZE)))$(if $(WERROR),-werror)
+B     := $(BUILD)/$(notdir $(CXX))$(if $(SANITIZE),-$(subst $(comma),-,$(SANITIZE)))$(if $(WERROR),-werror)$(if $(MUTANTS),-mutants)
 Q     := $(if $(V),,@)
 say    = $(if $(V),,@printf '  %-6s %s\n' $(1) $(2))
 
@@ -69,9 +70,11 @@ WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion $(if $(WERROR),-Werro
 OPTIMIZE := $(if $(SANITIZE),-O1 -g -fno-omit-frame-pointer,-O2)
 # vptr needs type information, which the product does without.
 SANITIZER := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize=vptr -fno-sanitize-recover=all)
+# Deliberate faults, to be switched on one by one: base/mutant.h.
+MUTATED  := $(if $(MUTANTS),-DMQTTD_MUTANTS=1)
 HARDEN   := -fstack-protector-strong $(if $(SANITIZE),,-D_FORTIFY_SOURCE=2)
 
-BASE_FLAGS    = -std=c++20 $(WARNINGS) $(OPTIMIZE) $(SANITIZER) $(HARDEN) -fPIE -Iinclude -Isrc
+BASE_FLAGS    = -std=c++20 $(WARNINGS) $(OPTIMIZE) $(SANITIZER) $(HARDEN) $(MUTATED) -fPIE -Iinclude -Isrc
 PRODUCT_FLAGS = $(BASE_FLAGS) -fno-exceptions -fno-rtti -ffunction-sections -fdata-sections \
                 $(CXXFLAGS)
 CHECKED_FLAGS = $(PRODUCT_FLAGS) -DMQTTD_DCHECKS=1 -D_GLIBCXX_ASSERTIONS
@@ -114,7 +117,7 @@ run: all ## install what is missing, build, serve in the foreground on port 1883
 	$Q$(if $(SANITIZE),$B/mqttd,./mqttd) -c conf/mqttd.conf
 
 # ---- Tests -------------------------------------------------------------------------------------
-.PHONY: test unit sanitized e2e check bench measure fuzz sim sim-hunt sim-speed
+.PHONY: test unit sanitized e2e check bench measure fuzz sim sim-hunt sim-mutants sim-speed
 RUN_TESTS = MQTTD_BIN='$(abspath $(if $(SANITIZE),$B/mqttd,mqttd))' $(PYTHON) scripts/run_tests
 
 test: all $B/unit_tests $B/sim ## install what is missing, build, run every test
@@ -135,6 +138,9 @@ sim: $B/sim ## play simulated worlds (SEED=n: that one, step by step; SEEDS='a b
 
 sim-hunt: $B/sim ## play new worlds for MINUTES (10) on all cores; failing seeds go to build/sim-failures
 	$Q$B/sim --minutes $(or $(MINUTES),10) --keep $(BUILD)/sim-failures
+
+sim-mutants: ## show which test catches each of the deliberate faults (MUTANT=n: one)
+	$Qscripts/sim_mutants $(MUTANT)
 
 sim-speed: $B/sim ## simulated messages a second
 	$Q$B/sim --speed

@@ -1,6 +1,7 @@
 #include "broker/alias.h"
 
 #include "base/assert.h"
+#include "base/mutant.h"
 
 #include <algorithm>
 #include <cstring>
@@ -98,7 +99,7 @@ OutboundAliases::Choice OutboundAliases::choose(Arena& arena, Bytes topic, uint3
     entry.chain = bucket;
     bucket = i;
     make_newest(i);
-    return {static_cast<uint16_t>(i + 1), false};
+    return {static_cast<uint16_t>(i + 1), MQTTD_MUTANT(10)};  // an alias nobody was told of
 }
 
 // The entry keeps its place in the order; nothing finds it until it is given away again.

@@ -5,6 +5,7 @@
 // short payload is copied behind its head, a long one is appended as a range.
 
 #include "base/assert.h"
+#include "base/mutant.h"
 #include "broker/append_run.h"
 #include "broker/core.h"
 #include "mqtt/properties.h"
@@ -25,6 +26,7 @@ uint8_t* put(uint8_t* at, Bytes bytes) {
 
 // What a receiver is told of the Message Expiry Interval.   [MQTT5-3.3.2-6]
 uint32_t Core::remaining_s(uint64_t expires_s) const {
+    if (MQTTD_MUTANT(12)) return 86'400;  // the rest of the expiry is not counted down
     return expires_s > now_s_up() ? static_cast<uint32_t>(expires_s - now_s_up()) : 0;
 }
 
@@ -101,7 +103,8 @@ Core::Appended Core::append_publish(Link& link,
     head.tail_size = properties_size + parts.payload.size();
     const uint32_t head_size = publish_head_size(head);
     const uint64_t whole = uint64_t{head_size} + head.tail_size;
-    if (head_size == 0 || (extras != nullptr && whole > extras->max_packet_size)) {
+    const bool any_size = MQTTD_MUTANT(33);  // Maximum Packet Size ignored
+    if (head_size == 0 || (extras != nullptr && whole > extras->max_packet_size && !any_size)) {
         return give_up(Appended::kTooLarge);
     }
     const bool copy = parts.payload.size() < limits::kTailCopyBytes;

@@ -1,6 +1,7 @@
 // One message to one receiver: at once, or later through its queue, or dropped by name.
 
 #include "base/assert.h"
+#include "base/mutant.h"
 #include "broker/append_run.h"
 #include "broker/core.h"
 
@@ -116,7 +117,9 @@ void Core::deliver_counted(Session& session, Publication& publication, const Del
     Message& message = *publication.message;
     const Link* link = session.link.get();
     const bool writable = link != nullptr && !link->broken && !session.outbox->blocked();
-    if (writable && window_open(session, message.payload_size)) {
+    const bool room = session.outflow && window_has_room(session, message.payload_size);
+    const bool jump = MQTTD_MUTANT(22) && room;  // past what is queued
+    if (writable && (jump || window_open(session, message.payload_size))) {
         if (send_inflight(session, message, delivery)) {
             publication.taken = true;
             return;
@@ -193,6 +196,7 @@ bool Core::send_inflight(Session& session,
 
 // Every drop has a name, a counter and, the first time in a row, a log line.
 void Core::drop(Session* session, Drop reason, uint64_t count) {
+    if (MQTTD_MUTANT(34) && reason == Drop::kBlocked) return;  // dropped and not counted
     stats_.drops[static_cast<uint32_t>(reason)] += count;
     const bool receiver_lost = reason == Drop::kBlocked || reason == Drop::kQueueFull ||
                                reason == Drop::kMemory || reason == Drop::kExpired ||

@@ -3,6 +3,7 @@
 #include "mqttd/topic.h"
 
 #include "base/assert.h"
+#include "base/mutant.h"
 #include "base/peer_text.h"
 #include "broker/core.h"
 
@@ -170,7 +171,7 @@ void Core::end_link(Link& link, Error why, bool send_will) {
     if (link.state == LinkState::kClosing) return;
     log_leaving(link, why);
     tell_why(link, why);
-    detach(link, send_will, false);
+    detach(link, send_will, MQTTD_MUTANT(45));  // what lingers comes again without DUP
     link.state = LinkState::kClosing;
     ++closing_links_;
     timers_->disarm(link.timer);
@@ -223,6 +224,7 @@ void Core::resume(Link& link) {
         links_.push_back(link);
         link.waiting = false;
     }
+    if (MQTTD_MUTANT(8)) return;  // a stopped link is not resumed
     if (link.state != LinkState::kClosing) transport_.resume(*link.outbox);
 }
 
@@ -265,7 +267,7 @@ void Core::writable(Link& link) {
     if (link.slow_hook.in_list) slow_.remove(link);
     if (link.session) {
         link.session->warned = false;
-        pump(*link.session);
+        if (!MQTTD_MUTANT(48)) pump(*link.session);  // a queue waits though its link has drained
     }
     if (link.stop == StopReason::kDraining) resume(link);
     resume_paused(kPausedAtOnce);

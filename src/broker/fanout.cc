@@ -8,6 +8,7 @@
 // Retain As Published, the identifier.
 
 #include "base/assert.h"
+#include "base/mutant.h"
 #include "broker/append_run.h"
 #include "broker/core.h"
 #include "mqtt/properties.h"
@@ -99,19 +100,22 @@ void Core::hand_to_slot(Publication& publication, FilterNode& filter, const Subs
 // At what QoS a subscription gets it.
 uint8_t Core::granted_qos(const Publication& publication, uint8_t options) const {
     const uint8_t wanted = options & suboption::kQosMask;
+    if (MQTTD_MUTANT(35) && publication.qos > 0) return publication.qos;  // above what was granted
     return publication.upgrade ? wanted : std::min(publication.qos, wanted);
 }
 
 // Whether this subscription does not want it, because its own client published it.
 //   [MQTT5-3.8.3-3]
 bool Core::is_local(const Publication& publication, const Session& session, uint8_t options) {
+    if (MQTTD_MUTANT(15)) return false;  // No Local ignored
     return (options & suboption::kNoLocal) != 0 && session.number == publication.from_number;
 }
 
 // The same, and counted: once for each subscription of a session that lives.
 bool Core::not_local(const Publication& publication, const Session& session, uint8_t options) {
     if (!is_local(publication, session, options)) return false;
-    if (!session.dead) drop(nullptr, Drop::kNoLocal, publication.count);
+    const bool counts = !session.dead || MQTTD_MUTANT(53);  // drops of the dead are counted
+    if (counts) drop(nullptr, Drop::kNoLocal, publication.count);
     return true;
 }
 
@@ -135,7 +139,9 @@ void Core::hand_with(Publication& publication,
                      uint16_t shared) {
     Delivery delivery;
     delivery.qos = granted_qos(publication, options);
-    delivery.retain = publication.retain && (options & suboption::kRetainAsPublished) != 0;
+    const bool always = MQTTD_MUTANT(16);  // Retain As Published for everybody
+    const bool as_published = (options & suboption::kRetainAsPublished) != 0;
+    delivery.retain = publication.retain && (as_published || always);
     delivery.ids = add_id({}, identifier);
     delivery.shared = shared;
     deliver(session, publication, delivery);

@@ -8,6 +8,7 @@
 // behind.   [MQTT-4.6.0-5]
 
 #include "base/assert.h"
+#include "base/mutant.h"
 #include "broker/append_run.h"
 #include "broker/core.h"
 
@@ -110,6 +111,8 @@ void Core::run_fanout_job(FanoutJob& job) {
     const auto each = static_cast<uint32_t>(1 + bytes / limits::kWriteBytes);
     int64_t slice = std::min<int64_t>(options_.fanout_slice, std::max<int64_t>(units_, 1));
     while (slice > 0 && units_ > 0) {
+        const bool last = job.filter_count > 1 && job.filter + 1 == job.filter_count;
+        if (MQTTD_MUTANT(40) && last) ++job.filter;  // a job forgets its last filter
         if (job.filter == job.filter_count) {
             if (job.rest == nullptr) break;
             slice -= match_more(job, std::min(slice, units_ / limits::kMatchFarUnits));

@@ -4,6 +4,7 @@
 // side can finish: after a crash or a timeout the two sides may well remember different things.
 
 #include "base/assert.h"
+#include "base/mutant.h"
 #include "broker/core.h"
 
 #include <algorithm>
@@ -45,6 +46,7 @@ void Core::handle_puback(Link& link, uint16_t packet_id) {
         return;
     }
     finish_slot(session, static_cast<uint32_t>(i));
+    if (MQTTD_MUTANT(47)) return;  // the queue does not move when the window does
     pump(session);
 }
 
@@ -107,6 +109,7 @@ Core::Taken Core::handle_pubrel(Link& link, uint16_t packet_id) {
         session.awaiting->erase(*entry);
         --stats_.inflight_in;
     }
+    if (MQTTD_MUTANT(14)) return taken;  // PUBREL without PUBCOMP
     const uint8_t reason = entry != nullptr ? kReasonSuccess : kReasonPacketIdNotFound;
     if (link.state == LinkState::kConnected) {
         answer(link, PacketType::kPubcomp, packet_id, reason);

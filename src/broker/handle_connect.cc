@@ -4,6 +4,7 @@
 #include "mqttd/topic.h"
 
 #include "base/assert.h"
+#include "base/mutant.h"
 #include "base/peer_text.h"
 #include "broker/append_run.h"
 #include "broker/core.h"
@@ -99,7 +100,8 @@ Error Core::let_in(Link& link, const ConnectView& connect, const Input& input) {
     attach(link, *session);
     if (present) ++stats_.sessions_resumed;
     log_welcome(link, client_id, connect);
-    if (welcome(link, connect, assigned, present)) pump(*session);
+    const bool told = present && !MQTTD_MUTANT(20);  // Session Present is never said
+    if (welcome(link, connect, assigned, told)) pump(*session);
     return Error::kNone;
 }
 
@@ -150,8 +152,9 @@ Session* Core::claim_session(Bytes client_id, bool clean_start) {
         session = find_session(client_id);  // a clean one ended with its link
     }
     // Its timer may be due in this very turn.
-    if (session != nullptr && !outlives(*session)) session = nullptr;
-    if (session != nullptr && clean_start) {
+    const bool late = !MQTTD_MUTANT(46);  // one whose time has come is taken up
+    if (session != nullptr && late && !outlives(*session)) session = nullptr;
+    if (session != nullptr && clean_start && !MQTTD_MUTANT(21)) {  // a clean start keeps it
         ++stats_.sessions_discarded;
         end_session(*session);
         session = nullptr;

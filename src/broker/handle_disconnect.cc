@@ -1,5 +1,6 @@
 // DISCONNECT and PINGREQ.   MQTT 3.1.1 §3.14, §3.12.
 
+#include "base/mutant.h"
 #include "broker/core.h"
 #include "mqtt/properties.h"
 
@@ -25,7 +26,10 @@ Core::Taken Core::handle_disconnect(Link& link, const Input& input) {
         }
         set_expiry(session, capped_expiry(wanted));
     }
-    end_link(link, Error::kNone, decoded->reason != kReasonSuccess);
+    end_link(
+        link,
+        Error::kNone,
+        decoded->reason != kReasonSuccess || MQTTD_MUTANT(4));  // a will in spite of DISCONNECT
     return Taken::kYes;
 }
 

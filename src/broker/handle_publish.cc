@@ -3,6 +3,7 @@
 #include "mqttd/topic.h"
 
 #include "base/assert.h"
+#include "base/mutant.h"
 #include "broker/append_run.h"
 #include "broker/core.h"
 #include "mqtt/properties.h"
@@ -144,6 +145,7 @@ uint8_t Core::answer_of(const Publication& publication) const {
 // and lost), and behind it while a job hands it out.
 Core::Taken Core::pass_on(Link& link, Publication& publication) {
     if (!publish(publication, &link)) {
+        if (MQTTD_MUTANT(1)) return Taken::kYes;  // acknowledged and not kept
         return publication.paused ? pause(link) : wait_for_memory(link);
     }
     return link.fanout ? stop_behind(link, StopReason::kFanout) : Taken::kYes;

@@ -7,6 +7,7 @@
 #include "mqttd/topic.h"
 
 #include "base/assert.h"
+#include "base/mutant.h"
 #include "broker/core.h"
 #include "mqtt/properties.h"
 
@@ -180,7 +181,7 @@ uint8_t Core::unsubscribe_one(Link& link, const FilterView& filter) {
     Subscription* subscription = subscriptions_.find(session, text.bytes);
     if (subscription != nullptr) {
         if (subscription->replay) end_replay(*subscription->replay);
-        subscriptions_.remove(*subscription);
+        if (!MQTTD_MUTANT(19)) subscriptions_.remove(*subscription);  // it stays subscribed
         log_.write(LogKind::kUnsubscribe,
                    "%s %s",
                    Clean(session.id->text()).c_str(),

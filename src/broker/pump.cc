@@ -1,5 +1,6 @@
 // From a session's queue to its link: whatever waited goes out as soon as window and outbox allow.
 
+#include "base/mutant.h"
 #include "broker/core.h"
 
 namespace mqttd {
@@ -32,7 +33,8 @@ void Core::pump(Session& session) {
             spend(limits::kCountedUnits);
             const QueueEntry& front = queue.front();
             Message& message = *front.message;
-            if (message.expired(now_s())) {  // [MQTT5-3.3.2-5]
+            const bool expired = message.expired(now_s());  // [MQTT5-3.3.2-5]
+            if (expired && !MQTTD_MUTANT(11)) {             // expiry ignored while queued
                 forget(session, queue.pop(arena_));
                 drop(&session, Drop::kExpired, 1);
                 continue;
@@ -107,15 +109,17 @@ bool Core::resend_some(Session& session, uint32_t& slice) {
             delivery.ids = encoded_ids(slot.ids.get());
             const auto use =
                 link.outbox->pending() == 0 ? Arena::Use::kReserve : Arena::Use::kNormal;
+            const bool dup = slot.left && !MQTTD_MUTANT(3);  // DUP forgotten
             const Appended appended =
-                append_publish(link, parts_of(*slot.message), delivery, slot.left, packet_id, use);
+                append_publish(link, parts_of(*slot.message), delivery, dup, packet_id, use);
             if (appended == Appended::kNoMemory) {
                 starve(session);
                 return false;
             }
             if (appended == Appended::kTooLarge) {  // as if it had been sent  [MQTT5-3.1.2-25]
                 drop(&session, Drop::kReceiverSize, 1);
-                if (delivery.qos == 2 && slot.left) {
+                const bool released = !MQTTD_MUTANT(54);  // an identifier is given away twice
+                if (delivery.qos == 2 && slot.left && released) {
                     // The client may have the identifier: it has to let go of it, too.
                     let_message_go(session, slot);
                     slot.state = FlowState::kAwaitPubcomp;

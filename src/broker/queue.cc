@@ -1,6 +1,7 @@
 // What waits for one session: the window, the queue behind it, what a full queue drops.
 
 #include "base/assert.h"
+#include "base/mutant.h"
 #include "broker/core.h"
 #include "broker/sys_alarms.h"
 #include "broker/sys_text.h"
@@ -26,6 +27,7 @@ Outflow* Core::ensure_outflow(Session& session) {
 uint32_t Core::window_of(const Session& session) const {
     const LinkExtras* extras = session.link ? session.link->extras.get() : nullptr;
     const uint32_t theirs = extras != nullptr ? extras->receive_maximum : InflightWindow::kIds;
+    if (MQTTD_MUTANT(32)) return options_.max_inflight_messages;  // Receive Maximum ignored
     return std::min(options_.max_inflight_messages, theirs);
 }
 
@@ -41,7 +43,7 @@ bool Core::window_open(Session& session, uint32_t bytes) {
 bool Core::window_has_room(const Session& session, uint32_t bytes) const {
     const Outflow& outflow = *session.outflow;
     if (outflow.window.span_full() || outflow.window.live() >= options_.max_inflight_messages ||
-        outflow.unacknowledged >= window_of(session)) {
+        outflow.unacknowledged >= window_of(session) + MQTTD_MUTANT(2)) {  // a window off by one
         return false;
     }
     return options_.max_inflight_bytes == 0 || outflow.bytes == 0 ||
@@ -109,7 +111,7 @@ bool Core::make_room(Session& session, const Message& message) {
 void Core::forget(Session& session, const Waiting& waiting) {
     --stats_.queued;
     stats_.queued_bytes -= waiting.message->payload_size;
-    messages_.drop(*waiting.message);
+    if (!MQTTD_MUTANT(43)) messages_.drop(*waiting.message);  // what was queued is never let go
     if (waiting.ids != nullptr) arena_.release(waiting.ids);
     watch_queue(session);
 }

@@ -7,6 +7,7 @@
 
 #include "mqttd/topic.h"
 
+#include "base/mutant.h"
 #include "broker/core.h"
 
 namespace mqttd {
@@ -27,7 +28,8 @@ bool Core::start_replay(Session& session, Subscription& subscription) {
     }
     Replay* replay = arena_.make<Replay>(Arena::Use::kNormal);
     if (replay == nullptr) return false;
-    if (!retained_.start(replay->cursor, filter, next_retained_sequence_)) {
+    const uint64_t newer = MQTTD_MUTANT(49) ? 1'000'000 : 0;  // what is newer is replayed, too
+    if (!retained_.start(replay->cursor, filter, next_retained_sequence_ + newer)) {
         arena_.destroy(replay);
         return false;
     }
@@ -92,8 +94,9 @@ void Core::run_replay(Replay& replay) {
         const Bytes filter = replay.subscription->filter->filter();
         if (hidden(session, filter, message.topic())) continue;
         Delivery delivery;
-        delivery.qos = options_.upgrade_outgoing_qos ? wanted : std::min(message.qos, wanted);
-        delivery.retain = true;
+        const bool higher = options_.upgrade_outgoing_qos || MQTTD_MUTANT(18);  // a replay above it
+        delivery.qos = higher ? wanted : std::min(message.qos, wanted);
+        delivery.retain = !MQTTD_MUTANT(44);  // a replay without the flag
         delivery.ids = add_id({}, identifier);
         delivery.limited = false;
         send_retained(session, message, delivery);

@@ -1,6 +1,7 @@
 // Sessions: found by client identifier, attached to a link, left behind, taken apart.
 
 #include "base/assert.h"
+#include "base/mutant.h"
 #include "broker/core.h"
 
 #include <algorithm>
@@ -107,7 +108,7 @@ void Core::detach(Link& link, bool send_will, bool broke) {
     session->away_since_s = now_s_up();
     --stats_.clients_connected;
     if (link.slow_hook.in_list) slow_.remove(link);
-    if (session->will && !send_will) {
+    if (session->will && (!send_will || MQTTD_MUTANT(31))) {  // no will is sent
         messages_.drop(*session->will);
         session->will = nullptr;
     }
@@ -115,7 +116,8 @@ void Core::detach(Link& link, bool send_will, bool broke) {
         end_session(*session);
         return;
     }
-    if (session->will && session->will_delay_s == 0) publish_will(*session);
+    const bool at_once = session->will_delay_s == 0 || MQTTD_MUTANT(30);  // no will waits
+    if (session->will && at_once) publish_will(*session);
     arm_session(*session);
 }
 
@@ -152,11 +154,13 @@ void Core::end_session(Session& session) {
 
 // What the session had not got when it ended: another member of its group may.
 void Core::end_delivery(Message& message, uint16_t shared) {
-    if (message.expired(now_s())) {  // [MQTT5-3.3.2-5]
+    const bool expired = message.expired(now_s());  // [MQTT5-3.3.2-5]
+    if (expired && !MQTTD_MUTANT(55)) {             // what has expired goes to another member
         drop(nullptr, Drop::kExpired, 1);
         return;
     }
-    if (shared != 0 && redistribute(message, shared)) return;
+    const bool passed_on = !MQTTD_MUTANT(23);  // an ended member's messages go to nobody
+    if (shared != 0 && passed_on && redistribute(message, shared)) return;
     drop(nullptr, Drop::kSessionEnded, 1);
 }
 
@@ -180,7 +184,8 @@ bool Core::tear_down(Session& session) {
             if (units_ <= 0) return false;
             InflightSlot& slot = outflow->window.at(0);
             // At QoS 2 what has begun goes to nobody else.   [MQTT5-4.8.2-5]
-            const bool begun = slot.state == FlowState::kAwaitPubrec && slot.left;
+            const bool exact = !MQTTD_MUTANT(56);  // QoS 2 that has begun goes to another member
+            const bool begun = slot.state == FlowState::kAwaitPubrec && slot.left && exact;
             if (slot.message) end_delivery(*slot.message, begun ? uint16_t{0} : slot.shared);
             finish_slot(session, 0);
             spend(limits::kTeardownUnits);

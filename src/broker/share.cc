@@ -5,6 +5,7 @@
 // ends goes to another one, unless it is of QoS 2 and had been begun with it.   MQTT 5.0 §4.8.2
 
 #include "base/assert.h"
+#include "base/mutant.h"
 #include "broker/append_run.h"
 #include "broker/core.h"
 
@@ -62,6 +63,7 @@ bool Core::hand_to_groups(Publication& publication, FilterNode& filter, GroupCur
 }
 
 void Core::hand_to_group(Publication& publication, SharedGroup& group) {
+    if (MQTTD_MUTANT(6) && stats_.publish_received % 5 == 0) return;  // a group goes without
     uint32_t hint = 0;
     if (options_.shared_strategy == SharedStrategy::kHash) {
         hint = static_cast<uint32_t>(siphash(key_, publication.topic));
@@ -103,9 +105,11 @@ Judgement Core::judge_member(const Session& session, uint8_t qos, bool queue_qos
     const uint32_t load = outflow != nullptr ? outflow->queue.size() + outflow->window.live() : 0;
     const Usable waits = qos > 0 || queue_qos0 ? Usable::kLater : Usable::kNo;
     const bool reads = session.link && !session.link->broken && !session.outbox->blocked();
+    if (MQTTD_MUTANT(36)) return {Usable::kNow, load};  // absent members are chosen, too
     if (!reads) return {waits, load};
     const bool open =
         outflow == nullptr || (outflow->queue.empty() && (qos == 0 || window_has_room(session, 0)));
+    if (MQTTD_MUTANT(52) && !open) return {waits, load};  // QoS 0 is lost behind what is queued
     return {open ? Usable::kNow : Usable::kLater, load};  // QoS 0 overtakes what is queued
 }
 

@@ -4,6 +4,7 @@
 // nothing. Before a silent link is judged it is read once more: its PINGREQ may lie in the
 // socket behind a turn that took long.
 
+#include "base/mutant.h"
 #include "broker/core.h"
 
 #include <algorithm>
@@ -15,6 +16,7 @@ namespace {
 constexpr Duration kProbeTime = 100;  // ms that a silent link gets for its last read
 
 Duration keep_alive_limit(uint16_t keep_alive_s) {
+    if (MQTTD_MUTANT(28)) return keep_alive_s * kSecond;  // cut after one keep-alive
     return keep_alive_s * kSecond * 3 / 2;
 }
 
@@ -61,6 +63,7 @@ void Core::link_timer(Link& link) {
         timers_->arm(link.timer, now_ + kProbeTime);
         return;
     }
+    if (MQTTD_MUTANT(29)) return;  // silence is never punished
     ++stats_.keep_alive_timeouts;
     end_link(link, Error::kKeepAliveTimeout, true);
 }
@@ -69,7 +72,7 @@ void Core::link_timer(Link& link) {
 bool Core::outlives(Session& session) {
     const uint64_t away = away_s(session);
     const uint64_t expiry = expiry_of(session);
-    if (expiry != kNoExpiry && away >= expiry) {
+    if (expiry != kNoExpiry && away >= expiry && !MQTTD_MUTANT(13)) {  // no session expires
         ++stats_.sessions_expired;
         log_.write(LogKind::kNotice,
                    "Expiring client %s due to inactivity.",

@@ -7,6 +7,7 @@
 // timer (ENFILE: others may free it), or with the next edge.
 
 #include "base/assert.h"
+#include "base/mutant.h"
 #include "net/net.h"
 
 #include <algorithm>
@@ -127,6 +128,7 @@ bool Net::accept_batch(Listener& listener) {
                 return false;
         }
     }
+    if (MQTTD_MUTANT(37)) return false;  // the rest of a backlog is forgotten
     return true;
 }
 
@@ -218,7 +220,7 @@ void Net::starve(Listener& listener) {
 }
 
 void Net::wake_starved() {
-    if (starved_ == 0) return;
+    if (starved_ == 0 || MQTTD_MUTANT(38)) return;  // a starved listener stays so
     for (uint32_t i = 0; i < listener_count_; ++i) {
         Listener& listener = *listeners_[i];
         if (!listener.starved || listener.fd < 0) continue;

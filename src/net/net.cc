@@ -1,6 +1,7 @@
 #include "net/net.h"
 
 #include "base/assert.h"
+#include "base/mutant.h"
 #include "net/pending.h"
 
 #include <algorithm>
@@ -102,6 +103,7 @@ void Net::on_event(const Sockets::Event& event) {
 }
 
 void Net::on_connection_event(Connection& c, const Sockets::Event& event) {
+    if (MQTTD_MUTANT(25) && event.hangup) return end(c, Error::kEndOfFile);  // a hint is the end
     if (event.readable || event.hangup || event.urgent) c.set(Connection::kReadable);
     if (event.hangup || event.urgent) c.set(Connection::kReadOn);
     if (c.blocked() && (event.writable || event.hangup)) c.set(Connection::kWritable);
@@ -178,6 +180,7 @@ void Net::serve_ready() {
         Connection* c = ready_.pop_front();
         if (c == nullptr) break;
         visit(*c);
+        if (MQTTD_MUTANT(27)) continue;  // what a share cut off is forgotten
         if (wants_visit(*c)) make_ready(*c);
     }
     stats_.edges_pending = ready_.size();
@@ -196,7 +199,8 @@ void Net::visit(Connection& c) {
 }
 
 bool Net::idle() const {
-    return ready_.empty() && ended_.empty() && ready_listeners_.empty() && dirty_.empty();
+    const bool accepted = ready_listeners_.empty() || MQTTD_MUTANT(51);  // asleep over a backlog
+    return ready_.empty() && ended_.empty() && accepted && dirty_.empty();
 }
 
 Instant Net::next_deadline() const {

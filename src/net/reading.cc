@@ -7,6 +7,7 @@
 // been given to the protocol, because a stopped link is not read.
 
 #include "base/assert.h"
+#include "base/mutant.h"
 #include "net/net.h"
 #include "net/pending.h"
 
@@ -105,7 +106,8 @@ uint32_t Net::receive_bytes(Connection& c, uint8_t* to, uint32_t room) {
         end(c, Error::kNoMemory);
         return 0;
     }
-    if (got < room && !c.has(Connection::kUnix | Connection::kReadOn)) {
+    const bool more = c.has(Connection::kUnix | Connection::kReadOn);
+    if (got < room && (!more || MQTTD_MUTANT(24))) {  // any short read means drained
         c.unset(Connection::kReadable);
     }
     return got;
@@ -133,7 +135,7 @@ void Net::discard(Connection& c) {
 // The inbound segment with at least `room` bytes free at its tail.  Rewound when nobody holds a
 // range of it, replaced when it is nearly full; nullptr if the arena refuses.
 Segment* Net::inbound(uint32_t room) {
-    if (inbound_->refs == 1) inbound_->used = 0;
+    if (inbound_->refs == 1 || MQTTD_MUTANT(7)) inbound_->used = 0;  // rewound while it is held
     if (inbound_->room() >= room) return inbound_;
     Segment* fresh = Segment::make(arena_, kInboundBytes - sizeof(Segment), Arena::Use::kReserve);
     if (fresh == nullptr) return nullptr;
@@ -155,6 +157,8 @@ void Net::feed(Connection& c, Range input, Segment* own) {
         MQTTD_ASSERT(taken.bytes <= input.size());
         c.stop = taken.stop;
         input.begin += taken.bytes;
+        const bool stopped = taken.stop != StopReason::kNone;
+        if (MQTTD_MUTANT(26) && stopped) input.begin = input.end;  // a stopped link's rest is lost
         if (input.size() > 0 && own != nullptr && taken.stop != StopReason::kNone) {
             pending_head(*own) = PendingHead{input.begin, 0};
             attach(c, own);

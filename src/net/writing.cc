@@ -7,6 +7,7 @@
 // write that fails otherwise ends the connection.
 
 #include "base/assert.h"
+#include "base/mutant.h"
 #include "net/net.h"
 
 #include <algorithm>
@@ -90,7 +91,7 @@ void Net::block(Connection& c) {
         end(c, Error::kNoMemory);
         return;
     }
-    if (c.has(Connection::kWatchesWrites)) return;
+    if (c.has(Connection::kWatchesWrites) || MQTTD_MUTANT(9)) return;  // EPOLLOUT forgotten
     c.set(Connection::kWatchesWrites);
     ++stats_.epoll_controls;
     if (sockets_.want_writable(c.fd, token_of(c)) != Error::kNone) end(c, Error::kReset);

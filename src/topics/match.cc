@@ -2,6 +2,7 @@
 
 #include "mqttd/topic.h"
 
+#include "base/mutant.h"
 #include "topics/level_hash.h"
 #include "topics/subscription_index.h"
 
@@ -62,7 +63,7 @@ struct SubscriptionIndex::Walk {
     // A constructor, so that the arrays stay uninitialised.
     Walk(const HashKey& key, Bytes name, TrieBranch* branch, std::span<FilterNode*> room)
         : levels(key, name),
-          dollar(!name.empty() && name[0] == '$'),
+          dollar(!name.empty() && name[0] == '$' && !MQTTD_MUTANT(42)),  // `#` matches `$…`
           left(branch),
           branches(0),
           pinned(0),

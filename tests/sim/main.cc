@@ -6,6 +6,7 @@
 //     sim --minutes M         from a seed that the clock chooses, for so long, on all cores
 //     sim --speed             messages a second, with and without the model
 //     --keep FILE             where failing seeds are appended
+//     --first                 the first that fails ends it
 //
 // Each core plays its share in a process of its own, so that an assertion of the broker ends one
 // world and not the hunt. The last line counts; the exit status is 0 if nothing failed.
@@ -102,7 +103,7 @@ void report(uint64_t seed, const std::string& failure, const char* keep) {
     }
 }
 
-void play_share(Tally& tally, uint32_t core, double until, const char* keep) {
+void play_share(Tally& tally, uint32_t core, double until, const char* keep, bool first) {
     while (seconds_now() < until) {
         const uint64_t seed = tally.next++;
         if (seed >= tally.end) break;
@@ -118,11 +119,12 @@ void play_share(Tally& tally, uint32_t core, double until, const char* keep) {
         if (outcome.failure.empty()) continue;
         ++tally.failed;
         report(seed, outcome.failure, keep);
+        if (first) tally.end = 0;
     }
     tally.current[core] = ~uint64_t{0};
 }
 
-int play_many(uint64_t first, uint64_t end, double seconds, const char* keep) {
+int play_many(uint64_t first, uint64_t end, double seconds, const char* keep, bool stop) {
     void* shared =
         mmap(nullptr, sizeof(Tally), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     auto& tally = *new (shared) Tally{};
@@ -136,7 +138,7 @@ int play_many(uint64_t first, uint64_t end, double seconds, const char* keep) {
         std::fflush(stdout);
         const pid_t child = fork();
         if (child == 0) {
-            play_share(tally, core, began + seconds, keep);
+            play_share(tally, core, began + seconds, keep, stop);
             std::fflush(stdout);
             _exit(0);
         }
@@ -161,6 +163,7 @@ int play_many(uint64_t first, uint64_t end, double seconds, const char* keep) {
                WIFSIGNALED(status) ? "ended by signal " + std::to_string(WTERMSIG(status))
                                    : "ended by itself",
                keep);
+        if (stop) tally.end = 0;
         start(core);
     }
     const double took = seconds_now() - began;
@@ -236,13 +239,15 @@ int main(int count, char** words) {
     if (const char* seed = value("--seed", 1)) return play_one(number(seed), flag("--loud"));
     if (const char* first = value("--seeds", 1)) {
         const char* end = value("--seeds", 2);
-        if (end != nullptr) return play_many(number(first), number(end), 1e9, keep);
+        if (end != nullptr)
+            return play_many(number(first), number(end), 1e9, keep, flag("--first"));
     }
     if (const char* minutes = value("--minutes", 1)) {
         const uint64_t first =
             static_cast<uint64_t>(std::chrono::system_clock::now().time_since_epoch().count()) /
             1'000'000 * 100'000;
-        return play_many(first, ~uint64_t{0}, 60.0 * static_cast<double>(number(minutes)), keep);
+        return play_many(
+            first, ~uint64_t{0}, 60.0 * static_cast<double>(number(minutes)), keep, false);
     }
     if (const char* list = value("--list", 1)) return play_list(list);
     if (flag("--speed")) return measure_speed();

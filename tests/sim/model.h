@@ -20,6 +20,7 @@
 #include "mqttd/time.h"
 
 #include "sim/packet.h"
+#include "sim/vocabulary.h"
 
 #include <cstdint>
 #include <deque>
@@ -33,23 +34,12 @@ namespace mqttd::sim {
 
 constexpr uint32_t kNobody = ~uint32_t{0};
 
-// Texts of the world: topics, filters, and which matches which.
-struct Vocabulary {
-    struct Filter {
-        std::string text;           // as subscribed
-        uint32_t group = 0;         // 0: not shared; else a number for its (group, filter)
-        std::vector<bool> matches;  // by topic
-    };
+// How late a timer of the broker may be: it counts whole seconds, and a turn is only so long.
+constexpr Duration kLate = 3 * kSecond;
 
-    std::vector<std::string> topics;
-    std::vector<Filter> filters;
-    std::vector<std::string> filter_texts;
-
-    void add_filter(std::string_view text);
-};
-
-// Whether a topic matches a filter, level by level.
-bool matches(std::string_view filter, std::string_view topic);
+inline bool surely_expired(Instant expires, Instant now) {
+    return expires != kNever && now >= expires + kLate;
+}
 
 // What the model has to know of the broker's configuration.
 struct Rules {

@@ -1,0 +1,275 @@
+// Model: what a client read, held against what was to come; and what is missing in the end.
+
+#include "sim/model.h"
+
+#include <algorithm>
+
+namespace mqttd::sim {
+
+namespace {
+
+bool same_ids(const Expect& expect, const Packet& packet) {
+    if (expect.id_count != packet.id_count) return false;
+    return std::is_permutation(expect.ids, expect.ids + expect.id_count, packet.ids);
+}
+
+}  // namespace
+
+// ---- What a client read
+// --------------------------------------------------------------------------------
+
+// Which of the copies that were to come this is; must before may.
+Expect* Model::find(Session& session, const Packet& packet, uint32_t number) {
+    Expect* best = nullptr;
+    while (session.first_waiting < session.expects.size() &&
+           session.expects[session.first_waiting].got > 0) {
+        ++session.first_waiting;
+    }
+    for (size_t i = session.first_waiting; i < session.expects.size(); ++i) {
+        Expect& expect = session.expects[i];
+        if (expect.message != number || expect.got > 0) continue;
+        if (expect.retain != packet.retain) continue;
+        if (!expect.changed) {
+            if (expect.qos != packet.qos) continue;
+            if (session.level == 5 && !same_ids(expect, packet)) continue;
+        }
+        if (expect.must) return &expect;
+        if (best == nullptr) best = &expect;
+    }
+    return best;
+}
+
+// An empty message bears no number. That somebody published one on this topic has to do: whose copy
+// it is cannot be told, so those that clear a retained value are not missed either.
+bool Model::is_known_empty(std::string_view topic) const {
+    const auto fits = [&](uint32_t number) {
+        return words_.topics[messages_[number].topic] == topic;
+    };
+    return std::any_of(empties_.begin(), empties_.end(), fits);
+}
+
+void Model::received(const SessionRef& session,
+                     const Packet& packet,
+                     std::string_view topic,
+                     uint64_t turn,
+                     Instant when) {
+    ++checked_;
+    Session& s = *session;
+    const auto say = [&](const char* what, uint32_t number) {
+        fail(std::string(what) + ": message " + std::to_string(number) + " on " +
+             std::string(topic) + " to client " + std::to_string(s.client) + " qos " +
+             std::to_string(packet.qos) + (packet.dup ? " dup" : "") +
+             (packet.retain ? " retain" : "") + " id " + std::to_string(packet.packet_id));
+    };
+    const uint32_t number = number_in(packet.payload);
+    if (packet.payload.empty()) {
+        if (!is_known_empty(topic)) say("nobody published an empty message", 0);
+        return;
+    }
+    if (number == 0 || number >= messages_.size()) return say("nobody published this", number);
+    const Message& message = messages_[number];
+    if (words_.topics[message.topic] != topic) return say("wrong topic", number);
+    if (packet.payload.size() != message.size) return say("wrong payload", number);
+
+    if (packet.qos > 0 && packet.dup) {
+        const auto again = s.inflight.find(packet.packet_id);
+        if (again != s.inflight.end() && s.expects[again->second].message == number) {
+            Expect& expect = s.expects[again->second];
+            if (expect.acked && expect.acked_turn < turn)
+                return say("sent again after its acknowledgement", number);
+            if (expect.qos != packet.qos) return say("sent again at another QoS", number);
+            ++expect.got;
+            return;
+        }
+        // Repeated just before the acknowledgement came.
+        const auto late = s.finished.find(packet.packet_id);
+        if (late != s.finished.end() && s.expects[late->second].message == number &&
+            s.expects[late->second].acked_turn >= turn) {
+            return;
+        }
+        if (!s.resumed_ever && !rules_.wary) return say("DUP on a first delivery", number);
+    }
+    // One of its own that must come, one of a group that must, one of its own that may.
+    Expect* expect = find(s, packet, number);
+    if ((expect == nullptr || !expect->must) &&
+        match_group(session, packet, number, when, expect == nullptr)) {
+        expect = &s.expects.back();
+    }
+    if (expect == nullptr) return say("not meant for this client, or twice", number);
+    ++expect->got;
+    // Published again by a client that had no answer: which of the two this is cannot be told.
+    const bool several = times_applied_[number] > 1;
+    const bool begun = packet.dup;  // in time: [MQTT5-3.3.2-5] asks no more
+    if (!several && !begun && surely_expired(expect->expires, when)) {
+        return say("expired before it was sent", number);
+    }
+    if (s.level == 5 && !several && !begun) {
+        const bool expires = expect->expires != kNever;
+        if (packet.has_expiry != expires) return say("message expiry lost or made up", number);
+        if (expires) {
+            const int64_t left = static_cast<int64_t>(expect->expires) - static_cast<int64_t>(when);
+            const int64_t told = static_cast<int64_t>(packet.expiry_s) * 1000;
+            if (told > static_cast<int64_t>(message.expiry_s) * 1000)
+                return say("message expiry grew", number);
+            if (told > left + 2'000 || told + 3'000 < left) {
+                return say("wrong rest of the message expiry", number);
+            }
+        }
+    }
+    if (packet.qos > 0)
+        s.inflight[packet.packet_id] = static_cast<size_t>(expect - s.expects.data());
+    const auto groups = groups_.find(number);
+    const bool shared = groups != groups_.end() &&
+                        std::any_of(groups->second.begin(),
+                                    groups->second.end(),
+                                    [&](const GroupExpect& group) { return is_member(s, group); });
+    if (expect->replay || expect->order == 0 || several || shared) return;
+    // Where several subscriptions bring a copy each, the first copies are in order, and the second;
+    // unless one was dropped in between.
+    Session::Copies& copies = s.copies[uint64_t{number} << 2 | packet.qos];
+    const uint32_t copy = copies.read++;
+    if (copies.expected > 1 && (rules_.wary || packet.qos == 0)) return;
+    const uint64_t key = uint64_t{message.publisher} << 32 | uint64_t{message.topic} << 16 |
+                         uint64_t{copy & 0xff} << 8 | uint64_t{message.qos} << 4 | packet.qos;
+    uint64_t& last = s.last_order[key];
+    if (expect->order < last && !packet.dup) return say("out of order", number);
+    last = std::max(last, expect->order);
+}
+
+bool Model::is_member(const Session& session, const GroupExpect& group) {
+    return std::find(session.groups.begin(), session.groups.end(), group.group) !=
+           session.groups.end();
+}
+
+// Whether a message to a group may come to this member: nobody had it, or only somebody whose
+// session ended before it was acknowledged.
+bool Model::may_take(const Session& session, const GroupExpect& group) const {
+    if (!is_member(session, group)) return false;
+    // What it read after its session had ended it had been sent before.
+    if (group.getters.empty() || (session.over && group.getters.size() == 1)) return true;
+    for (const GroupExpect::Getter& getter : group.getters) {
+        if (!getter.session->over && !getter.session->may_be_over) continue;
+        for (const Expect& had : getter.session->expects) {
+            // At QoS 2 nobody else gets it any more.   [MQTT5-4.8.2-5]
+            if (had.message == group.message && had.qos == 1 && !had.acked) return true;
+        }
+    }
+    return false;
+}
+
+// Whether what somebody read may have come through a group: as a member, with its identifier.
+bool Model::fits(const GroupExpect::Getter& getter, const GroupExpect& group) {
+    if (!is_member(*getter.session, group)) return false;
+    if (getter.session->level != 5) return true;
+    const auto found = getter.session->group_ids.find(group.group);
+    return found != getter.session->group_ids.end() &&
+           std::find(found->second.begin(), found->second.end(), getter.identifier) !=
+               found->second.end();
+}
+
+// What a member read may as well have come to it by a subscription of its own.
+bool Model::settle_as_own(const GroupExpect::Getter& getter, uint32_t number) {
+    for (Expect& expect : getter.session->expects) {
+        if (expect.message != number || expect.got > 0 || expect.qos != getter.qos) continue;
+        expect.got = 1;
+        return true;
+    }
+    return false;
+}
+
+// Finds who read it a place among the groups of a message; somebody who has one already may have to
+// move to another, for what a member read does not say through which group it came.
+bool Model::assign(const GroupExpect::Getter& getter,
+                   std::vector<GroupExpect>& groups,
+                   uint64_t& seen) {
+    const size_t count = std::min<size_t>(groups.size(), 64);
+    const auto open = [&](size_t i) { return (seen >> i & 1) == 0 && fits(getter, groups[i]); };
+    for (size_t i = 0; i < count; ++i) {
+        if (!open(i) || !may_take(*getter.session, groups[i])) continue;
+        seen |= uint64_t{1} << i;
+        groups[i].getters.push_back(getter);
+        return true;
+    }
+    for (size_t i = 0; i < count; ++i) {
+        if (!open(i)) continue;
+        seen |= uint64_t{1} << i;
+        for (GroupExpect::Getter& other : groups[i].getters) {
+            const GroupExpect::Getter moved = other;
+            if (!assign(moved, groups, seen) && !settle_as_own(moved, groups[i].message)) continue;
+            other = getter;
+            return true;
+        }
+    }
+    return false;
+}
+
+// A message to a group: exactly one member gets it, another one only after that one's session.
+bool Model::match_group(
+    const SessionRef& session, const Packet& packet, uint32_t number, Instant when, bool any) {
+    const auto found = groups_.find(number);
+    if (found == groups_.end()) return false;
+    const GroupExpect::Getter getter{session, packet.qos, packet.ids[0]};
+    const auto wants = [&](const GroupExpect& group) {
+        return group.must && group.getters.empty() && fits(getter, group);
+    };
+    if (!any && std::none_of(found->second.begin(), found->second.end(), wants)) return false;
+    std::stable_sort(found->second.begin(),
+                     found->second.end(),
+                     [](const GroupExpect& a, const GroupExpect& b) { return a.must > b.must; });
+    uint64_t seen = 0;
+    if (!assign(getter, found->second, seen)) return false;
+    Expect expect;
+    expect.message = number;
+    expect.qos = packet.qos;
+    expect.must = false;
+    expect.retain = packet.retain;
+    if (packet.has_expiry) {
+        // From whom it came does not matter here; only that it is not later than allowed.
+        expect.expires = when + packet.expiry_s * kSecond;
+    }
+    session->expects.push_back(expect);
+    return true;
+}
+
+// ---- In the end
+// -------------------------------------------------------------------------------------------
+
+Model::Missing Model::missing() const {
+    Missing missing;
+    const auto count = [&](uint32_t message, uint32_t client, bool qos0, bool must) {
+        if (must) {
+            missing.example = message;
+            missing.example_client = client;
+        }
+        ++(qos0 ? (must ? missing.qos0_must : missing.qos0_may)
+                : (must ? missing.counted_must : missing.counted_may));
+    };
+    for (const SessionRef& session : alive_) {
+        for (const Expect& expect : session->expects) {
+            if (expect.got > 0 || messages_[expect.message].size == 0) continue;
+            const bool must = expect.must && expect.expires > now_ && session->connected;
+            count(expect.message, session->client, expect.qos == 0, must);
+        }
+    }
+    for (const auto& [message, groups] : groups_) {
+        for (const GroupExpect& group : groups) {
+            if (!group.getters.empty() || messages_[message].size == 0) continue;
+            // Somebody who is away may have it in his queue.
+            const auto away = [&](const SessionRef& session) {
+                return !session->connected && is_member(*session, group);
+            };
+            const bool must = group.must && messages_[message].expiry_s == kNever32 &&
+                              std::none_of(alive_.begin(), alive_.end(), away);
+            bool qos0 = group.qos0 || messages_[message].qos == 0;
+            for (const SessionRef& session : alive_) {
+                for (const FilterPlan& plan : session->subscriptions)
+                    qos0 =
+                        qos0 || (words_.filters[plan.filter].group == group.group && plan.qos == 0);
+            }
+            count(message, kNobody - group.group, qos0, must);
+        }
+    }
+    return missing;
+}
+
+}  // namespace mqttd::sim

@@ -1,0 +1,244 @@
+// World: a run from the first action to an empty arena, and what is looked at on the way.
+
+#include "base/assert.h"
+#include "sim/world.h"
+
+#include <algorithm>
+#include <cstdio>
+
+namespace mqttd::sim {
+
+namespace {
+
+constexpr uint32_t kStepsToRest = 60'000;
+
+}  // namespace
+
+Outcome World::run() {
+    street_.loud = model_.loud = loud;
+    const Error opened = net_->open();
+    ListenOptions options;
+    ListenerLimits limits;
+    const auto tcp = net_->listen(options, limits);
+    options.unix_path = "/sim";
+    const auto local = net_->listen(options, limits);
+    MQTTD_ASSERT(opened == Error::kNone && tcp.ok() && local.ok());
+    size_t next = 0;
+    for (uint32_t i = 0; i < plan_.steps && !failed(); ++i) {
+        for (; next < plan_.actions.size() && plan_.actions[next].step <= i; ++next)
+            act(plan_.actions[next]);
+        const uint32_t passes = 1 + dice_.below(4);
+        for (uint32_t pass = 0; pass < passes && !failed(); ++pass)
+            step();
+        advance(1 + dice_.below(40));
+    }
+    if (!failed()) settle();
+    Outcome outcome;
+    outcome.failure = model_.failure();
+    outcome.applied = plan_.bare ? broker_->stats().publish_received : model_.applied();
+    outcome.read = street_.read_messages;
+    outcome.turns = turn_;
+    outcome.time = now_ - 1'000'000;
+    outcome.clients = plan_.clients;
+    if (!failed()) check_end();
+    if (failed()) outcome.failure = model_.failure();
+    return outcome;
+}
+
+// Input stops, the weather clears, everybody comes back who has a session: now everything has to
+// arrive.
+void World::settle() {
+    say("---- settling");
+    calm_ = true;
+    kernel_.weather = Weather{};
+    memory_.arena.refuse_nth(0);
+    for (Client& client : clients_) {
+        client.stall(false);
+        client.silent = false;
+        client.hold(false);
+        for (Conn& conn : client.conns) {
+            if (&conn != client.conn || conn.abandoned) kernel_.hang_up(*conn.wire);
+        }
+    }
+    if (!come_to_rest(kStepsToRest)) return;
+    for (Client& client : clients_) {
+        if (client.has_connection() || client.index == plan_.clients) continue;
+        const SessionRef session = model_.session_of(client.index);
+        if (!session) continue;
+        ConnectPlan plan;
+        plan.level = session->level;
+        plan.clean = false;
+        plan.expiry_s = kNever32;
+        if (!client.connect(plan, false, false)) continue;
+        by_port_[static_cast<uint16_t>(client.conn->wire->id)] = client.conn;
+        if (kernel_.open_files() + 8 > plan_.files && !come_to_rest(kStepsToRest)) return;
+    }
+    if (!come_to_rest(kStepsToRest) || plan_.bare) return;
+    check_drops();
+    if (failed() || plan_.rules.wary) return;
+    // What is retained, as somebody new sees it.
+    Client& probe = clients_.back();
+    ConnectPlan plan;
+    plan.level = 5;
+    if (!probe.connect(plan, false, false)) return;
+    by_port_[static_cast<uint16_t>(probe.conn->wire->id)] = probe.conn;
+    if (!come_to_rest(kStepsToRest)) return;
+    if (!probe.usable()) return;  // no descriptor left for it
+    for (const char* text : {"#", "$own/#"}) {
+        FilterPlan filter;
+        while (words_.filters[filter.filter].text != text)
+            ++filter.filter;
+        filter.qos = 1;
+        probe.subscribe({filter});
+    }
+    if (!come_to_rest(kStepsToRest)) return;
+    check_drops();
+}
+
+bool World::quiet() const {
+    if (!net_->idle() || !broker_->idle() || kernel_.edges_waiting()) return false;
+    for (const Client& client : clients_) {
+        for (const Conn& conn : client.conns) {
+            const Wire& wire = *conn.wire;
+            if (!wire.accepted && kernel_.open_files() + 6 >= plan_.files) continue;
+            if (!wire.down.empty()) return false;
+            // Near the ceiling a publisher may wait for memory for as long as others are away.
+            if (plan_.memory == 0 && broker_->stats().refused_memory > 0) continue;
+            if (!wire.up.empty() || !wire.inbox.empty()) return false;
+            if (!conn.abandoned && !conn.ops.empty() && !wire.server_gone && !conn.rude)
+                return false;
+            if (conn.abandoned && !wire.server_gone) return false;
+        }
+        const bool may_hang = plan_.rules.wary || (client.conn && !client.conn->wire->accepted);
+        if (client.usable() && client.unfinished() > 0 && !may_hang) return false;
+    }
+    return true;
+}
+
+// False, and a failure, if something goes on waiting.
+bool World::come_to_rest(uint32_t steps) {
+    uint32_t calm = 0;
+    for (uint32_t i = 0; i < steps && !failed(); ++i) {
+        step();
+        calm = quiet() ? calm + 1 : 0;
+        // Long enough for whatever is tried again in a while.
+        if (calm > 40) return true;
+        advance(calm > 3 ? 50 : 5);
+    }
+    if (failed()) return false;
+    std::string who;
+    for (const Client& client : clients_) {
+        for (const Conn& conn : client.conns) {
+            if (conn.wire->up.empty() && conn.wire->inbox.empty() && conn.wire->down.empty() &&
+                conn.ops.empty() && !conn.abandoned && client.unfinished() == 0) {
+                continue;
+            }
+            char text[200];
+            std::snprintf(text,
+                          sizeof text,
+                          " [%s%s: up %zu inbox %zu down %zu ops %zu flows %llu outbox %u%s]",
+                          client.id().c_str(),
+                          conn.abandoned ? " abandoned" : "",
+                          conn.wire->up.size(),
+                          conn.wire->inbox.size(),
+                          conn.wire->down.size(),
+                          conn.ops.size(),
+                          static_cast<unsigned long long>(client.unfinished()),
+                          conn.outbox != nullptr ? conn.outbox->pending() : 0,
+                          conn.outbox != nullptr && conn.outbox->blocked() ? " blocked" : "");
+            if (who.size() < 600) who += text;
+        }
+    }
+    model_.fail("it does not come to rest: net " + std::string(net_->idle() ? "idle" : "busy") +
+                ", broker " + (broker_->idle() ? "idle" : "busy") + who);
+    return false;
+}
+
+// Whatever has not come must be in a counter.
+void World::check_drops() {
+    const Stats& stats = broker_->stats();
+    const auto drops = [&](Drop drop) { return stats.drops[static_cast<size_t>(drop)]; };
+    const Model::Missing missing = model_.missing();
+    const auto fail = [&](const char* what, uint64_t missed, uint64_t counted) {
+        model_.fail(std::string(what) + ": " + std::to_string(missed) + " did not come, " +
+                    std::to_string(counted) + " are counted; message " +
+                    std::to_string(missing.example) + " to client " +
+                    std::to_string(static_cast<int>(missing.example_client)));
+    };
+    const uint64_t any = drops(Drop::kMemory) + drops(Drop::kReceiverSize) + drops(Drop::kExpired);
+    const uint64_t qos0 = drops(Drop::kBlocked) + drops(Drop::kNoMember) + any;
+    const uint64_t counted = drops(Drop::kQueueFull) + any;
+    if (plan_.refusals) {
+        // One refusal may take a message from many.
+        if (missing.qos0_must + missing.counted_must > 0 && qos0 + counted == 0) {
+            fail("after a refusal", missing.qos0_must + missing.counted_must, 0);
+        }
+    } else if (plan_.rules.wary || plan_.rules.queue_qos0) {
+        const uint64_t all = qos0 + counted + drops(Drop::kAwaitRel) + drops(Drop::kRelTimeout);
+        if (missing.qos0_must + missing.counted_must > all) {
+            fail("all in all", missing.qos0_must + missing.counted_must, all);
+        }
+    } else {
+        if (missing.qos0_must > qos0) fail("QoS 0", missing.qos0_must, qos0);
+        if (missing.counted_must > counted) fail("QoS 1 and 2", missing.counted_must, counted);
+    }
+    if (plan_.rules.wary) return;
+    if (drops(Drop::kNoLocal) != model_.no_local_drops() && model_.exact_offline()) {
+        fail("No Local", model_.no_local_drops(), drops(Drop::kNoLocal));
+    }
+    if (drops(Drop::kOffline) != model_.offline_drops() && model_.exact_offline()) {
+        fail("offline", model_.offline_drops(), drops(Drop::kOffline));
+    }
+    for (const Drop never : {Drop::kMemory,
+                             Drop::kTooLarge,
+                             Drop::kAwaitRel,
+                             Drop::kRelTimeout,
+                             Drop::kRetainLimit,
+                             Drop::kSystemTopic,
+                             Drop::kQueueFull}) {
+        if (drops(never) != 0)
+            fail("a drop without a reason", static_cast<uint64_t>(never), drops(never));
+    }
+    const auto away = [&](const Client& client) {
+        return model_.session_of(client.index) && !client.usable();
+    };
+    const bool all_here = std::none_of(clients_.begin(), clients_.end(), away);
+    if (all_here && (stats.queued != 0 || stats.inflight_out != 0)) {
+        fail("still queued or under way", stats.queued, stats.inflight_out);
+    }
+}
+
+// Sessions end when their time has come, and nothing is left behind.
+void World::check_end() {
+    if (!plan_.bare && !plan_.rules.wary && plan_.rules.expiry_cap_s != 0) {
+        for (Client& client : clients_)
+            client.hang_up();
+        if (!come_to_rest(kStepsToRest)) return;
+        advance((plan_.rules.expiry_cap_s + 100) * kSecond);
+        if (!come_to_rest(kStepsToRest)) return;
+        if (broker_->stats().sessions != model_.sessions()) {
+            model_.fail(std::to_string(broker_->stats().sessions) + " sessions are left of " +
+                        std::to_string(model_.sessions()));
+            return;
+        }
+    }
+    for (Client& client : clients_) {
+        if (client.conn == nullptr) continue;
+        // Whoever waits for memory is not read, so that it does not see an orderly end.
+        if (plan_.memory == 0) {
+            client.drop();
+        } else {
+            client.hang_up();
+        }
+    }
+    come_to_rest(kStepsToRest);
+    if (failed()) return;
+    broker_ = nullptr;
+    net_ = nullptr;
+    if (memory_.arena.live() != live_before_) {
+        model_.fail(std::to_string(memory_.arena.live() - live_before_) +
+                    " objects are left in the arena");
+    }
+}
+
+}  // namespace mqttd::sim
