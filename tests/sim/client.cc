@@ -34,16 +34,18 @@ void Client::send(Op op, std::string_view bytes) {
 // ---- What it does
 // -------------------------------------------------------------------------------------
 
-bool Client::connect(const ConnectPlan& plan, bool unix_socket, bool eager) {
+bool Client::connect(ConnectPlan plan, bool unix_socket, bool eager) {
     Wire* wire = street_.kernel.dial(unix_socket);
     if (wire == nullptr) return false;
     // One whose CONNECT was not taken yet must not come in after this one.
     for (Conn& old : conns) {
         if (!old.ops.empty() && old.ops.front().type == Type::kConnect) {
             street_.kernel.cut(*old.wire);
+            if (&old == conn) unsure_ = old.was_unsure;
             old.abandoned = true;
         }
     }
+    plan.clean = plan.clean || unsure_;
     if (has_connection()) conn->abandoned = true;
     conns.emplace_back();
     conn = &conns.back();
@@ -51,6 +53,8 @@ bool Client::connect(const ConnectPlan& plan, bool unix_socket, bool eager) {
     conn->wire = wire;
     conn->plan = std::make_shared<const ConnectPlan>(plan);
     conn->v5 = plan.level == 5;
+    conn->was_unsure = unsure_;
+    unsure_ = true;
     held_.clear();
     requests_.clear();
     pings_ = 0;
@@ -325,6 +329,7 @@ void Client::on_connack(const Packet& packet) {
         return;
     }
     conn->welcome = true;
+    unsure_ = false;
     conn->receive_maximum = packet.receive_maximum;
     conn->alias_maximum = packet.alias_maximum;
     if (packet.session_present && conn->plan->clean) say("session present after a clean start");

@@ -36,7 +36,8 @@ struct Conn {
     bool v5 = false;
     bool welcome = false;    // CONNACK 0 was read
     bool abandoned = false;  // the client looks at it no more
-    bool rude = false;       // has sent what must end it
+    bool rude = false;        // has sent what must end it
+    bool was_unsure = false;  // Client::unsure_ before it
 
     // The broker's side, as the world sees it.
     void* link = nullptr;
@@ -88,7 +89,7 @@ class Client {
     // ----------------------------------------------------------------------------
 
     // False if nobody listens.  An open connection is left as it is: this is a takeover then.
-    bool connect(const ConnectPlan& plan, bool unix_socket, bool eager);
+    bool connect(ConnectPlan plan, bool unix_socket, bool eager);
     void publish(uint32_t topic, uint8_t qos, bool retain, uint32_t size, uint32_t expiry_s);
     void subscribe(const std::vector<FilterPlan>& filters);
     void unsubscribe(const std::vector<uint32_t>& filters);
@@ -152,6 +153,9 @@ class Client {
     std::unordered_map<uint16_t, Op> requests_;  // SUBSCRIBE and UNSUBSCRIBE without an answer
     std::unordered_set<uint16_t> unreleased_;    // QoS 2: PUBREC is out (or held), no PUBREL yet
     std::unordered_set<uint16_t> busy_;          // ids of PUBLISH packets not yet acknowledged
+    // A CONNECT was taken whose answer was never read: whether there is a session, and which, only a
+    // clean start makes known.
+    bool unsure_ = false;
     bool hold_ = false;
     std::deque<std::pair<Type, uint16_t>> held_;
     uint32_t pings_ = 0;

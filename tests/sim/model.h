@@ -112,17 +112,17 @@ struct Session {
 using SessionRef = std::shared_ptr<Session>;
 
 struct GroupExpect {
-    uint32_t message = 0;
-    uint32_t group = 0;
-    uint64_t order = 0;
-    bool must = true;
-
     struct Getter {
         SessionRef session;
         uint8_t qos = 0;
         uint32_t identifier = 0;  // of its subscription
     };
 
+    uint32_t message = 0;
+    uint32_t group = 0;
+    uint64_t order = 0;
+    bool must = true;
+    bool qos0 = false;  // some member would have got it at QoS 0
     std::vector<Getter> getters;
 };
 

@@ -62,6 +62,7 @@ void Model::hand_to(Session& session, const Publication& publication, bool must)
     Expect ids;
     bool any = false;
     bool sure = false;
+    bool unsure = false;
     for (const FilterPlan& plan : session.subscriptions) {
         const Vocabulary::Filter& filter = words_.filters[plan.filter];
         if (filter.group != 0 || !filter.matches[publication.message.topic]) continue;
@@ -72,6 +73,7 @@ void Model::hand_to(Session& session, const Publication& publication, bool must)
         }
         any = true;
         sure = sure || !plan.doubtful;
+        unsure = unsure || plan.doubtful;
         merged.qos = std::max(merged.qos, plan.qos);
         merged.retain_as_published = merged.retain_as_published || plan.retain_as_published;
         if (plan.identifier != 0) ids.ids[ids.id_count++] = plan.identifier;
@@ -82,6 +84,7 @@ void Model::hand_to(Session& session, const Publication& publication, bool must)
     expect(session, publication, merged, must);
     if (session.expects.size() == before) return;
     Expect& last = session.expects.back();
+    last.changed = unsure;
     last.id_count = ids.id_count;
     std::copy(ids.ids, ids.ids + ids.id_count, last.ids);
 }

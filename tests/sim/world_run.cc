@@ -200,7 +200,7 @@ void World::check_drops() {
             fail("a drop without a reason", static_cast<uint64_t>(never), drops(never));
     }
     const auto away = [&](const Client& client) {
-        return model_.session_of(client.index) && !client.usable();
+        return model_.session_of(client.index) && !(client.usable() && client.conn->welcome);
     };
     const bool all_here = std::none_of(clients_.begin(), clients_.end(), away);
     if (all_here && (stats.queued != 0 || stats.inflight_out != 0)) {
@@ -223,16 +223,22 @@ void World::check_end() {
         }
     }
     for (Client& client : clients_) {
-        if (client.conn == nullptr) continue;
-        // Whoever waits for memory is not read, so that it does not see an orderly end.
-        if (plan_.memory == 0) {
-            client.drop();
-        } else {
-            client.hang_up();
+        for (Conn& conn : client.conns) {
+            // Whoever waits for memory is not read, so that it does not see an orderly end.
+            if (plan_.memory == 0) {
+                kernel_.cut(*conn.wire);
+            } else {
+                kernel_.hang_up(*conn.wire);
+            }
+            conn.abandoned = true;
         }
     }
-    come_to_rest(kStepsToRest);
-    if (failed()) return;
+    if (!come_to_rest(kStepsToRest)) return;
+    for (uint32_t i = 0; i < 1'000 && net_->connections() > 0; ++i) {
+        step();
+        advance(50);
+    }
+    if (net_->connections() > 0) return model_.fail("a connection stays whose client has gone");
     broker_ = nullptr;
     net_ = nullptr;
     if (memory_.arena.live() != live_before_) {
