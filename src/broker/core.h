@@ -61,6 +61,7 @@ struct Publication {
     bool upgrade = false;                // two options as they were when it began: a reload in the
     bool queue_qos0 = false;             // middle of a job does not make a Message of wire bytes
     bool begun = false;                  // some receiver was served, or its copy dropped by name
+    bool late = false;                   // it expired while a job was handing it out
     bool refused = false;                // QoS 1, 2: no memory for the very first: nothing was done
     bool paused = false;                 // every receiver is blocked and nothing was done
     bool nobody = false;                 // no subscription matched

@@ -11,6 +11,10 @@ namespace mqttd {
 
 void Core::deliver(Session& session, Publication& publication, const Delivery& delivery) {
     if (session.dead || publication.refused) return;
+    if (publication.late) {
+        drop(&session, Drop::kExpired, publication.count);
+        return;
+    }
     if (delivery.qos == 0) {
         deliver_qos0(session, publication, delivery);
     } else {

@@ -105,7 +105,9 @@ void Core::run_fanout_job(FanoutJob& job) {
     publication.upgrade = job.upgrade;
     publication.queue_qos0 = job.queue_qos0;
     publication.from_number = job.from_number;
-    publication.begun = true;  // it was acknowledged
+    publication.begun = true;                                           // it was acknowledged
+    const bool expired = job.message && job.message->expired(now_s());  // [MQTT5-3.3.2-5]
+    publication.late = expired && !MQTTD_MUTANT(57);  // handed out after its expiry
     // Few receivers at a time when each is dear, so that the budget is looked at in time.
     const uint64_t bytes = publication.wire.size() + publication.payload.size();
     const auto each = static_cast<uint32_t>(1 + bytes / limits::kWriteBytes);

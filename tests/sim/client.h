@@ -34,8 +34,8 @@ struct Conn {
     Wire* wire = nullptr;
     std::shared_ptr<const ConnectPlan> plan;
     bool v5 = false;
-    bool welcome = false;    // CONNACK 0 was read
-    bool abandoned = false;  // the client looks at it no more
+    bool welcome = false;     // CONNACK 0 was read
+    bool abandoned = false;   // the client looks at it no more
     bool rude = false;        // has sent what must end it
     bool was_unsure = false;  // Client::unsure_ before it
 
@@ -153,8 +153,8 @@ class Client {
     std::unordered_map<uint16_t, Op> requests_;  // SUBSCRIBE and UNSUBSCRIBE without an answer
     std::unordered_set<uint16_t> unreleased_;    // QoS 2: PUBREC is out (or held), no PUBREL yet
     std::unordered_set<uint16_t> busy_;          // ids of PUBLISH packets not yet acknowledged
-    // A CONNECT was taken whose answer was never read: whether there is a session, and which, only a
-    // clean start makes known.
+    // A CONNECT was taken whose answer was never read: whether there is a session, and which, only
+    // a clean start makes known.
     bool unsure_ = false;
     bool hold_ = false;
     std::deque<std::pair<Type, uint16_t>> held_;
