@@ -57,7 +57,7 @@ CHECKED_OBJECTS := $(patsubst %.cc,$B/checked/%.o,$(filter-out $(MAIN),$(SOURCES
 TEST_OBJECTS    := $(patsubst %.cc,$B/%.o,$(UNIT_SOURCES) $(SUPPORT))
 CATCH_OBJECT    := $(BUILD)/catch/$(notdir $(CXX)).o
 # Broker and net as they are; the simulator brings its own Sockets.
-SIM_OBJECTS     := $(SIM_SOURCES:%.cc=$B/%.o) \
+SIM_OBJECTS     := $(SIM_SOURCES:%.cc=$B/%.o) $B/tests/support/mutant.o \
                    $(foreach room,base mqtt topics broker net,\
                        $(patsubst %.cc,$B/checked/%.o,$(wildcard src/$(room)/*.cc)))
 BENCH_OBJECTS   := $(BENCHES:%.cc=$B/%.o)

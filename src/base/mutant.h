@@ -11,17 +11,9 @@
 
 #if defined(MQTTD_MUTANTS) && MQTTD_MUTANTS
 
-#include <cstdlib>
-
 namespace mqttd {
 
-inline int chosen_mutant() {
-    static const int chosen = [] {
-        const char* text = std::getenv("MQTTD_MUTANT");
-        return text != nullptr ? std::atoi(text) : 0;
-    }();
-    return chosen;
-}
+int chosen_mutant();  // tests/support/mutant.cc
 
 }  // namespace mqttd
 
