@@ -198,6 +198,7 @@ def noise_row(broker_, before):
     waited, stolen = (now - then for now, then in zip(noise_s(broker_), before))
     text = f"{waited * 1e3:.0f} ms, {stolen * 1e3:.0f} ms"
     Table.row("the broker waited for its core, the host took", text, "noise, not ours")
+    return waited + stolen
 
 
 def turns_row(broker_):
@@ -342,12 +343,14 @@ def stopped_subscriber():
 HOARD = 1_000_000
 HOARD_FOREIGN = 10_000  # mosquitto needs quadratic time for more
 HOARD_ROUNDS = 3
+HOARD_TRIES = 12
+HOARD_NOISE_S = 0.15  # of what the host took: a round with more says nothing about 5 ms
 WATCH_S = 3
 
 
 def hoard_round(broker_, ping, count):
     """One client subscribes and leaves.  The longest wait of a ping while it left, in
-    microseconds."""
+    microseconds; None if the host took so much of the cores that it would be measured."""
     started = time.monotonic()
     ping.ask("report")
     with Load(broker_, "hoard", count) as hoard:
@@ -360,8 +363,8 @@ def hoard_round(broker_, ping, count):
         time.sleep(WATCH_S)
         during = ping.ask("report")
         ping_row(f"while it leaves ({broker_.cpu_s() - cpu:.2f} s of processor)", during)
-        noise_row(broker_, noise)
-    return during[-1]
+        quiet = noise_row(broker_, noise) <= HOARD_NOISE_S
+    return during[-1] if quiet else None
 
 
 def leaving_hoarder():
@@ -370,9 +373,15 @@ def leaving_hoarder():
     with broker(sys_interval=1) as b, Load(b, "ping", PING_US) as ping:
         time.sleep(1)
         ping_row("nobody else", ping.ask("report"))
-        longest = median([hoard_round(b, ping, count) for _ in range(HOARD_ROUNDS)])
-        what = f"longest wait while it leaves, median of {HOARD_ROUNDS} rounds"
-        Table.row(what, f"{longest} µs", "under 5000 µs", longest < 5000)
+        quiet, tries = [], 0
+        while len(quiet) < HOARD_ROUNDS and tries < HOARD_TRIES:
+            tries += 1
+            longest = hoard_round(b, ping, count)
+            if longest is not None:
+                quiet.append(longest)
+        what = f"longest wait while it leaves, median of {len(quiet)} quiet rounds of {tries}"
+        text = f"{median(quiet)} µs" if quiet else "the machine was never quiet"
+        Table.row(what, text, "under 5000 µs", bool(quiet) and median(quiet) < 5000)
         Table.row("RSS", f"{b.rss() >> 20} MiB")
         support.wait_until(lambda: b.sys("subscriptions/count") == "0", 15, 0.5)
         left = b.sys("subscriptions/count")

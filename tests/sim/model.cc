@@ -331,6 +331,9 @@ void Model::subscribe(Session& session, const Op& op) {
             replay(session, plan);
         }
     }
+    // In the middle of a job: with the options of before, of now, or of some of both.
+    for (Expect& expect : session.expects)
+        expect.changed = expect.changed || expect.open;
     for (const Open& open : open_)
         hand_to_newcomer(session, open);
 }
@@ -353,7 +356,9 @@ void Model::unsubscribe(Session& session, const Op& op) {
         forget_replay(session, plan.filter);
     }
     for (Expect& expect : session.expects) {
-        if (expect.open && expect.got == 0) expect.must = false;
+        if (!expect.open || expect.got > 0) continue;
+        expect.must = false;
+        expect.changed = true;
     }
     if (!open_.empty()) fuzzy_ = true;
     // Who is not a member any more passes nothing on.

@@ -47,6 +47,7 @@ struct Rules {
     bool upgrade_qos = false;
     bool queue_qos0 = false;
     bool wary = false;  // limits or refusals are at work: what must come may be dropped by name
+    bool scarce = false;  // memory may be refused
     uint32_t window = 20;
     uint64_t expiry_cap_s = 0;
     uint32_t rel_timeout_s = 0;

@@ -157,7 +157,7 @@ void Model::keep(const Publication& publication) {
             }
         }
     }
-    bool fuzzy = publication.open;
+    bool fuzzy = publication.open || rules_.scarce;  // … or it may not have been kept
     for (const Open& open : open_) {
         fuzzy =
             fuzzy || (open.until > now_ && open.message->retain && open.message->topic == topic);

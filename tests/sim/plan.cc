@@ -107,6 +107,7 @@ void choose_rules(Plan& plan, Prng& dice) {
         plan.rules.wary = true;
         plan.memory = 0;  // the least there can be: chosen by the world
     }
+    plan.rules.scarce = plan.refusals || plan.memory == 0;
     plan.rules.allow_duplicates = o.allow_duplicate_messages;
     plan.rules.upgrade_qos = o.upgrade_outgoing_qos;
     plan.rules.queue_qos0 = o.queue_qos0_messages;
