@@ -150,6 +150,12 @@ SessionRef Model::connected(uint32_t client,
     return session;
 }
 
+void Model::discarded(uint32_t client) {
+    const SessionRef session = session_of(client);
+    if (session && session->connected) leave(session);
+    if (session_of(client) == session && session) end(session, 0);
+}
+
 void Model::detached(const SessionRef& session, const void* owner, bool soon) {
     if (!session || !session->connected || session->owner != owner) return;
     leave(session, soon ? now_ + kLate : 0);

@@ -46,7 +46,7 @@ struct Rules {
     bool allow_duplicates = true;
     bool upgrade_qos = false;
     bool queue_qos0 = false;
-    bool wary = false;  // limits or refusals are at work: what must come may be dropped by name
+    bool wary = false;    // limits or refusals are at work: what must come may be dropped by name
     bool scarce = false;  // memory may be refused
     uint32_t window = 20;
     uint64_t expiry_cap_s = 0;
@@ -146,6 +146,8 @@ class Model {
     void set_time(Instant now, uint64_t turn);
     // A CONNECT was accepted.  `resumed`: the broker took up a session.
     SessionRef connected(uint32_t client, const void* owner, const ConnectPlan& plan, bool resumed);
+    // A clean start ended a session, and then was refused.
+    void discarded(uint32_t client);
     // A packet of a connected client was taken.
     void took(const SessionRef& session, const Op& op);
     // Its connection is over; the will is sent, or waits.

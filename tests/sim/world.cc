@@ -156,7 +156,12 @@ void World::take(Conn& conn, uint64_t packets, const Stats& before) {
             op.message,
             op.dup ? " dup" : "");
         if (op.type == Type::kConnect) {
-            if (after.connects_refused != before.connects_refused) continue;
+            if (after.connects_refused != before.connects_refused) {
+                // Refused for lack of memory when the old session had been thrown away already.
+                const bool discarded = after.sessions_discarded != before.sessions_discarded;
+                if (discarded) model_.discarded(conn.client->index);
+                continue;
+            }
             const bool resumed = after.sessions_resumed != before.sessions_resumed;
             conn.session = model_.connected(conn.client->index, &conn, *op.connect, resumed);
         } else if (conn.session) {
