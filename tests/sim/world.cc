@@ -121,7 +121,14 @@ void* World::opened(Outbox& outbox, const Arrival& arrival) {
 
 Consumed World::receive(void* link, Range input) {
     Conn& conn = *static_cast<Conn*>(link);
-    if (plan_.bare) return broker_->receive(conn.link, input);
+    if (plan_.bare) {
+        const uint64_t taken = broker_->stats().packets_received_all;
+        const Consumed consumed = broker_->receive(conn.link, input);
+        uint64_t packets = broker_->stats().packets_received_all - taken;
+        for (; packets > 0 && !conn.ops.empty(); --packets)
+            conn.ops.pop_front();
+        return consumed;
+    }
     const Stats before = broker_->stats();
     receiving_ = &conn;
     const Consumed consumed = broker_->receive(conn.link, input);
