@@ -123,7 +123,7 @@ RUN_TESTS = MQTTD_BIN='$(abspath $(if $(SANITIZE),$B/mqttd,mqttd))' $(PYTHON) sc
 test: all $B/unit_tests $B/sim ## install what is missing, build, run every test
 	$Q$(RUN_TESTS) --unit $B/unit_tests --sim $B/sim --e2e tests/e2e
 
-unit: $(if $(UNIT_SOURCES),$B/unit_tests) ## unit, conformance and wire tests only (CASE='name or [tag]' picks some)
+unit: $B/unit_tests ## unit, conformance and wire tests only (CASE='name or [tag]' picks some)
 	$Q$(if $(CASE),$B/unit_tests '$(CASE)',$(RUN_TESTS) --unit $B/unit_tests)
 
 e2e: all ## end-to-end tests only, against the real binary (CASE=file picks one)
@@ -192,9 +192,9 @@ lint: ## rooms, headers, system calls, the table of the standards' statements, l
 	clang-format --dry-run -Werror $(CARED_FOR) || status=1; \
 	exit $$status
 
-sanitized: $B/unit_tests $B/sim $(BENCH_OBJECTS) ## unit tests and worlds (WORLDS, 150) under SANITIZE
+sanitized: $B/unit_tests $B/sim $(BENCH_OBJECTS) ## unit tests and 150 worlds (SEEDS='a b') under SANITIZE
 	$Q$(RUN_TESTS) --unit $B/unit_tests
-	$Q$B/sim --seeds 1 $(or $(WORLDS),151)
+	$Q$B/sim --seeds $(or $(SEEDS),1 151)
 
 warnings: ## compile everything with g++ and clang++, warnings as errors
 	+$QBUILD='$(BUILD)' scripts/check_warnings

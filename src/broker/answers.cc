@@ -7,7 +7,7 @@
 namespace mqttd {
 
 // False if the link has ended.  One that is being closed in the middle of its own packet, maybe
-// with a DISCONNECT, is not answered.   [MQTT-3.14.4-1]
+// with a DISCONNECT, is not answered.   [MQTT5-3.14.4-1]
 bool Core::answer_bytes(Link& link, Bytes packet, PacketType type) {
     if (link.broken) return true;
     if (!link.outbox->copy(arena_, packet, Arena::Use::kReserve)) {

@@ -121,9 +121,7 @@ void Core::deliver_counted(Session& session, Publication& publication, const Del
     Message& message = *publication.message;
     const Link* link = session.link.get();
     const bool writable = link != nullptr && !link->broken && !session.outbox->blocked();
-    const bool room = session.outflow && window_has_room(session, message.payload_size);
-    const bool jump = MQTTD_MUTANT(22) && room;  // past what is queued
-    if (writable && (jump || window_open(session, message.payload_size))) {
+    if (writable && window_open(session, message.payload_size)) {
         if (send_inflight(session, message, delivery)) {
             publication.taken = true;
             return;

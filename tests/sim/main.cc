@@ -208,6 +208,7 @@ int play_list(const char* path) {
 }
 
 int measure_speed() {
+    std::setvbuf(stdout, nullptr, _IOLBF, 0);
     for (const bool with_model : {false, true}) {
         const Plan plan = make_bulk_plan(1, with_model);
         const double began = seconds_now();

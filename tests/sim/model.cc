@@ -30,8 +30,8 @@ void Model::set_time(Instant now, uint64_t turn) {
 void Model::set_jobs(bool any) {
     if (jobs_ && !any) {
         for (const SessionRef& session : alive_) {
-            for (size_t i = session->first_waiting; i < session->expects.size(); ++i)
-                session->expects[i].open = false;
+            for (Expect& expect : session->expects)
+                expect.open = false;
         }
     }
     jobs_ = any;
@@ -126,15 +126,8 @@ SessionRef Model::connected(uint32_t client,
             retained.fuzzy = true;
             retained.candidates.emplace_back(open.message->number, open.expires);
         }
-        for (const Open& open : open_) {
-            const auto waiting = static_cast<ptrdiff_t>(session->expects.size());
-            hand_to_newcomer(*session, open);
-            // The others it has been given already.
-            session->expects.erase(std::remove_if(session->expects.begin() + waiting,
-                                                  session->expects.end(),
-                                                  [](const Expect& e) { return e.qos > 0; }),
-                                   session->expects.end());
-        }
+        for (const Open& open : open_)
+            hand_to_newcomer(*session, open, true);
     }
     session->level = plan.level;
     session->owner = owner;
@@ -309,8 +302,8 @@ void Model::subscribe(Session& session, const Op& op) {
             old = plan;
         }
         // What is still to be replayed comes as the newer subscription wants it, or the older.
-        for (size_t i = session.first_waiting; existed && i < session.expects.size(); ++i) {
-            Expect& expect = session.expects[i];
+        for (Expect& expect : session.expects) {
+            if (!existed) break;
             if (expect.replay && expect.filter == plan.filter) expect.changed = true;
             if (expect.open) expect.must = false;
         }
@@ -341,16 +334,17 @@ void Model::subscribe(Session& session, const Op& op) {
     for (Expect& expect : session.expects)
         expect.changed = expect.changed || expect.open;
     for (const Open& open : open_)
-        hand_to_newcomer(session, open);
+        hand_to_newcomer(session, open, false);
 }
 
 // A publication that is being handed out comes to somebody or does not.
-void Model::hand_to_newcomer(Session& session, const Open& open) {
+void Model::hand_to_newcomer(Session& session, const Open& open, bool qos0_only) {
     fuzzy_ = true;
     const uint64_t no_local = no_local_;
     const uint64_t offline = offline_;
-    hand_to(
-        session, {*open.message, open.message->publisher, open.expires, open.order, true}, false);
+    const Publication publication{
+        *open.message, open.message->publisher, open.expires, open.order, true, qos0_only};
+    hand_to(session, publication, false);
     no_local_ = no_local;
     offline_ = offline;
 }

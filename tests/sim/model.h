@@ -96,10 +96,10 @@ struct Session {
     std::vector<uint32_t> groups;                         // it was ever a member of
     std::map<uint32_t, std::vector<uint32_t>> group_ids;  // … with these identifiers
     std::vector<Expect> expects;
-    size_t first_waiting = 0;                         // every Expect before it has come
-    std::unordered_map<uint16_t, Awaiting> awaiting;  // by packet id
-    std::unordered_map<uint16_t, size_t> inflight;    // outbound: packet id → Expect
-    std::unordered_map<uint16_t, size_t> finished;    // the same, acknowledged
+    std::unordered_map<uint32_t, std::vector<uint32_t>> places;  // in `expects`, by message
+    std::unordered_map<uint16_t, Awaiting> awaiting;             // by packet id
+    std::unordered_map<uint16_t, size_t> inflight;               // outbound: packet id → Expect
+    std::unordered_map<uint16_t, size_t> finished;               // the same, acknowledged
 
     struct Copies {
         uint32_t expected = 0;
@@ -232,11 +232,13 @@ class Model {
         Instant expires = kNever;
         uint64_t order = 0;
         bool open = false;
+        bool qos0_only = false;  // to who comes back: the rest waited for it
     };
 
     void apply(const Message& message, Instant expires, Instant open_until, uint32_t will_of);
     void hand_to(Session& session, const Publication& publication, bool must);
-    void hand_to_newcomer(Session& session, const Open& open);
+    static Expect& add(Session& session, const Expect& expect);
+    void hand_to_newcomer(Session& session, const Open& open, bool qos0_only);
     void expect(Session& session,
                 const Publication& publication,
                 const FilterPlan& plan,

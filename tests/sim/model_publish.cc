@@ -89,6 +89,12 @@ void Model::hand_to(Session& session, const Publication& publication, bool must)
     std::copy(ids.ids, ids.ids + ids.id_count, last.ids);
 }
 
+Expect& Model::add(Session& session, const Expect& expect) {
+    session.places[expect.message].push_back(static_cast<uint32_t>(session.expects.size()));
+    session.expects.push_back(expect);
+    return session.expects.back();
+}
+
 void Model::expect(Session& session,
                    const Publication& publication,
                    const FilterPlan& plan,
@@ -108,10 +114,11 @@ void Model::expect(Session& session,
         ++offline_;
         return;
     }
+    if (publication.qos0_only && expect.qos > 0) return;
     if (plan.identifier != 0) expect.ids[expect.id_count++] = plan.identifier;
     const size_t size = message.size + words_.topics[message.topic].size() + 64;
     if (session.packet_maximum != 0 && size > session.packet_maximum) expect.must = false;
-    session.expects.push_back(expect);
+    add(session, expect);
     ++session.copies[uint64_t{expect.message} << 2 | expect.qos].expected;
 }
 
@@ -203,7 +210,7 @@ void Model::replay_one(
     if (plan.identifier != 0) expect.ids[expect.id_count++] = plan.identifier;
     const size_t size = message.size + words_.topics[message.topic].size() + 64;
     if (session.packet_maximum != 0 && size > session.packet_maximum) expect.must = false;
-    session.expects.push_back(expect);
+    add(session, expect);
 }
 
 // A replay that has not come to its end is over, or begins anew.

@@ -21,13 +21,9 @@ bool same_ids(const Expect& expect, const Packet& packet) {
 // Which of the copies that were to come this is; must before may.
 Expect* Model::find(Session& session, const Packet& packet, uint32_t number) {
     Expect* best = nullptr;
-    while (session.first_waiting < session.expects.size() &&
-           session.expects[session.first_waiting].got > 0) {
-        ++session.first_waiting;
-    }
-    for (size_t i = session.first_waiting; i < session.expects.size(); ++i) {
-        Expect& expect = session.expects[i];
-        if (expect.message != number || expect.got > 0) continue;
+    for (const uint32_t place : session.places[number]) {
+        Expect& expect = session.expects[place];
+        if (expect.got > 0) continue;
         if (expect.retain != packet.retain) continue;
         if (!expect.changed) {
             if (expect.qos != packet.qos) continue;
@@ -169,8 +165,9 @@ bool Model::fits(const GroupExpect::Getter& getter, const GroupExpect& group) {
 
 // What a member read may as well have come to it by a subscription of its own.
 bool Model::settle_as_own(const GroupExpect::Getter& getter, uint32_t number) {
-    for (Expect& expect : getter.session->expects) {
-        if (expect.message != number || expect.got > 0 || expect.qos != getter.qos) continue;
+    for (const uint32_t place : getter.session->places[number]) {
+        Expect& expect = getter.session->expects[place];
+        if (expect.got > 0 || expect.qos != getter.qos) continue;
         expect.got = 1;
         return true;
     }
@@ -227,7 +224,7 @@ bool Model::match_group(
         // From whom it came does not matter here; only that it is not later than allowed.
         expect.expires = when + packet.expiry_s * kSecond;
     }
-    session->expects.push_back(expect);
+    add(*session, expect);
     return true;
 }
 
