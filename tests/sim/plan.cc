@@ -170,6 +170,7 @@ Plan make_bulk_plan(uint64_t seed, bool with_model) {
     plan.seed = seed;
     plan.bare = !with_model;
     plan.clients = 20;
+    plan.levels = 2;  // 3.1.1: nobody who takes one message at a time
     plan.steps = 2'000;
     plan.big = 16;
     plan.files = 200;
@@ -177,6 +178,8 @@ Plan make_bulk_plan(uint64_t seed, bool with_model) {
     plan.broker.listener.allow_anonymous = true;
     plan.broker.sys_interval_s = 0;
     plan.broker.max_queued_messages = 0;
+    plan.broker.max_inflight_messages = 1'000;  // 20 at a time would take longer than it rests
+    plan.rules.window = plan.broker.max_inflight_messages;
     plan.net.files_limit = plan.files;
     plan.net.files_reserve = 4;
     for (uint32_t i = 0; i < 60; ++i) {
