@@ -28,19 +28,22 @@ void Model::set_time(Instant now, uint64_t turn) {
 }
 
 void Model::set_jobs(bool any) {
-    if (jobs_ && !any) {
-        for (const SessionRef& session : alive_) {
-            for (Expect& expect : session->expects)
-                expect.open = false;
-        }
-    }
     jobs_ = any;
     if (any) fuzzy_ = true;
 }
 
 void Model::settle_open() {
     if (open_.empty() || jobs_) return;
-    std::erase_if(open_, [&](const Open& open) { return open.until <= last_turn_; });
+    if (std::erase_if(open_, [&](const Open& open) { return open.until <= last_turn_; }) == 0)
+        return;
+    const auto is_open = [&](const Expect& expect) {
+        const auto same = [&](const Open& open) { return open.order == expect.order; };
+        return std::any_of(open_.begin(), open_.end(), same);
+    };
+    for (const SessionRef& session : alive_) {
+        for (Expect& expect : session->expects)
+            expect.open = expect.open && is_open(expect);
+    }
 }
 
 // A session that is away: its will, its end.
@@ -181,7 +184,7 @@ void Model::loosen_groups(const SessionRef& session, bool ended) {
                 continue;
             }
             bool others = false;
-            bool all_counted = true;
+            bool all_counted = !expect.qos0;  // also by the QoS of before
             bool exactly_once = false;
             bool still_member = false;
             for (const SessionRef& member : alive_) {
@@ -296,9 +299,11 @@ void Model::subscribe(Session& session, const Op& op) {
     for (const FilterPlan& plan : op.filters) {
         const Vocabulary::Filter& filter = words_.filters[plan.filter];
         bool existed = false;
+        bool unsure = false;
         for (FilterPlan& old : session.subscriptions) {
             if (old.filter != plan.filter) continue;
             existed = true;
+            unsure = old.doubtful;
             old = plan;
         }
         // What is still to be replayed comes as the newer subscription wants it, or the older.
@@ -326,13 +331,16 @@ void Model::subscribe(Session& session, const Op& op) {
             }
             continue;
         }
-        if (plan.retain_handling == 0 || (plan.retain_handling == 1 && !existed)) {
-            replay(session, plan);
+        if (plan.retain_handling == 0 || (plan.retain_handling == 1 && (!existed || unsure))) {
+            replay(session, plan, !(plan.retain_handling == 1 && unsure));
         }
     }
     // In the middle of a job: with the options of before, of now, or of some of both.
-    for (Expect& expect : session.expects)
-        expect.changed = expect.changed || expect.open;
+    for (Expect& expect : session.expects) {
+        if (!expect.open || expect.got > 0) continue;
+        expect.changed = true;
+        expect.must = false;
+    }
     for (const Open& open : open_)
         hand_to_newcomer(session, open, false);
 }
@@ -344,7 +352,11 @@ void Model::hand_to_newcomer(Session& session, const Open& open, bool qos0_only)
     const uint64_t offline = offline_;
     const Publication publication{
         *open.message, open.message->publisher, open.expires, open.order, true, qos0_only};
+    const size_t before = session.expects.size();
     hand_to(session, publication, false);
+    // Of several subscriptions it may come by some.
+    for (size_t i = before; i < session.expects.size(); ++i)
+        session.expects[i].changed = !rules_.allow_duplicates;
     no_local_ = no_local;
     offline_ = offline;
 }

@@ -115,6 +115,7 @@ using SessionRef = std::shared_ptr<Session>;
 struct GroupExpect {
     struct Getter {
         SessionRef session;
+        uint8_t level = 4;  // of its connection
         uint8_t qos = 0;
         uint32_t identifier = 0;  // of its subscription
     };
@@ -249,7 +250,7 @@ class Model {
                      const FilterPlan& plan);
     uint8_t granted(const Message& message, const FilterPlan& plan) const;
     void keep(const Publication& publication);
-    void replay(Session& session, const FilterPlan& plan);
+    void replay(Session& session, const FilterPlan& plan, bool must);
     void replay_one(
         Session& session, const FilterPlan& plan, uint32_t number, Instant expires, bool must);
     static void forget_replay(Session& session, uint32_t filter);

@@ -164,7 +164,8 @@ void Model::keep(const Publication& publication) {
             }
         }
     }
-    bool fuzzy = publication.open || rules_.scarce;  // … or it may not have been kept
+    // Handed out bit by bit; or it may not have been kept, or was too old by then.
+    bool fuzzy = publication.open || rules_.scarce || publication.expires <= now_ + kSecond;
     for (const Open& open : open_) {
         fuzzy =
             fuzzy || (open.until > now_ && open.message->retain && open.message->topic == topic);
@@ -182,11 +183,11 @@ void Model::keep(const Publication& publication) {
     retained.fuzzy = true;
 }
 
-void Model::replay(Session& session, const FilterPlan& plan) {
+void Model::replay(Session& session, const FilterPlan& plan, bool must) {
     forget_replay(session, plan.filter);
     for (const auto& [topic, retained] : retained_) {
         if (!words_.filters[plan.filter].matches[topic]) continue;
-        replay_one(session, plan, retained.message, retained.expires, !retained.fuzzy);
+        replay_one(session, plan, retained.message, retained.expires, must && !retained.fuzzy);
         for (const auto& [number, expires] : retained.candidates)
             replay_one(session, plan, number, expires, false);
         if (std::find(replaying_.begin(), replaying_.end(), topic) == replaying_.end()) {

@@ -8,7 +8,9 @@ namespace mqttd::sim {
 
 namespace {
 
-bool same_ids(const Expect& expect, const Packet& packet) {
+bool looks_so(const Session& session, const Expect& expect, const Packet& packet) {
+    if (expect.retain != packet.retain || expect.qos != packet.qos) return false;
+    if (session.level != 5) return true;
     if (expect.id_count != packet.id_count) return false;
     return std::is_permutation(expect.ids, expect.ids + expect.id_count, packet.ids);
 }
@@ -18,19 +20,21 @@ bool same_ids(const Expect& expect, const Packet& packet) {
 // ---- What a client read
 // --------------------------------------------------------------------------------
 
-// Which of the copies that were to come this is; must before may.
+// Which of the copies that were to come this is: one that looks just so before one whose
+// subscription was made anew meanwhile, and among these one that must before one that may.
 Expect* Model::find(Session& session, const Packet& packet, uint32_t number) {
     Expect* best = nullptr;
+    int best_rank = 0;
     for (const uint32_t place : session.places[number]) {
         Expect& expect = session.expects[place];
         if (expect.got > 0) continue;
-        if (expect.retain != packet.retain) continue;
-        if (!expect.changed) {
-            if (expect.qos != packet.qos) continue;
-            if (session.level == 5 && !same_ids(expect, packet)) continue;
-        }
-        if (expect.must) return &expect;
-        if (best == nullptr) best = &expect;
+        const bool exact = looks_so(session, expect, packet);
+        const bool replayed = expect.replay != packet.retain && expect.replay;
+        if (!exact && (!expect.changed || replayed)) continue;
+        const int rank = 1 + (exact ? 2 : 0) + (expect.must ? 1 : 0);
+        if (rank <= best_rank) continue;
+        best = &expect;
+        best_rank = rank;
     }
     return best;
 }
@@ -85,11 +89,23 @@ void Model::received(const SessionRef& session,
         }
         if (!s.resumed_ever && !rules_.wary) return say("DUP on a first delivery", number);
     }
-    // One of its own that must come, one of a group that must, one of its own that may.
+    // One of its own that must come just so, one of a group that must, one of its own that may.
     Expect* expect = find(s, packet, number);
-    if ((expect == nullptr || !expect->must) &&
-        match_group(session, packet, number, when, expect == nullptr)) {
+    const bool exact = expect != nullptr && looks_so(s, *expect, packet);
+    if ((expect == nullptr || !expect->must || !exact) &&
+        match_group(session, packet, number, when, !exact)) {
         expect = &s.expects.back();
+    }
+    // Its publisher waits for memory: it stands in the retained store, and is passed on later.
+    if (expect == nullptr && rules_.scarce && packet.retain && message.retain &&
+        times_applied_[number] == 0) {
+        Expect early;
+        early.message = number;
+        early.qos = packet.qos;
+        early.must = false;
+        early.replay = true;
+        early.expires = packet.has_expiry ? when + packet.expiry_s * kSecond : kNever;
+        expect = &add(s, early);
     }
     if (expect == nullptr) return say("not meant for this client, or twice", number);
     ++expect->got;
@@ -156,7 +172,7 @@ bool Model::may_take(const Session& session, const GroupExpect& group) const {
 // Whether what somebody read may have come through a group: as a member, with its identifier.
 bool Model::fits(const GroupExpect::Getter& getter, const GroupExpect& group) {
     if (!is_member(*getter.session, group)) return false;
-    if (getter.session->level != 5) return true;
+    if (getter.level != 5) return true;
     const auto found = getter.session->group_ids.find(group.group);
     return found != getter.session->group_ids.end() &&
            std::find(found->second.begin(), found->second.end(), getter.identifier) !=
@@ -181,11 +197,15 @@ bool Model::assign(const GroupExpect::Getter& getter,
                    uint64_t& seen) {
     const size_t count = std::min<size_t>(groups.size(), 64);
     const auto open = [&](size_t i) { return (seen >> i & 1) == 0 && fits(getter, groups[i]); };
-    for (size_t i = 0; i < count; ++i) {
-        if (!open(i) || !may_take(*getter.session, groups[i])) continue;
-        seen |= uint64_t{1} << i;
-        groups[i].getters.push_back(getter);
-        return true;
+    // One that nobody has had yet before one that is passed on.
+    for (const bool fresh : {true, false}) {
+        for (size_t i = 0; i < count; ++i) {
+            if (!open(i) || fresh != groups[i].getters.empty()) continue;
+            if (!may_take(*getter.session, groups[i])) continue;
+            seen |= uint64_t{1} << i;
+            groups[i].getters.push_back(getter);
+            return true;
+        }
     }
     for (size_t i = 0; i < count; ++i) {
         if (!open(i)) continue;
@@ -205,7 +225,7 @@ bool Model::match_group(
     const SessionRef& session, const Packet& packet, uint32_t number, Instant when, bool any) {
     const auto found = groups_.find(number);
     if (found == groups_.end()) return false;
-    const GroupExpect::Getter getter{session, packet.qos, packet.ids[0]};
+    const GroupExpect::Getter getter{session, session->level, packet.qos, packet.ids[0]};
     const auto wants = [&](const GroupExpect& group) {
         return group.must && group.getters.empty() && fits(getter, group);
     };
