@@ -178,7 +178,7 @@ void Model::loosen_groups(const SessionRef& session, bool ended) {
     if (session->groups.empty()) return;
     for (auto& [message, expects] : groups_) {
         for (GroupExpect& expect : expects) {
-            if (!expect.getters.empty() || !expect.must) continue;
+            if (!expect.must) continue;
             if (std::find(session->groups.begin(), session->groups.end(), expect.group) ==
                 session->groups.end()) {
                 continue;
@@ -194,7 +194,7 @@ void Model::loosen_groups(const SessionRef& session, bool ended) {
                     const uint8_t qos = granted(messages_[message], plan);
                     all_counted = all_counted && qos > 0;
                     exactly_once = exactly_once || qos == 2;
-                    others = others || member != session;
+                    others = others || (member != session && !member->may_be_over);
                 }
             }
             // QoS 0 is lost with the connection; else it is passed on when the session ends, but at
@@ -203,6 +203,22 @@ void Model::loosen_groups(const SessionRef& session, bool ended) {
                 expect.must = false;
             }
         }
+    }
+}
+
+// Members come and go while a session may have ended: whether its messages found somebody else
+// cannot be told.
+void Model::loosen_if_unsure(uint32_t group) {
+    const auto unsure = [&](const SessionRef& session) {
+        return session->may_be_over && std::find(session->groups.begin(),
+                                                 session->groups.end(),
+                                                 group) != session->groups.end();
+    };
+    if (std::none_of(alive_.begin(), alive_.end(), unsure)) return;
+    for (auto& [message, expects] : groups_) {
+        (void)message;
+        for (GroupExpect& expect : expects)
+            expect.must = expect.must && expect.group != group;
     }
 }
 
@@ -314,7 +330,8 @@ void Model::subscribe(Session& session, const Op& op) {
         }
         if (!existed) session.subscriptions.push_back(plan);
         if (filter.group != 0) {
-            session.group_ids[filter.group].push_back(plan.identifier);
+            session.memberships[filter.group].emplace_back(plan.identifier, plan.qos);
+            if (!existed) loosen_if_unsure(filter.group);
             if (std::find(session.groups.begin(), session.groups.end(), filter.group) ==
                 session.groups.end()) {
                 session.groups.push_back(filter.group);
@@ -366,6 +383,8 @@ void Model::unsubscribe(Session& session, const Op& op) {
         std::erase_if(session.subscriptions,
                       [&](const FilterPlan& old) { return old.filter == plan.filter; });
         forget_replay(session, plan.filter);
+        const uint32_t group = words_.filters[plan.filter].group;
+        if (group != 0) loosen_if_unsure(group);
     }
     for (Expect& expect : session.expects) {
         if (!expect.open || expect.got > 0) continue;

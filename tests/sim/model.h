@@ -94,7 +94,8 @@ struct Session {
     WillPlan will;
     std::vector<FilterPlan> subscriptions;
     std::vector<uint32_t> groups;                         // it was ever a member of
-    std::map<uint32_t, std::vector<uint32_t>> group_ids;  // … with these identifiers
+    // … with these identifiers and at this QoS
+    std::map<uint32_t, std::vector<std::pair<uint32_t, uint8_t>>> memberships;
     std::vector<Expect> expects;
     std::unordered_map<uint32_t, std::vector<uint32_t>> places;  // in `expects`, by message
     std::unordered_map<uint16_t, Awaiting> awaiting;             // by packet id
@@ -187,7 +188,7 @@ class Model {
     };
 
     // What has not come, of all sessions that are connected.
-    Missing missing() const;
+    Missing missing();
 
     uint64_t offline_drops() const { return offline_; }
 
@@ -255,15 +256,17 @@ class Model {
         Session& session, const FilterPlan& plan, uint32_t number, Instant expires, bool must);
     static void forget_replay(Session& session, uint32_t filter);
     void loosen_groups(const SessionRef& session, bool ended);
+    void loosen_if_unsure(uint32_t group);
     void send_will(Session& session, Instant open_until);
     void end(const SessionRef& session, Instant open_until);
     void leave(const SessionRef& session, Instant open_until = 0);
     void pass_time(const SessionRef& session);
     bool match_group(
         const SessionRef& session, const Packet& packet, uint32_t number, Instant when, bool any);
+    void move_getters(std::vector<GroupExpect>& groups) const;
     static bool settle_as_own(const GroupExpect::Getter& getter, uint32_t number);
     static bool is_member(const Session& session, const GroupExpect& group);
-    static bool fits(const GroupExpect::Getter& getter, const GroupExpect& group);
+    bool fits(const GroupExpect::Getter& getter, const GroupExpect& group) const;
     bool assign(const GroupExpect::Getter& getter,
                 std::vector<GroupExpect>& groups,
                 uint64_t& seen);

@@ -142,7 +142,7 @@ void Model::hand_to_groups(const Publication& publication) {
                 found = groups.end() - 1;
             }
             found->qos0 = found->qos0 || granted(message, plan) == 0;
-            if (plan.doubtful) continue;
+            if (plan.doubtful || session->may_be_over) continue;
             const bool small = session->packet_maximum == 0;
             found->must = (found->must || reachable) && small;
         }

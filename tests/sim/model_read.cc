@@ -169,14 +169,34 @@ bool Model::may_take(const Session& session, const GroupExpect& group) const {
     return false;
 }
 
-// Whether what somebody read may have come through a group: as a member, with its identifier.
-bool Model::fits(const GroupExpect::Getter& getter, const GroupExpect& group) {
-    if (!is_member(*getter.session, group)) return false;
-    if (getter.level != 5) return true;
-    const auto found = getter.session->group_ids.find(group.group);
-    return found != getter.session->group_ids.end() &&
-           std::find(found->second.begin(), found->second.end(), getter.identifier) !=
-               found->second.end();
+// Whether what somebody read may have come through a group: as a member, with its identifier, at
+// its QoS.
+bool Model::fits(const GroupExpect::Getter& getter, const GroupExpect& group) const {
+    const auto found = getter.session->memberships.find(group.group);
+    if (found == getter.session->memberships.end()) return false;
+    const uint8_t qos = messages_[group.message].qos;
+    const auto same = [&](const std::pair<uint32_t, uint8_t>& member) {
+        if (getter.level == 5 && member.first != getter.identifier) return false;
+        return getter.qos == (rules_.upgrade_qos ? member.second : std::min(qos, member.second));
+    };
+    return std::any_of(found->second.begin(), found->second.end(), same);
+}
+
+// What somebody read may have been of this group rather than of one that need not get it.
+void Model::move_getters(std::vector<GroupExpect>& groups) const {
+    for (GroupExpect& group : groups) {
+        if (!group.must || !group.getters.empty()) continue;
+        for (GroupExpect& other : groups) {
+            if (other.must || !group.getters.empty()) continue;
+            const auto fitting = [&](const GroupExpect::Getter& getter) {
+                return fits(getter, group);
+            };
+            const auto found = std::find_if(other.getters.begin(), other.getters.end(), fitting);
+            if (found == other.getters.end()) continue;
+            group.getters.push_back(*found);
+            other.getters.erase(found);
+        }
+    }
 }
 
 // What a member read may as well have come to it by a subscription of its own.
@@ -251,7 +271,7 @@ bool Model::match_group(
 // ---- In the end
 // -------------------------------------------------------------------------------------------
 
-Model::Missing Model::missing() const {
+Model::Missing Model::missing() {
     Missing missing;
     const auto count = [&](uint32_t message, uint32_t client, bool qos0, bool must) {
         if (must) {
@@ -268,7 +288,8 @@ Model::Missing Model::missing() const {
             count(expect.message, session->client, expect.qos == 0, must);
         }
     }
-    for (const auto& [message, groups] : groups_) {
+    for (auto& [message, groups] : groups_) {
+        move_getters(groups);
         for (const GroupExpect& group : groups) {
             if (!group.getters.empty() || messages_[message].size == 0) continue;
             // Somebody who is away may have it in his queue.
