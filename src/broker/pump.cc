@@ -102,6 +102,14 @@ bool Core::resend_some(Session& session, uint32_t& slice) {
             slot.position = link.outbox->appended();
             if (!answer(link, PacketType::kPubrel, packet_id)) return false;
         } else if (slot.state != FlowState::kHole) {
+            // Only what had begun to leave is too late to expire.   [MQTT5-3.3.2-5]
+            const bool begun = slot.left || MQTTD_MUTANT(58);  // nothing in flight expires
+            if (!begun && slot.message->expired(now_s())) {
+                drop(&session, Drop::kExpired, 1);
+                ++outflow.resend;
+                finish_slot(session, i);
+                continue;
+            }
             const uint64_t position = link.outbox->appended();
             Delivery delivery;
             delivery.qos = slot.state == FlowState::kAwaitPuback ? 1 : 2;

@@ -60,10 +60,12 @@ void Model::pass_time(const SessionRef& session) {
         session->may_be_over = true;
         loosen_groups(session, true);
     }
-    if (now_ >= end_at + kLate) {
+    // However late it is: the broker sees it at the end of a turn.
+    if (now_ >= end_at + kLate && last_turn_ >= end_at) {
         end(session, 0);
     } else {
-        next_check_ = std::min(next_check_, now_ >= end_at ? end_at + kLate : end_at);
+        next_check_ =
+            std::min(next_check_, std::max(now_, now_ >= end_at ? end_at + kLate : end_at));
     }
 }
 
@@ -210,9 +212,9 @@ void Model::loosen_groups(const SessionRef& session, bool ended) {
 // cannot be told.
 void Model::loosen_if_unsure(uint32_t group) {
     const auto unsure = [&](const SessionRef& session) {
-        return session->may_be_over && std::find(session->groups.begin(),
-                                                 session->groups.end(),
-                                                 group) != session->groups.end();
+        return session->may_be_over &&
+               std::find(session->groups.begin(), session->groups.end(), group) !=
+                   session->groups.end();
     };
     if (std::none_of(alive_.begin(), alive_.end(), unsure)) return;
     for (auto& [message, expects] : groups_) {
@@ -403,8 +405,11 @@ void Model::unsubscribe(Session& session, const Op& op) {
 void Model::not_subscribed(const SessionRef& session, uint32_t filter) {
     for (FilterPlan& plan : session->subscriptions)
         plan.doubtful = plan.doubtful || plan.filter == filter;
-    for (Expect& expect : session->expects)
+    for (Expect& expect : session->expects) {
+        if (expect.got > 0) continue;
         expect.must = false;
+        expect.changed = true;
+    }
     const uint32_t group = words_.filters[filter].group;
     for (auto& [message, groups] : groups_) {
         (void)message;

@@ -93,7 +93,7 @@ struct Session {
     bool has_will = false;
     WillPlan will;
     std::vector<FilterPlan> subscriptions;
-    std::vector<uint32_t> groups;                         // it was ever a member of
+    std::vector<uint32_t> groups;  // it was ever a member of
     // … with these identifiers and at this QoS
     std::map<uint32_t, std::vector<std::pair<uint32_t, uint8_t>>> memberships;
     std::vector<Expect> expects;
@@ -263,7 +263,7 @@ class Model {
     void pass_time(const SessionRef& session);
     bool match_group(
         const SessionRef& session, const Packet& packet, uint32_t number, Instant when, bool any);
-    void move_getters(std::vector<GroupExpect>& groups) const;
+    void move_getters(uint32_t message, std::vector<GroupExpect>& groups);
     static bool settle_as_own(const GroupExpect::Getter& getter, uint32_t number);
     static bool is_member(const Session& session, const GroupExpect& group);
     bool fits(const GroupExpect::Getter& getter, const GroupExpect& group) const;
@@ -272,6 +272,7 @@ class Model {
                 uint64_t& seen);
     bool may_take(const Session& session, const GroupExpect& group) const;
     bool is_known_empty(std::string_view topic) const;
+    void tell(const Session& session, uint32_t number) const;
     Expect* find(Session& session, const Packet& packet, uint32_t number);
     uint64_t lifetime(const Session& session) const;
 
@@ -296,6 +297,8 @@ class Model {
     std::unordered_map<uint32_t, Retained> retained_;       // by topic
     std::unordered_map<uint32_t, uint32_t> times_applied_;  // by message
     std::map<uint32_t, std::vector<GroupExpect>> groups_;   // by message
+    // What members read by a subscription of their own, by message
+    std::unordered_map<uint32_t, std::vector<GroupExpect::Getter>> own_reads_;
     std::unordered_map<uint32_t, bool> refused_;
     std::vector<uint32_t> empties_;    // empty messages that were applied
     std::vector<uint32_t> replaying_;  // topics that some replay may still bring

@@ -3,6 +3,7 @@
 #include "sim/model.h"
 
 #include <algorithm>
+#include <cstdio>
 
 namespace mqttd::sim {
 
@@ -95,10 +96,11 @@ void Model::received(const SessionRef& session,
     if ((expect == nullptr || !expect->must || !exact) &&
         match_group(session, packet, number, when, !exact)) {
         expect = &s.expects.back();
+    } else if (expect != nullptr && groups_.contains(number)) {
+        own_reads_[number].push_back({session, s.level, packet.qos, packet.ids[0]});
     }
-    // Its publisher waits for memory: it stands in the retained store, and is passed on later.
-    if (expect == nullptr && rules_.scarce && packet.retain && message.retain &&
-        times_applied_[number] == 0) {
+    // Its publisher waited for memory: it stood in the retained store before it was passed on.
+    if (expect == nullptr && rules_.scarce && packet.retain && message.retain) {
         Expect early;
         early.message = number;
         early.qos = packet.qos;
@@ -107,6 +109,7 @@ void Model::received(const SessionRef& session,
         early.expires = packet.has_expiry ? when + packet.expiry_s * kSecond : kNever;
         expect = &add(s, early);
     }
+    if (expect == nullptr && loud) tell(s, number);
     if (expect == nullptr) return say("not meant for this client, or twice", number);
     ++expect->got;
     // Published again by a client that had no answer: which of the two this is cannot be told.
@@ -148,6 +151,29 @@ void Model::received(const SessionRef& session,
     last = std::max(last, expect->order);
 }
 
+// What was to come of a message, for whoever looks into a failing world.
+void Model::tell(const Session& session, uint32_t number) const {
+    for (const Expect& expect : session.expects) {
+        if (expect.message != number) continue;
+        std::printf("    to come: %s qos %u%s%s%s, %u identifiers, read %u times\n",
+                    expect.must ? "must" : "may",
+                    expect.qos,
+                    expect.retain ? " retain" : "",
+                    expect.replay ? " replay" : "",
+                    expect.changed ? " or otherwise" : "",
+                    expect.id_count,
+                    expect.got);
+    }
+    for (const FilterPlan& plan : session.subscriptions) {
+        std::printf("    subscribed: %s qos %u identifier %u%s%s\n",
+                    words_.filters[plan.filter].text.c_str(),
+                    plan.qos,
+                    plan.identifier,
+                    plan.retain_as_published ? " as published" : "",
+                    plan.doubtful ? " in doubt" : "");
+    }
+}
+
 bool Model::is_member(const Session& session, const GroupExpect& group) {
     return std::find(session.groups.begin(), session.groups.end(), group.group) !=
            session.groups.end();
@@ -182,10 +208,20 @@ bool Model::fits(const GroupExpect::Getter& getter, const GroupExpect& group) co
     return std::any_of(found->second.begin(), found->second.end(), same);
 }
 
-// What somebody read may have been of this group rather than of one that need not get it.
-void Model::move_getters(std::vector<GroupExpect>& groups) const {
+// What somebody read may have been of this group rather than of one that need not get it, or of its
+// own, if its session has ended and the other copy with it.
+void Model::move_getters(uint32_t message, std::vector<GroupExpect>& groups) {
     for (GroupExpect& group : groups) {
         if (!group.must || !group.getters.empty()) continue;
+        auto& own = own_reads_[message];
+        const auto ended = [&](const GroupExpect::Getter& getter) {
+            return getter.session->over && fits(getter, group);
+        };
+        const auto read = std::find_if(own.begin(), own.end(), ended);
+        if (read != own.end()) {
+            group.getters.push_back(*read);
+            own.erase(read);
+        }
         for (GroupExpect& other : groups) {
             if (other.must || !group.getters.empty()) continue;
             const auto fitting = [&](const GroupExpect::Getter& getter) {
@@ -289,7 +325,7 @@ Model::Missing Model::missing() {
         }
     }
     for (auto& [message, groups] : groups_) {
-        move_getters(groups);
+        move_getters(message, groups);
         for (const GroupExpect& group : groups) {
             if (!group.getters.empty() || messages_[message].size == 0) continue;
             // Somebody who is away may have it in his queue.

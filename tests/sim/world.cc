@@ -173,6 +173,11 @@ void World::take(Conn& conn, uint64_t packets, const Stats& before) {
             conn.session = model_.connected(conn.client->index, &conn, *op.connect, resumed);
         } else if (conn.session) {
             model_.took(conn.session, op);
+            // Some filter was refused; which, a client that is gone never hears.
+            if (op.type == Type::kSubscribe && after.refused_memory != before.refused_memory) {
+                for (const FilterPlan& plan : op.filters)
+                    model_.not_subscribed(conn.session, plan.filter);
+            }
             model_.settle_open();
         }
     }

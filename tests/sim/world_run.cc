@@ -118,9 +118,12 @@ bool World::quiet() const {
 // False, and a failure, if something goes on waiting.
 bool World::come_to_rest(uint32_t steps) {
     uint32_t calm = 0;
+    uint64_t messages = 0;
     for (uint32_t i = 0; i < steps && !failed(); ++i) {
         step();
-        calm = quiet() ? calm + 1 : 0;
+        const uint64_t so_far = street_.read_messages + broker_->stats().publish_received;
+        calm = quiet() && so_far == messages ? calm + 1 : 0;
+        messages = so_far;
         // Long enough for whatever is tried again in a while.
         if (calm > 40) return true;
         advance(calm > 3 ? 50 : 5);
@@ -216,6 +219,7 @@ void World::check_end() {
         if (!come_to_rest(kStepsToRest)) return;
         advance((plan_.rules.expiry_cap_s + 100) * kSecond);
         if (!come_to_rest(kStepsToRest)) return;
+        model_.set_time(now_ + kLate, turn_);
         if (broker_->stats().sessions != model_.sessions()) {
             model_.fail(std::to_string(broker_->stats().sessions) + " sessions are left of " +
                         std::to_string(model_.sessions()));

@@ -158,6 +158,38 @@ TEST_CASE("a message in flight is sent again after its time", "[wire][v5][MQTT5-
     CHECK(world.end() == 0);
 }
 
+// What was in flight and of which no byte had left when the connection broke has not been begun: it
+// is dropped when its time has come, and its identifier is free again.
+TEST_CASE("what had not begun to leave expires in flight", "[wire][v5][MQTT5-3.3.2-5]") {
+    for (const int qos : {1, 2}) {
+        for (const int seconds : {4, 5, 6}) {
+            CAPTURE(qos, seconds);
+            World world;
+            auto& reader = world.client5(durable("r"));
+            reader.send(sub("t", 2));
+            reader.set_room(0);
+            auto& writer = world.client5({.client_id = "w"});
+            const auto word = std::to_string(qos);
+            writer.send(pub("t", "a", qos, 1, expiry(5)));
+            if (qos == 2) writer.send(ack(PacketType::kPubrel, 1));
+            writer.send(pub("t", "b", qos, 2));
+            if (qos == 2) writer.send(ack(PacketType::kPubrel, 2));
+            reader.hang_up();
+            world.advance(seconds * kSeconds);
+            auto& back = world.client5(durable("r"));
+            const std::string b = "PUBLISH(t,b,q" + word + ",id2)";
+            if (seconds < 5) {
+                CHECK(back.received() == "PUBLISH(t,a,q" + word + ",id1){expiry=1} " + b);
+            } else {
+                CHECK(back.received() == b);
+                CHECK(expired(world) == 1);
+            }
+            CHECK(world.stats().inflight_out == (seconds < 5 ? 2 : 1));
+            REQUIRE(world.end() == 0);
+        }
+    }
+}
+
 // A retained message that is too old is not sent to who subscribes then, and does not stay.
 TEST_CASE("a retained message expires", "[wire][v5][MQTT5-3.3.2-5][MQTT5-3.3.2-6]") {
     World world;
