@@ -99,12 +99,13 @@ TEST_LINK    = $(SANITIZER) -pie $(LDFLAGS)
 # ---- What a fresh machine lacks ----------------------------------------------------------------
 # Goals meant for a fresh machine first install what they need; plain `make` installs nothing.
 NEEDS := $(sort $(patsubst unit,test,$(patsubst e2e,test,\
-             $(filter run test unit sanitized e2e check bench lint warnings,$(MAKECMDGOALS)))))
+             $(filter run test unit sanitized e2e check bench instructions lint warnings,\
+                 $(MAKECMDGOALS)))))
 .PHONY: deps
 deps:
 	@scripts/deps $(NEEDS)
 DEPS := $(if $(NEEDS),deps)
-run test unit sanitized e2e bench lint warnings: | $(DEPS)
+run test unit sanitized e2e bench instructions lint warnings: | $(DEPS)
 
 # ---- The product -------------------------------------------------------------------------------
 .PHONY: all run objects
@@ -126,7 +127,7 @@ run: all ## install what is missing, build, serve in the foreground on port 1883
 	$Q$(if $(SANITIZE),$B/mqttd,./mqttd) -c conf/mqttd.conf
 
 # ---- Tests -------------------------------------------------------------------------------------
-.PHONY: test unit sanitized e2e check bench measure fuzz sim sim-hunt sim-mutants sim-speed
+.PHONY: test unit sanitized e2e check bench instructions measure fuzz sim sim-hunt sim-mutants sim-speed
 RUN_TESTS = MQTTD_BIN='$(abspath $(if $(SANITIZE),$B/mqttd,mqttd))' $(PYTHON) scripts/run_tests
 
 test: all $B/unit_tests $B/sim ## install what is missing, build, run every test
@@ -172,6 +173,10 @@ $B/bench/%: $(ENGINE_OBJECTS) $B/tests/bench/%.o
 	$(call say,LINK,$@)
 	$Q$(CXX) -o $@ $^ $(TEST_LINK) -lbenchmark -lbenchmark_main -lpthread
 
+# The figures in the file are those of the default flavour.
+instructions: $B/bench/paths ## instructions per message on the hot paths, against the kept ones (UPDATE=1: keep these)
+	$QCXX='$(CXX)' $(PYTHON) scripts/instructions $(if $(UPDATE),--update) $(if $(ALL),--all) $<
+
 # Linked as the product is, so that a call costs what it costs there.
 $B/bench/paths: $(ENGINE_OBJECTS) $(PATHS_OBJECTS)
 	$(call say,LINK,$@)
@@ -215,7 +220,7 @@ warnings: ## compile everything with g++ and clang++, warnings as errors
 
 compile_commands: ## write compile_commands.json for editors and clang tools
 	$QCXX='$(CXX)' scripts/compile_commands '$(strip $(PRODUCT_FLAGS))' $(SOURCES) \
-	    -- '$(strip $(TEST_FLAGS))' $(UNIT_SOURCES) $(SUPPORT) $(BENCHES) > compile_commands.json
+	    -- '$(strip $(TEST_FLAGS))' $(UNIT_SOURCES) $(SUPPORT) $(BENCHES) $(ENGINE) $(PATHS) > compile_commands.json
 
 install: all ## install the binary and the configuration under $(DESTDIR)$(PREFIX)
 	install -d '$(DESTDIR)$(PREFIX)/sbin' '$(DESTDIR)$(PREFIX)/etc/mqttd'

@@ -50,7 +50,9 @@ class Counting {
     friend class Uncounted;
     friend class Aside;
 
-    static void toggle() { MQTTD_CALLGRIND(CALLGRIND_TOGGLE_COLLECT); }
+    static void toggle() {
+        MQTTD_CALLGRIND(CALLGRIND_TOGGLE_COLLECT);
+    }
 
     static inline bool wanted_ = false;
     static inline bool on_ = false;

@@ -62,7 +62,9 @@ class QuietKernel {
 
     uint32_t wait(std::span<Sockets::Event> events);
     int listen();
+
     void watch_listener(uint64_t token) { listener_token_ = token; }
+
     Result<Sockets::Accepted> accept();
     void watch(int fd, uint64_t token);
     Result<uint32_t> receive(int fd, uint8_t* to, uint32_t room);

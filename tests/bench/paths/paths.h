@@ -3,12 +3,12 @@
 // The paths whose instructions are counted.
 //
 // A path is a fixed conversation of clients with the real core and net. It prepares its clients,
-// then plays the same round again and again: first some rounds that nobody counts, so that pools and
-// caches are as they are in a broker that runs, then those that count. What is reported is the
+// then plays the same round again and again: first some rounds that nobody counts, so that pools
+// and caches are as they are in a broker that runs, then those that count. What is reported is the
 // instructions of the broker's turns, divided by what the rounds moved.
 //
-// Every path looks at the end at what came out, so that one that has stopped doing its work does not
-// shine.
+// Every path looks at the end at what came out, so that one that has stopped doing its work does
+// not shine.
 
 #include "bench/engine/counting.h"
 

@@ -78,9 +78,9 @@ void flows(Meter& meter, Speech speech, int qos) {
         converse(engine, writer, reader);
     });
     const Stats& stats = engine.stats();
-    meter.expect(stats.publish_sent == 44 * kWindow && stats.inflight_out == 0 &&
-                     stats.inflight_in == 0,
-                 "flows were left over");
+    meter.expect(
+        stats.publish_sent == 44 * kWindow && stats.inflight_out == 0 && stats.inflight_in == 0,
+        "flows were left over");
 }
 
 void qos1_v3(Meter& meter) {

@@ -1,4 +1,5 @@
-// Messages that wait: retained ones and their replay, queues of the absent and how they are emptied.
+// Messages that wait: retained ones and their replay, queues of the absent and how they are
+// emptied.
 
 #include "bench/paths/paths.h"
 #include "bench/paths/people.h"
