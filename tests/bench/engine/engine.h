@@ -2,8 +2,8 @@
 
 // Engine: the real core and the real net on a quiet kernel, in virtual time.
 //
-// What server/ wires together, without a clock, a log or a signal. The turn is the one of
-// Server::turn, in the same order; it is what Counting counts.
+// What server/ wires together, without a clock or a signal; log lines are made and thrown away. The
+// turn is the one of Server::turn, in the same order; it is what Counting counts.
 //
 //     Engine engine({.options = engine_options(), .clients = 2});
 //     const int reader = engine.join(packets::connect("r"));
@@ -50,7 +50,7 @@ class Engine final : public Host {
     explicit Engine(const Size& size)
         : kernel(size.clients + 8),
           memory_(size.memory),
-          log_([](void*, LogKind, std::string_view) {}, nullptr, 0),
+          log_([](void*, LogKind, std::string_view) {}, nullptr, kLogged),
           net(memory_.arena, dirty_, log_, net_options(size.clients)),
           broker(memory_.arena, net, *this, dirty_, log_, size.options, now_) {
         net.bind(broker);
@@ -110,6 +110,11 @@ class Engine final : public Host {
     QuietKernel kernel;
 
   private:
+    // What the server writes unless configured otherwise, so that making the lines counts.
+    static constexpr uint32_t kLogged = Log::bit(LogKind::kError) | Log::bit(LogKind::kWarning) |
+                                        Log::bit(LogKind::kNotice) |
+                                        Log::bit(LogKind::kInformation);
+
     static NetOptions net_options(uint32_t clients) {
         NetOptions options;
         options.files_limit = clients + 128;
