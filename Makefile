@@ -167,7 +167,6 @@ bench: $(BENCH_PROGRAMS) ## build and run the micro-benchmarks (BENCH=regex pick
 	$Qset -e; for program in $(BENCH_PROGRAMS); do \
 	    $$program $(if $(BENCH),--benchmark_filter='$(BENCH)'); done
 
-# benchmark_main serves those without BENCHMARK_MAIN.
 $B/bench/%: $(ENGINE_OBJECTS) $B/tests/bench/%.o
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)

@@ -1,7 +1,7 @@
 // Clients that come and go, subscribe and leave, ping, or are silent.
 
+#include "bench/engine/people.h"
 #include "bench/paths/paths.h"
-#include "bench/paths/people.h"
 #include "support/packets.h"
 
 #include <string>

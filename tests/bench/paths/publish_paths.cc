@@ -1,7 +1,7 @@
 // Messages on their way: what one costs from the read to the write, by QoS and by who wants it.
 
+#include "bench/engine/people.h"
 #include "bench/paths/paths.h"
-#include "bench/paths/people.h"
 
 #include <string>
 #include <vector>

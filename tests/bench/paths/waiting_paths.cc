@@ -1,8 +1,8 @@
 // Messages that wait: retained ones and their replay, queues of the absent and how they are
 // emptied.
 
+#include "bench/engine/people.h"
 #include "bench/paths/paths.h"
-#include "bench/paths/people.h"
 
 #include <optional>
 #include <string>

@@ -1,4 +1,4 @@
-#include "bench/paths/people.h"
+#include "bench/engine/people.h"
 
 #include "support/packets.h"
 #include "support/packets5.h"
