@@ -163,9 +163,9 @@ $B/sim: $(SIM_OBJECTS)
 check: | $(DEPS) ## everything that must hold before a commit
 	+$Qfor goal in lint warnings test; do $(MAKE) --no-print-directory $$goal || exit 1; done
 
-bench: $(BENCH_PROGRAMS) ## build and run the micro-benchmarks (BENCH=regex picks some)
+bench: $(BENCH_PROGRAMS) ## build and run the micro-benchmarks, two minutes (BENCH=regex picks some)
 	$Qset -e; for program in $(BENCH_PROGRAMS); do \
-	    $$program $(if $(BENCH),--benchmark_filter='$(BENCH)'); done
+	    $$program --benchmark_min_time=$(or $(SECONDS),0.2) $(if $(BENCH),--benchmark_filter='$(BENCH)'); done
 
 $B/bench/%: $(ENGINE_OBJECTS) $B/tests/bench/%.o
 	@mkdir -p $(@D)
