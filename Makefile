@@ -52,6 +52,7 @@ SUPPORT      := $(sort $(filter-out tests/support/catch_main.cc,$(wildcard tests
 SIM_SOURCES  := $(sort $(wildcard tests/sim/*.cc))
 BENCHES      := $(sort $(wildcard tests/bench/*_bench.cc))
 PATHS        := $(sort $(wildcard tests/bench/paths/*.cc))
+MILLION      := $(sort $(wildcard tests/bench/million/*.cc))
 ENGINE       := $(sort $(wildcard tests/bench/engine/*.cc)) tests/support/packets.cc \
                 tests/support/packets5.cc
 
@@ -71,8 +72,10 @@ ENGINE_OBJECTS  := $(foreach room,base mqtt topics broker net,\
                        $(patsubst %.cc,$B/%.o,$(wildcard src/$(room)/*.cc))) \
                    $(ENGINE:%.cc=$B/bench/%.o)
 PATHS_OBJECTS   := $(PATHS:%.cc=$B/bench/%.o)
+MILLION_OBJECTS := $(MILLION:%.cc=$B/bench/%.o)
 OBJECTS         := $(PRODUCT_OBJECTS) $(CHECKED_OBJECTS) $(TEST_OBJECTS) $(BENCH_OBJECTS) \
-                   $(SIM_SOURCES:%.cc=$B/%.o) $(ENGINE:%.cc=$B/bench/%.o) $(PATHS_OBJECTS)
+                   $(SIM_SOURCES:%.cc=$B/%.o) $(ENGINE:%.cc=$B/bench/%.o) $(PATHS_OBJECTS) \
+                   $(MILLION_OBJECTS)
 
 # ---- Flags -------------------------------------------------------------------------------------
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion $(if $(WERROR),-Werror)
@@ -127,7 +130,7 @@ run: all ## install what is missing, build, serve in the foreground on port 1883
 	$Q$(if $(SANITIZE),$B/mqttd,./mqttd) -c conf/mqttd.conf
 
 # ---- Tests -------------------------------------------------------------------------------------
-.PHONY: test unit sanitized e2e check bench instructions measure fuzz sim sim-hunt sim-mutants sim-speed
+.PHONY: test unit sanitized e2e check bench instructions million measure fuzz sim sim-hunt sim-mutants sim-speed
 RUN_TESTS = MQTTD_BIN='$(abspath $(if $(SANITIZE),$B/mqttd,mqttd))' $(PYTHON) scripts/run_tests
 
 test: all $B/unit_tests $B/sim ## install what is missing, build, run every test
@@ -176,7 +179,15 @@ $B/bench/%: $(ENGINE_OBJECTS) $B/tests/bench/%.o
 instructions: $B/bench/paths ## instructions per message on the hot paths, against the kept ones (UPDATE=1: keep these)
 	$QCXX='$(CXX)' $(PYTHON) scripts/instructions $(if $(UPDATE),--update) $(if $(ALL),--all) $<
 
+million: $B/bench/million ## a million clients: bytes, ticks, publishes, the end (COUNT=1: instructions, too)
+	$Q$<
+	$(if $(COUNT),$Q$(PYTHON) scripts/instructions --show $<)
+
 # Linked as the product is, so that a call costs what it costs there.
+$B/bench/million: $(ENGINE_OBJECTS) $(MILLION_OBJECTS)
+	$(call say,LINK,$@)
+	$Q$(CXX) -o $@ $^ $(PRODUCT_LINK)
+
 $B/bench/paths: $(ENGINE_OBJECTS) $(PATHS_OBJECTS)
 	$(call say,LINK,$@)
 	$Q$(CXX) -o $@ $^ $(PRODUCT_LINK)
@@ -219,7 +230,7 @@ warnings: ## compile everything with g++ and clang++, warnings as errors
 
 compile_commands: ## write compile_commands.json for editors and clang tools
 	$QCXX='$(CXX)' scripts/compile_commands '$(strip $(PRODUCT_FLAGS))' $(SOURCES) \
-	    -- '$(strip $(TEST_FLAGS))' $(UNIT_SOURCES) $(SUPPORT) $(BENCHES) $(ENGINE) $(PATHS) > compile_commands.json
+	    -- '$(strip $(TEST_FLAGS))' $(UNIT_SOURCES) $(SUPPORT) $(BENCHES) $(ENGINE) $(PATHS) $(MILLION) > compile_commands.json
 
 install: all ## install the binary and the configuration under $(DESTDIR)$(PREFIX)
 	install -d '$(DESTDIR)$(PREFIX)/sbin' '$(DESTDIR)$(PREFIX)/etc/mqttd'

@@ -61,6 +61,7 @@ class Engine final : public Host {
 
     // Everybody goes, so that core and net end as they do in the server.
     ~Engine() {
+        kernel.use();
         kernel.hang_up_all();
         while (net.connections() > 0)
             turn();
@@ -68,6 +69,7 @@ class Engine final : public Host {
 
     // One turn of the loop; it takes `ms` of virtual time.
     void turn(Duration ms = 1) {
+        kernel.use();
         const Counted counted;
         net.collect(0);
         now_ += ms;
@@ -121,7 +123,15 @@ class Engine final : public Host {
         return options;
     }
 
+    // What core and net leave behind when they have ended: nothing.
+    struct Balance {
+        const Arena& arena;
+
+        ~Balance() { MQTTD_ASSERT(arena.live() == 0); }
+    };
+
     TestArena memory_;
+    Balance balance_{memory_.arena};
     Dirty dirty_;
     Log log_;
     Instant now_ = 1'000'000;

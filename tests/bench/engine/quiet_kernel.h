@@ -34,8 +34,9 @@ class QuietKernel {
     QuietKernel(const QuietKernel&) = delete;
     QuietKernel& operator=(const QuietKernel&) = delete;
 
-    // The one that Sockets talks to.
+    // The one that Sockets talks to: that of the engine whose turn it is.
     static QuietKernel& current();
+    void use();
 
     // ---- The clients' side
     // -----------------------------------------------------------------------
