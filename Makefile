@@ -51,6 +51,10 @@ UNIT_SOURCES := $(sort $(wildcard $(addsuffix /*_test.cc, tests/unit tests/unit/
 SUPPORT      := $(sort $(filter-out tests/support/catch_main.cc,$(wildcard tests/support/*.cc)))
 SIM_SOURCES  := $(sort $(wildcard tests/sim/*.cc))
 BENCHES      := $(sort $(wildcard tests/bench/*_bench.cc))
+PATHS        := $(sort $(wildcard tests/bench/paths/*.cc))
+MILLION      := $(sort $(wildcard tests/bench/million/*.cc))
+ENGINE       := $(sort $(wildcard tests/bench/engine/*.cc)) tests/support/packets.cc \
+                tests/support/packets5.cc
 
 PRODUCT_OBJECTS := $(SOURCES:%.cc=$B/%.o)
 CHECKED_OBJECTS := $(patsubst %.cc,$B/checked/%.o,$(filter-out $(MAIN),$(SOURCES)))
@@ -62,8 +66,16 @@ SIM_OBJECTS     := $(SIM_SOURCES:%.cc=$B/%.o) $B/tests/support/mutant.o \
                        $(patsubst %.cc,$B/checked/%.o,$(wildcard src/$(room)/*.cc)))
 BENCH_OBJECTS   := $(BENCHES:%.cc=$B/%.o)
 BENCH_PROGRAMS  := $(BENCHES:tests/bench/%.cc=$B/bench/%)
+# What is measured: core and net as they are in the product, on sockets that cost nothing.  Theirs
+# come first, so that an inline function that is in both is the product's.
+ENGINE_OBJECTS  := $(foreach room,base mqtt topics broker net,\
+                       $(patsubst %.cc,$B/%.o,$(wildcard src/$(room)/*.cc))) \
+                   $(ENGINE:%.cc=$B/bench/%.o)
+PATHS_OBJECTS   := $(PATHS:%.cc=$B/bench/%.o)
+MILLION_OBJECTS := $(MILLION:%.cc=$B/bench/%.o)
 OBJECTS         := $(PRODUCT_OBJECTS) $(CHECKED_OBJECTS) $(TEST_OBJECTS) $(BENCH_OBJECTS) \
-                   $(SIM_SOURCES:%.cc=$B/%.o)
+                   $(SIM_SOURCES:%.cc=$B/%.o) $(ENGINE:%.cc=$B/bench/%.o) $(PATHS_OBJECTS) \
+                   $(MILLION_OBJECTS)
 
 # ---- Flags -------------------------------------------------------------------------------------
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion $(if $(WERROR),-Werror)
@@ -90,12 +102,13 @@ TEST_LINK    = $(SANITIZER) -pie $(LDFLAGS)
 # ---- What a fresh machine lacks ----------------------------------------------------------------
 # Goals meant for a fresh machine first install what they need; plain `make` installs nothing.
 NEEDS := $(sort $(patsubst unit,test,$(patsubst e2e,test,\
-             $(filter run test unit sanitized e2e check bench lint warnings,$(MAKECMDGOALS)))))
+             $(filter run test unit sanitized e2e check bench instructions lint warnings,\
+                 $(MAKECMDGOALS)))))
 .PHONY: deps
 deps:
 	@scripts/deps $(NEEDS)
 DEPS := $(if $(NEEDS),deps)
-run test unit sanitized e2e bench lint warnings: | $(DEPS)
+run test unit sanitized e2e bench instructions lint warnings: | $(DEPS)
 
 # ---- The product -------------------------------------------------------------------------------
 .PHONY: all run objects
@@ -117,7 +130,7 @@ run: all ## install what is missing, build, serve in the foreground on port 1883
 	$Q$(if $(SANITIZE),$B/mqttd,./mqttd) -c conf/mqttd.conf
 
 # ---- Tests -------------------------------------------------------------------------------------
-.PHONY: test unit sanitized e2e check bench measure fuzz sim sim-hunt sim-mutants sim-speed
+.PHONY: test unit sanitized e2e check bench instructions million measure fuzz sim sim-hunt sim-mutants sim-speed
 RUN_TESTS = MQTTD_BIN='$(abspath $(if $(SANITIZE),$B/mqttd,mqttd))' $(PYTHON) scripts/run_tests
 
 test: all $B/unit_tests $B/sim ## install what is missing, build, run every test
@@ -153,15 +166,31 @@ $B/sim: $(SIM_OBJECTS)
 check: | $(DEPS) ## everything that must hold before a commit
 	+$Qfor goal in lint warnings test; do $(MAKE) --no-print-directory $$goal || exit 1; done
 
-bench: $(BENCH_PROGRAMS) ## build and run the micro-benchmarks (BENCH=regex picks some)
+bench: $(BENCH_PROGRAMS) ## build and run the micro-benchmarks, two minutes (BENCH=regex picks some)
 	$Qset -e; for program in $(BENCH_PROGRAMS); do \
-	    $$program $(if $(BENCH),--benchmark_filter='$(BENCH)'); done
+	    $$program --benchmark_min_time=$(or $(SECONDS),0.2) $(if $(BENCH),--benchmark_filter='$(BENCH)'); done
 
-# A benchmark measures the product's own objects.  benchmark_main serves those without BENCHMARK_MAIN.
-$B/bench/%: $B/tests/bench/%.o $(filter-out $B/$(MAIN:.cc=.o),$(PRODUCT_OBJECTS))
+$B/bench/%: $(ENGINE_OBJECTS) $B/tests/bench/%.o
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$Q$(CXX) -o $@ $^ $(TEST_LINK) -lbenchmark -lbenchmark_main -lpthread
+
+# The figures in the file are those of the default flavour.
+instructions: $B/bench/paths ## instructions per message on the hot paths, against the kept ones (UPDATE=1: keep these)
+	$QCXX='$(CXX)' $(PYTHON) scripts/instructions $(if $(UPDATE),--update) $(if $(ALL),--all) $<
+
+million: $B/bench/million ## a million clients: bytes, ticks, publishes, the end (COUNT=1: instructions, too)
+	$Q$<
+	$(if $(COUNT),$Q$(PYTHON) scripts/instructions --show $<)
+
+# Linked as the product is, so that a call costs what it costs there.
+$B/bench/million: $(ENGINE_OBJECTS) $(MILLION_OBJECTS)
+	$(call say,LINK,$@)
+	$Q$(CXX) -o $@ $^ $(PRODUCT_LINK)
+
+$B/bench/paths: $(ENGINE_OBJECTS) $(PATHS_OBJECTS)
+	$(call say,LINK,$@)
+	$Q$(CXX) -o $@ $^ $(PRODUCT_LINK)
 
 measure: all ## the figures the engine must show, in a network namespace of its own (FIGURES='a c')
 	$QMQTTD_BIN='$(abspath mqttd)' $(PYTHON) scripts/measure/run $(FIGURES)
@@ -201,7 +230,7 @@ warnings: ## compile everything with g++ and clang++, warnings as errors
 
 compile_commands: ## write compile_commands.json for editors and clang tools
 	$QCXX='$(CXX)' scripts/compile_commands '$(strip $(PRODUCT_FLAGS))' $(SOURCES) \
-	    -- '$(strip $(TEST_FLAGS))' $(UNIT_SOURCES) $(SUPPORT) $(BENCHES) > compile_commands.json
+	    -- '$(strip $(TEST_FLAGS))' $(UNIT_SOURCES) $(SUPPORT) $(BENCHES) $(ENGINE) $(PATHS) $(MILLION) > compile_commands.json
 
 install: all ## install the binary and the configuration under $(DESTDIR)$(PREFIX)
 	install -d '$(DESTDIR)$(PREFIX)/sbin' '$(DESTDIR)$(PREFIX)/etc/mqttd'
@@ -241,6 +270,9 @@ $B/checked/src/%.o: src/%.cc $(FLAGS_STAMP) | $(DEPS)
 	$(call compile,$(CHECKED_FLAGS))
 
 $B/tests/bench/%.o: tests/bench/%.cc $(FLAGS_STAMP) | $(DEPS)
+	$(call compile,$(BENCH_FLAGS))
+
+$B/bench/%.o: %.cc $(FLAGS_STAMP) | $(DEPS)
 	$(call compile,$(BENCH_FLAGS))
 
 # Whole days are played: as fast as the product.

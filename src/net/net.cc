@@ -69,12 +69,11 @@ bool Net::take_watched(uint32_t id) {
 // ----------------------------------------------------------------------------------------
 
 void Net::collect(Duration timeout) {
-    Sockets::Event events[Sockets::kEventsMax];
-    const uint32_t count = sockets_.wait(events, idle() ? timeout : 0);
+    const uint32_t count = sockets_.wait(events_, idle() ? timeout : 0);
     stats_.events += count;
     counters_.events_max = std::max<uint64_t>(counters_.events_max, count);
     for (uint32_t i = 0; i < count; ++i)
-        on_event(events[i]);
+        on_event(events_[i]);
 }
 
 uint64_t Net::token_of(const Connection& connection) const {

@@ -259,6 +259,8 @@ class Net final : public Transport {
     StreamHandler* handler_ = nullptr;
     Sockets sockets_;
 
+    // Of the wait under way; here, so that no turn begins with clearing them.
+    Sockets::Event events_[Sockets::kEventsMax];
     Slot* slots_ = nullptr;       // by descriptor
     Segment* inbound_ = nullptr;  // never null
     Queue ready_;

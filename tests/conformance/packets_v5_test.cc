@@ -34,10 +34,6 @@ std::string bytes(std::initializer_list<int> list) {
     return out;
 }
 
-std::string head(const std::string& words) {
-    return words.substr(0, words.find('{'));
-}
-
 // A property list with its length, which is below 128.
 std::string listed(const std::string& properties) {
     return static_cast<char>(properties.size()) + properties;

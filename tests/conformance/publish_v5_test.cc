@@ -17,11 +17,6 @@ namespace {
 using P = Property;
 using T = PacketType;
 
-Connect durable(const char* id) {
-    return {
-        .client_id = id, .clean = false, .properties = property(P::kSessionExpiryInterval, 1'000)};
-}
-
 FakeConnection& reads(World& world, const char* id, const std::string& filter, int options = 2) {
     auto& peer = world.client5({.client_id = id});
     peer.send(sub(filter, options));
@@ -37,10 +32,6 @@ std::string kept(World& world, const std::string& filter) {
     REQUIRE(words.starts_with("SUBACK(1,2)"));
     late.send(disconnect());
     return words.size() > 12 ? words.substr(12) : "";
-}
-
-std::string head(const std::string& words) {
-    return words.substr(0, words.find('{'));
 }
 
 }  // namespace

@@ -18,15 +18,6 @@ namespace {
 using P = Property;
 using T = PacketType;
 
-std::string head(const std::string& words) {
-    return words.substr(0, words.find('{'));
-}
-
-Connect durable(const std::string& id) {
-    return {
-        .client_id = id, .clean = false, .properties = property(P::kSessionExpiryInterval, 1'000)};
-}
-
 // What a fresh client is told for these bytes.
 std::string verdict(const std::string& bytes) {
     World world;

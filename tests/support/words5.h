@@ -1,6 +1,6 @@
 #pragma once
 
-// Short words for the packets that the tests of MQTT 5.0 send most.
+// Short words for the packets that the tests of MQTT 5.0 send and look at most.
 
 #include "support/packets5.h"
 
@@ -51,6 +51,18 @@ inline std::string keep(std::string_view topic,
                     .payload = std::string(payload),
                     .properties = std::string(properties),
                     .retain = true});
+}
+
+// A client whose session stays for so many seconds.
+inline Connect durable(std::string_view id, uint32_t stays_s = 1'000) {
+    return {.client_id = std::string(id),
+            .clean = false,
+            .properties = property(Property::kSessionExpiryInterval, stays_s)};
+}
+
+// Of received(): the first packet without its properties.
+inline std::string head(std::string_view words) {
+    return std::string(words.substr(0, words.find('{')));
 }
 
 inline std::string alias(uint16_t number) {

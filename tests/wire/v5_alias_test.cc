@@ -16,10 +16,6 @@ namespace {
 
 using P = Property;
 
-std::string head(const std::string& words) {
-    return words.substr(0, words.find('{'));
-}
-
 std::string at_qos(int qos, std::string_view topic, const char* payload, uint16_t code) {
     const auto id = static_cast<uint16_t>(*payload);
     return qos == 0 ? pub(topic, payload, alias(code)) : pub(topic, payload, qos, id, alias(code));

@@ -20,13 +20,8 @@ uint64_t expired(const World& world) {
     return drops(world, Drop::kExpired);
 }
 
-Connect durable(const char* id) {
-    return {.client_id = id,
-            .clean = false,
-            .properties = property(P::kSessionExpiryInterval, 0xffffffff)};
-}
-
 constexpr Duration kSeconds = 1'000;
+constexpr uint32_t kForever = 0xffffffff;
 
 }  // namespace
 
@@ -59,12 +54,12 @@ TEST_CASE("a message that does not wait keeps its whole interval", "[wire][v5][M
 // The very largest interval counts down like any other.
 TEST_CASE("the largest interval counts down, too", "[wire][v5][MQTT5-3.3.2-6]") {
     World world;
-    world.client5(durable("r")).send(sub("t", 1));
+    world.client5(durable("r", kForever)).send(sub("t", 1));
     auto& writer = world.client5({.client_id = "w"});
-    world.client5(durable("r")).hang_up();
+    world.client5(durable("r", kForever)).hang_up();
     writer.send(pub("t", "x", 1, 1, expiry(0xffffffff)));
     world.advance(10 * kSeconds);
-    auto& back = world.client5(durable("r"));
+    auto& back = world.client5(durable("r", kForever));
     CHECK(back.received() ==
           "PUBLISH(t,x,q1,id1){expiry=" + std::to_string(0xffffffffu - 10) + "}");
     CHECK(world.end() == 0);
@@ -76,15 +71,15 @@ TEST_CASE("a queued message is sent up to its last second",
           "[wire][v5][MQTT5-3.3.2-5][MQTT5-3.3.2-6]") {
     for (const uint32_t away_s : {4u, 5u, 6u}) {
         World world;
-        world.client5(durable("five")).send(sub("t", 1));
+        world.client5(durable("five", kForever)).send(sub("t", 1));
         world.client("three", false).send(sub3("t", 1));
-        world.client5(durable("five")).hang_up();
+        world.client5(durable("five", kForever)).hang_up();
         world.client("three", false).hang_up();
         auto& writer = world.client5({.client_id = "w"});
         writer.send(pub("t", "a", 1, 1) + pub("t", "b", 1, 2, expiry(5)) + pub("t", "c", 1, 3));
         world.advance(away_s * kSeconds);
         const bool good = away_s < 5;
-        auto& five = world.client5(durable("five"));
+        auto& five = world.client5(durable("five", kForever));
         auto& three = world.client("three", false);
         const std::string last = good ? "id3" : "id2";
         CHECK(five.received() == "PUBLISH(t,a,q1,id1) " +
@@ -144,14 +139,14 @@ TEST_CASE("a message expires while its receiver does not read", "[wire][v5][MQTT
 // Its onward delivery had begun: it is finished, with nothing left of its time.
 TEST_CASE("a message in flight is sent again after its time", "[wire][v5][MQTT5-4.4.0-1]") {
     World world;
-    auto& reader = world.client5(durable("r"));
+    auto& reader = world.client5(durable("r", kForever));
     reader.send(sub("t", 2));
     auto& writer = world.client5({.client_id = "w"});
     writer.send(pub("t", "a", 1, 1, expiry(5)) + pub("t", "b", 2, 2, expiry(20)));
     writer.send(ack(PacketType::kPubrel, 2));
     reader.hang_up();
     world.advance(10 * kSeconds);
-    auto& back = world.client5(durable("r"));
+    auto& back = world.client5(durable("r", kForever));
     CHECK(back.received() ==
           "PUBLISH(t,a,q1,id1,dup){expiry=0} PUBLISH(t,b,q2,id2,dup){expiry=10}");
     CHECK(expired(world) == 0);

@@ -12,11 +12,6 @@ namespace {
 
 using P = Property;
 
-Connect durable(const char* id) {
-    return {
-        .client_id = id, .clean = false, .properties = property(P::kSessionExpiryInterval, 1'000)};
-}
-
 }  // namespace
 
 // 0: at each SUBSCRIBE; 1: only if there was no such subscription; 2: never. "Such" is the same

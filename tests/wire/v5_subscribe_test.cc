@@ -14,21 +14,10 @@ using namespace mqttd::packets5;
 
 namespace {
 
-using P = Property;
-
 BrokerOptions merging() {
     BrokerOptions options = World::test_options();
     options.allow_duplicate_messages = false;
     return options;
-}
-
-Connect durable(const char* id) {
-    return {
-        .client_id = id, .clean = false, .properties = property(P::kSessionExpiryInterval, 1'000)};
-}
-
-std::string head(const std::string& words) {
-    return words.substr(0, words.find('{'));
 }
 
 }  // namespace
