@@ -354,6 +354,7 @@ void Client::on_connack(const Packet& packet) {
 
 void Client::on_publish(const Packet& packet) {
     ++street_.read_messages;
+    if (!packet.dup) ++street_.read_first_time;
     Conn& c = *conn;
     std::string name;
     std::string_view topic = packet.topic;

@@ -79,6 +79,7 @@ struct Street {
     bool bare = false;     // no model: count, do not judge
     bool loud = false;
     uint64_t read_messages = 0;
+    uint64_t read_first_time = 0;  // without DUP
 };
 
 class Client {

@@ -208,15 +208,22 @@ void Model::loosen_groups(const SessionRef& session, bool ended) {
     }
 }
 
-// Members come and go while a session may have ended: whether its messages found somebody else
-// cannot be told.
+// Members come and go while a session may have ended, or while it is taken apart: whether its
+// messages found somebody else cannot be told.
 void Model::loosen_if_unsure(uint32_t group) {
-    const auto unsure = [&](const SessionRef& session) {
-        return session->may_be_over &&
-               std::find(session->groups.begin(), session->groups.end(), group) !=
-                   session->groups.end();
+    const auto was_member = [&](const SessionRef& session) {
+        return std::find(session->groups.begin(), session->groups.end(), group) !=
+               session->groups.end();
     };
-    if (std::none_of(alive_.begin(), alive_.end(), unsure)) return;
+    const auto unsure = [&](const SessionRef& session) {
+        return session->may_be_over && was_member(session);
+    };
+    std::erase_if(ended_, [&](const auto& ended) { return ended.second + kLate < now_; });
+    const auto just_ended = [&](const auto& ended) { return was_member(ended.first); };
+    if (std::none_of(alive_.begin(), alive_.end(), unsure) &&
+        std::none_of(ended_.begin(), ended_.end(), just_ended)) {
+        return;
+    }
     for (auto& [message, expects] : groups_) {
         (void)message;
         for (GroupExpect& expect : expects)
@@ -233,6 +240,7 @@ void Model::end(const SessionRef& session, Instant open_until) {
         expect.must = false;
     }
     std::erase(alive_, session);
+    if (!session->groups.empty()) ended_.emplace_back(session, now_);
     if (sessions_[session->client] == session) sessions_[session->client] = nullptr;
     session->subscriptions.clear();
     send_will(*session, open_until);

@@ -272,6 +272,7 @@ class Model {
                 uint64_t& seen);
     bool may_take(const Session& session, const GroupExpect& group) const;
     bool is_known_empty(std::string_view topic) const;
+    Expect* change_places(const SessionRef& session, const Packet& packet, uint32_t number);
     void tell(const Session& session, uint32_t number) const;
     Expect* find(Session& session, const Packet& packet, uint32_t number);
     uint64_t lifetime(const Session& session) const;
@@ -293,12 +294,18 @@ class Model {
     Instant next_check_ = 0;            // of the sessions that are away
     std::vector<SessionRef> sessions_;  // by client; null: none
     std::vector<SessionRef> alive_;
+    std::vector<std::pair<SessionRef, Instant>> ended_;  // of late, members of groups
     std::vector<Open> open_;
     std::unordered_map<uint32_t, Retained> retained_;       // by topic
     std::unordered_map<uint32_t, uint32_t> times_applied_;  // by message
     std::map<uint32_t, std::vector<GroupExpect>> groups_;   // by message
-    // What members read by a subscription of their own, by message
-    std::unordered_map<uint32_t, std::vector<GroupExpect::Getter>> own_reads_;
+    // What members read, as it seemed by a subscription of their own, by message
+    struct OwnRead {
+        GroupExpect::Getter getter;
+        size_t place = 0;  // in its session's `expects`
+    };
+
+    std::unordered_map<uint32_t, std::vector<OwnRead>> own_reads_;
     std::unordered_map<uint32_t, bool> refused_;
     std::vector<uint32_t> empties_;    // empty messages that were applied
     std::vector<uint32_t> replaying_;  // topics that some replay may still bring

@@ -96,8 +96,11 @@ void Model::received(const SessionRef& session,
     if ((expect == nullptr || !expect->must || !exact) &&
         match_group(session, packet, number, when, !exact)) {
         expect = &s.expects.back();
-    } else if (expect != nullptr && groups_.contains(number)) {
-        own_reads_[number].push_back({session, s.level, packet.qos, packet.ids[0]});
+    } else if (expect != nullptr && (s.level != 5 || groups_.contains(number))) {
+        own_reads_[number].push_back({{session, s.level, packet.qos, packet.ids[0]},
+                                      static_cast<size_t>(expect - s.expects.data())});
+    } else if (expect == nullptr) {
+        expect = change_places(session, packet, number);
     }
     // Its publisher waited for memory: it stood in the retained store before it was passed on.
     if (expect == nullptr && rules_.scarce && packet.retain && message.retain) {
@@ -149,6 +152,44 @@ void Model::received(const SessionRef& session,
     uint64_t& last = s.last_order[key];
     if (expect->order < last && !packet.dup) return say("out of order", number);
     last = std::max(last, expect->order);
+}
+
+// A 3.x client is not told through which subscription a copy came: what it read before may have
+// come through another one, or through a group, so that this one takes its place.
+Expect* Model::change_places(const SessionRef& session, const Packet& packet, uint32_t number) {
+    const auto other_place = [&](const Expect& had) -> size_t {
+        for (const uint32_t place : session->places[number]) {
+            const Expect& other = session->expects[place];
+            if (other.got == 0 && other.qos == had.qos && other.retain == had.retain) return place;
+        }
+        return session->expects.size();
+    };
+    for (OwnRead& read : own_reads_[number]) {
+        if (read.getter.session != session || read.getter.level == 5) continue;
+        const size_t place = read.place;
+        const Expect earlier = session->expects[place];
+        if (!looks_so(*session, earlier, packet)) continue;
+        const size_t moved = other_place(earlier);
+        uint64_t seen = 0;
+        if (moved == session->expects.size()) {
+            if (!assign(read.getter, groups_[number], seen)) continue;
+            add(*session, earlier).must = false;
+        }
+        Expect& there = session->expects[moved];
+        there.got = earlier.got;
+        there.acked = earlier.acked;
+        there.acked_turn = earlier.acked_turn;
+        for (auto* flows : {&session->inflight, &session->finished}) {
+            for (auto& [id, at] : *flows)
+                at = at == place ? moved : at;
+        }
+        read.getter = {session, session->level, packet.qos, packet.ids[0]};
+        Expect& own = session->expects[place];
+        own.got = 0;
+        own.acked = false;
+        return &own;
+    }
+    return nullptr;
 }
 
 // What was to come of a message, for whoever looks into a failing world.
@@ -214,12 +255,12 @@ void Model::move_getters(uint32_t message, std::vector<GroupExpect>& groups) {
     for (GroupExpect& group : groups) {
         if (!group.must || !group.getters.empty()) continue;
         auto& own = own_reads_[message];
-        const auto ended = [&](const GroupExpect::Getter& getter) {
-            return getter.session->over && fits(getter, group);
+        const auto ended = [&](const OwnRead& read) {
+            return read.getter.session->over && fits(read.getter, group);
         };
         const auto read = std::find_if(own.begin(), own.end(), ended);
         if (read != own.end()) {
-            group.getters.push_back(*read);
+            group.getters.push_back(read->getter);
             own.erase(read);
         }
         for (GroupExpect& other : groups) {

@@ -121,7 +121,7 @@ bool World::come_to_rest(uint32_t steps) {
     uint64_t messages = 0;
     for (uint32_t i = 0; i < steps && !failed(); ++i) {
         step();
-        const uint64_t so_far = street_.read_messages + broker_->stats().publish_received;
+        const uint64_t so_far = street_.read_first_time + broker_->stats().publish_received;
         calm = quiet() && so_far == messages ? calm + 1 : 0;
         messages = so_far;
         // Long enough for whatever is tried again in a while.
