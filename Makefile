@@ -62,7 +62,7 @@ TEST_OBJECTS    := $(patsubst %.cc,$B/%.o,$(UNIT_SOURCES) $(SUPPORT))
 CATCH_OBJECT    := $(BUILD)/catch/$(notdir $(CXX)).o
 # Broker and net as they are; the simulator brings its own Sockets.
 SIM_OBJECTS     := $(SIM_SOURCES:%.cc=$B/%.o) $B/tests/support/mutant.o \
-                   $(foreach room,base mqtt topics broker net,\
+                   $B/tests/support/alloc_guard.o $(foreach room,base mqtt topics broker net,\
                        $(patsubst %.cc,$B/checked/%.o,$(wildcard src/$(room)/*.cc)))
 BENCH_OBJECTS   := $(BENCHES:%.cc=$B/%.o)
 BENCH_PROGRAMS  := $(BENCHES:tests/bench/%.cc=$B/bench/%)

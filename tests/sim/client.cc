@@ -354,7 +354,6 @@ void Client::on_connack(const Packet& packet) {
 
 void Client::on_publish(const Packet& packet) {
     ++street_.read_messages;
-    if (!packet.dup) ++street_.read_first_time;
     Conn& c = *conn;
     std::string name;
     std::string_view topic = packet.topic;
@@ -402,7 +401,9 @@ void Client::on_publish(const Packet& packet) {
         if (!packet.dup) c.answered.erase(packet.packet_id);
         if (c.busy.size() > window) return say("more messages under way than the window allows");
     }
-    if (!street_.bare && c.session) {
+    const bool from_broker = topic.starts_with("$SYS/");
+    if (!packet.dup && !from_broker) ++street_.read_first_time;
+    if (!street_.bare && c.session && !from_broker) {
         const Conn::Stamp stamp =
             c.stamps.empty() ? Conn::Stamp{0, 0, street_.now} : c.stamps.front();
         if (!second) {

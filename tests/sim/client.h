@@ -46,6 +46,9 @@ struct Conn {
     bool closing = false;  // Transport::close was called
     std::deque<Op> ops;    // written and not yet taken
     Instant last_taken = 0;
+    Instant last_heard = 0;      // a byte of it
+    uint32_t steps_overdue = 0;  // … and that was too long ago, since:
+    Instant overdue_since = 0;
 
     // What the broker had appended by the end of which turn.
     struct Stamp {

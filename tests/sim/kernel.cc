@@ -115,6 +115,10 @@ bool Kernel::move(Wire& wire) {
         return true;
     }
     if (chance(weather.idle_edge)) edge(wire);
+    if (chance(weather.urgent)) {
+        wire.urgent = true;
+        edge(wire);
+    }
     if (wire.fin || (wire.up.empty() && !wire.up_fin)) return moved;
     if (chance(weather.delay)) return true;  // it will
     size_t size = wire.up.size();
@@ -173,6 +177,8 @@ uint32_t Kernel::wait(std::span<Sockets::Event> events) {
         event.writable = wire.wants_writable && (wire.reset || !wire.no_room);
         event.hangup = wire.fin || wire.reset;
         event.broken = wire.reset && !wire.error_told;
+        event.urgent = wire.urgent;
+        wire.urgent = false;
     }
     return count;
 }

@@ -44,6 +44,7 @@ struct Weather {
     uint32_t short_write = 0;     // a write takes a part though there is room
     uint32_t idle_edge = 0;       // an edge about nothing, per wire and step
     uint32_t stale_event = 0;     // an event about a socket that was closed, per close
+    uint32_t urgent = 0;          // urgent data among the others, per wire and step
     uint32_t accept_failure = 0;  // a connection is lost in accept, or the system is short
 };
 
@@ -71,6 +72,7 @@ struct Wire {
     bool watched = false;
     bool wants_writable = false;
     bool no_room = false;  // a write came short and room has not been told of since
+    bool urgent = false;   // urgent data came and has not been told of
     bool queued = false;   // in Kernel::edges_
 
     uint64_t taken = 0;  // bytes the client has read, ever

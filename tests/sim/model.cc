@@ -98,6 +98,9 @@ SessionRef Model::connected(uint32_t client,
         const Instant end_at = session->away_since + lifetime(*session) * kSecond;
         const bool may_have_ended = lifetime(*session) != kNever32 && now_ >= end_at;
         if (resumed && !wanted) fail("a clean start took up an old session");
+        if (resumed && may_have_ended && now_ >= end_at + 2 * kSecond) {
+            fail("a session was taken up whose time had come");
+        }
         if (!resumed && wanted && !may_have_ended && !rules_.wary) fail("a session was lost");
         if (!resumed) {
             end(session, may_have_ended ? now_ + kLate : 0);
@@ -354,7 +357,7 @@ void Model::subscribe(Session& session, const Op& op) {
                 };
                 if (std::any_of(groups.begin(), groups.end(), same)) continue;
                 groups.push_back(
-                    {open.message->number, filter.group, open.order, false, false, {}});
+                    {open.message->number, filter.group, open.order, open.expires, false, false, {}});
             }
             continue;
         }

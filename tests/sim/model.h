@@ -48,6 +48,7 @@ struct Rules {
     bool queue_qos0 = false;
     bool wary = false;    // limits or refusals are at work: what must come may be dropped by name
     bool scarce = false;  // memory may be refused
+    bool sys = false;     // the broker publishes, too: drops are not all of ours
     uint32_t window = 20;
     uint64_t expiry_cap_s = 0;
     uint32_t rel_timeout_s = 0;
@@ -124,6 +125,7 @@ struct GroupExpect {
     uint32_t message = 0;
     uint32_t group = 0;
     uint64_t order = 0;
+    Instant expires = kNever;
     bool must = true;
     bool qos0 = false;  // some member would have got it at QoS 0
     std::vector<Getter> getters;
@@ -196,7 +198,7 @@ class Model {
 
     uint64_t ended_missing() const { return ended_missing_; }
 
-    bool exact_offline() const { return !fuzzy_; }
+    bool exact_offline() const { return !fuzzy_ && !rules_.sys; }
 
     uint64_t sessions() const;
     SessionRef session_of(uint32_t client) const;

@@ -28,7 +28,10 @@ constexpr Weight kWeights[] = {
     {Kind::kHold,        8  },
     {Kind::kSilence,     2  },
     {Kind::kJump,        2  },
+    {Kind::kReload,      1  },
 };
+
+constexpr TopicPriority kPriorities[] = {{"a/#", 5}, {"+/+", 200}, {"b", 9}};
 
 uint32_t any(Prng& dice, std::initializer_list<uint32_t> values) {
     return values.begin()[dice.below(static_cast<uint32_t>(values.size()))];
@@ -58,6 +61,7 @@ Weather any_weather(Prng& dice) {
     weather.short_write = any(dice, {0, 0, 50, 300});
     weather.idle_edge = any(dice, {0, 20});
     weather.stale_event = any(dice, {0, 200});
+    weather.urgent = any(dice, {0, 0, 0, 20});
     weather.accept_failure = any(dice, {0, 0, 0, 100});
     return weather;
 }
@@ -69,6 +73,7 @@ void tighten(Plan& plan, Prng& dice) {
     plan.broker.fanout_slice = any(dice, {4'096, 4'096, 3, 1});
     plan.broker.backlog_max = any(dice, {512, 512, 1});
     plan.broker.outbox_bytes_max = any(dice, {256 * 1024, 256 * 1024, 500});
+    plan.accept_batch = any(dice, {64, 2, 1});
     plan.net.read_max = any(dice, {128 * 1024, 128 * 1024, 100, 1});
     plan.net.turn_read_max = any(dice, {1u << 20, 1u << 20, 1u << 20, 5'000});
 }
@@ -86,6 +91,8 @@ void choose_rules(Plan& plan, Prng& dice) {
     o.max_inflight_bytes = one_in(dice, 8) ? 100 : 0;
     if (one_in(dice, 8)) o.slow_consumer = SlowConsumer::kPause;
     if (one_in(dice, 8)) o.queue_qos0_messages = true;
+    if (one_in(dice, 4)) o.priorities = kPriorities;
+    if (one_in(dice, 4)) o.sys_interval_s = any(dice, {1, 10});
     if (one_in(dice, 4)) {  // limits that are reached
         plan.rules.wary = true;
         o.max_queued_messages = any(dice, {1, 3, 20});
@@ -107,6 +114,7 @@ void choose_rules(Plan& plan, Prng& dice) {
         plan.rules.wary = true;
         plan.memory = 0;  // the least there can be: chosen by the world
     }
+    plan.rules.sys = o.sys_interval_s != 0;
     plan.rules.scarce = plan.refusals || plan.memory == 0;
     plan.rules.allow_duplicates = o.allow_duplicate_messages;
     plan.rules.upgrade_qos = o.upgrade_outgoing_qos;
@@ -208,6 +216,7 @@ const char* name_of(Action::Kind kind) {
                                              "hold",
                                              "silence",
                                              "jump",
+                                             "reload",
                                              "refuse"};
     return kNames[static_cast<size_t>(kind)];
 }
@@ -221,7 +230,7 @@ std::string Plan::describe() const {
         "  weather: chunks %u, delay %u, room %u, short %u, accept %u; slow readers %u\n"
         "  units %u/%u, slice %u, backlog %u, outbox %u, reads %u/%u\n"
         "  duplicates %d, upgrade %d, window %u, queue %u/%llu full %d, qos0 %d, slow %d, rel %u, "
-        "retry %u, timeout %u, shared %d, expiry cap %llu, inflight bytes %llu%s%s%s\n",
+        "retry %u, timeout %u, shared %d, expiry cap %llu, inflight bytes %llu, accepts %u%s%s%s%s%s\n",
         static_cast<unsigned long long>(seed),
         clients,
         steps,
@@ -256,6 +265,9 @@ std::string Plan::describe() const {
         static_cast<int>(broker.shared_strategy),
         static_cast<unsigned long long>(broker.persistent_client_expiration_s),
         static_cast<unsigned long long>(broker.max_inflight_bytes),
+        accept_batch,
+        broker.priorities.empty() ? "" : ", priorities",
+        rules.sys ? ", $SYS" : "",
         rules.wary ? ", wary" : "",
         refusals ? ", refusals" : "",
         memory == 0 ? ", little memory" : "");

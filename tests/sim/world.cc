@@ -3,6 +3,7 @@
 #include "sim/world.h"
 
 #include "base/assert.h"
+#include "sim/crossing.h"
 
 #include <algorithm>
 #include <cstdarg>
@@ -14,6 +15,8 @@ namespace {
 
 constexpr size_t kLeastMemory = size_t{3} << 20;
 constexpr uint32_t kTurnsPerStep = 64;
+constexpr uint32_t kStepsOverdue = 10;
+constexpr Duration kPatience = 10 * kSecond;
 
 Vocabulary make_words() {
     Vocabulary words;
@@ -36,7 +39,8 @@ Vocabulary make_words() {
                                "$share/g/b",
                                "$share/h/a/#",
                                "$share/g/+/c",
-                               "$queue/c/#"}) {
+                               "$queue/c/#",
+                               "$SYS/broker/clients/#"}) {
         words.add_filter(filter);
     }
     return words;
@@ -52,12 +56,14 @@ bool in_passing(Error why) {
 
 World::World(const Plan& plan)
     : plan_(plan),
+      options_(plan.broker),
       dice_(plan.seed ^ 0x51a3),
       words_(make_words()),
       messages_(1),
       memory_(plan.memory != 0 ? plan.memory : kLeastMemory),
       log_(
           [](void* context, LogKind, std::string_view line) {
+              const Crossing out(Crossing::kWorld);
               auto* world = static_cast<World*>(context);
               world->say("log: %.*s", static_cast<int>(line.size()), line.data());
           },
@@ -108,22 +114,34 @@ void World::say(const char* format, ...) {
 // -----------------------------------------------------------------------------------------
 
 void* World::opened(Outbox& outbox, const Arrival& arrival) {
+    const Crossing out(Crossing::kWorld);
     const auto found = by_port_.find(arrival.peer.port);
     MQTTD_ASSERT(found != by_port_.end());
     Conn& conn = *found->second;
-    conn.link = broker_->opened(outbox, arrival);
+    {
+        const Crossing in(Crossing::kProduct);
+        conn.link = broker_->opened(outbox, arrival);
+    }
     if (conn.link == nullptr) return nullptr;
     conn.outbox = &outbox;
-    conn.last_taken = now_;
+    conn.last_taken = conn.last_heard = now_;
     by_outbox_[&outbox] = &conn;
     return &conn;
 }
 
+Consumed World::hand_on(Conn& conn, Range input) {
+    const Crossing in(Crossing::kProduct);
+    return broker_->receive(conn.link, input);
+}
+
 Consumed World::receive(void* link, Range input) {
+    const Crossing out(Crossing::kWorld);
     Conn& conn = *static_cast<Conn*>(link);
+    conn.last_heard = now_;
+    conn.steps_overdue = 0;
     if (plan_.bare) {
         const uint64_t taken = broker_->stats().packets_received_all;
-        const Consumed consumed = broker_->receive(conn.link, input);
+        const Consumed consumed = hand_on(conn, input);
         uint64_t packets = broker_->stats().packets_received_all - taken;
         for (; packets > 0 && !conn.ops.empty(); --packets)
             conn.ops.pop_front();
@@ -131,7 +149,7 @@ Consumed World::receive(void* link, Range input) {
     }
     const Stats before = broker_->stats();
     receiving_ = &conn;
-    const Consumed consumed = broker_->receive(conn.link, input);
+    const Consumed consumed = hand_on(conn, input);
     receiving_ = nullptr;
     const Stats& after = broker_->stats();
     model_.set_jobs(after.fanout_jobs_now > 0);
@@ -192,10 +210,17 @@ void World::writable(void* link) {
 }
 
 void World::closed(void* link, Error why) {
+    const Crossing out(Crossing::kWorld);
     Conn& conn = *static_cast<Conn*>(link);
     say("%s is gone: %s", conn.client->id().c_str(), error_text(why));
+    if (why == Error::kEndOfFile && !conn.wire->inbox.empty()) {
+        model_.fail(conn.client->id() + " was given up before its last bytes were read");
+    }
     stamp();
-    broker_->closed(conn.link, why);
+    {
+        const Crossing in(Crossing::kProduct);
+        broker_->closed(conn.link, why);
+    }
     model_.set_jobs(broker_->stats().fanout_jobs_now > 0);
     model_.detached(conn.session, &conn);
     model_.settle_open();
@@ -218,6 +243,7 @@ bool World::input_waiting(const Outbox& outbox) const {
 
 // The broker closes a connection: it needs a reason.
 void World::close(Outbox& outbox, Error why) {
+    const Crossing out(Crossing::kWorld);
     Conn& conn = *by_outbox_.at(&outbox);
     say("%s is closed: %s", conn.client->id().c_str(), error_text(why));
     const uint64_t silent = now_ - conn.last_taken;
@@ -249,6 +275,7 @@ void World::close(Outbox& outbox, Error why) {
         model_.set_jobs(broker_->stats().fanout_jobs_now > 0);
         model_.detached(conn.session, &conn, in_passing(why));
     }
+    const Crossing in(Crossing::kProduct);
     net_->close(outbox, why);
 }
 
@@ -276,8 +303,12 @@ bool World::turn_is_due() const {
 // In the order of Server::turn.
 void World::turn() {
     ++turn_;
+    const Crossing in(Crossing::kProduct);
     net_->collect(0);
-    model_.set_time(now_, turn_);
+    {
+        const Crossing out(Crossing::kWorld);
+        model_.set_time(now_, turn_);
+    }
     broker_->begin_turn(now_, wall_s_, net_->ready_links());
     net_->begin_turn(now_);
     net_->accept();
@@ -285,6 +316,7 @@ void World::turn() {
     broker_->tick();
     net_->flush();
     net_->reap();
+    const Crossing out(Crossing::kWorld);
     model_.set_jobs(broker_->stats().fanout_jobs_now > 0);
     stamp();
 }
@@ -316,6 +348,8 @@ void World::step() {
             kernel_.move(*conn.wire);
     }
     turns();
+    for (const auto& [outbox, conn] : by_outbox_)
+        check_silence(*conn);
     for (Client& client : clients_) {
         client.read_max =
             plan_.slow_readers != 0 && !calm_ && dice_.below(1000) < plan_.slow_readers
@@ -324,6 +358,19 @@ void World::step() {
         client.read();
     }
     reap();
+}
+
+// Who says nothing for one and a half times its Keep Alive is closed, not much later.
+//   [MQTT-3.1.2-24]
+void World::check_silence(Conn& conn) {
+    const uint64_t limit = uint64_t{conn.plan->keep_alive_s} * 1'500;
+    if (limit == 0 || !conn.session || conn.closing || !conn.wire->inbox.empty()) return;
+    if (now_ - conn.last_heard <= limit + kLate) return;
+    if (conn.steps_overdue++ == 0) conn.overdue_since = now_;
+    // It is looked at once more, and an outbox that drains is a sign of life.
+    if (conn.steps_overdue > kStepsOverdue && now_ - conn.overdue_since > limit + kPatience) {
+        model_.fail(conn.client->id() + " says nothing and is not closed");
+    }
 }
 
 // Connections with which both sides are done.

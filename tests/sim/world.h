@@ -25,6 +25,7 @@
 #include "sim/plan.h"
 #include "support/arena_memory.h"
 
+#include <array>
 #include <deque>
 #include <memory>
 #include <string>
@@ -69,6 +70,8 @@ class World final : public StreamHandler, public Transport, public Host {
     void sample(HostStats& out) override;
 
   private:
+    void check_silence(Conn& conn);
+    Consumed hand_on(Conn& conn, Range input);
     void act(const Action& action);
     void connect(Client& client, Prng& dice);
     void step();
@@ -84,6 +87,9 @@ class World final : public StreamHandler, public Transport, public Host {
     void check_drops();
     void check_end();
     bool come_to_rest(uint32_t steps);
+
+    using Causes = std::array<uint64_t, 5>;
+    Causes causes() const;
     bool quiet() const;
 
     bool failed() const { return !model_.failure().empty(); }
@@ -91,6 +97,7 @@ class World final : public StreamHandler, public Transport, public Host {
     void say(const char* format, ...) __attribute__((format(printf, 2, 3)));
 
     const Plan& plan_;
+    BrokerOptions options_;  // as reloaded last
     Prng dice_;
     Vocabulary words_;
     std::deque<Message> messages_;
@@ -112,6 +119,7 @@ class World final : public StreamHandler, public Transport, public Host {
     Conn* receiving_ = nullptr;
     std::vector<std::pair<Conn*, Error>> closes_;  // told while it was receiving
     bool calm_ = false;
+    uint64_t allocations_before_ = 0;
 };
 
 }  // namespace mqttd::sim

@@ -6,6 +6,12 @@
 
 namespace mqttd::sim {
 
+namespace {
+
+constexpr std::span<const TopicPriority> kNoPriorities;
+
+}  // namespace
+
 void World::connect(Client& client, Prng& dice) {
     const auto any = [&](std::initializer_list<uint32_t> values) {
         return values.begin()[dice.below(static_cast<uint32_t>(values.size()))];
@@ -21,7 +27,7 @@ void World::connect(Client& client, Prng& dice) {
         plan.expiry_s = any({0, 5, 60, kNever32});
         plan.receive_maximum = static_cast<uint16_t>(any({65'535, 65'535, 1, 3}));
         plan.alias_maximum = static_cast<uint16_t>(any({0, 0, 2}));
-        plan.packet_maximum = any({0, 0, 0, 150});
+        plan.packet_maximum = any({0, 0, 0, 150, 60});
     }
     if (dice.below(3) == 0) {
         Message will;
@@ -117,6 +123,13 @@ void World::act(const Action& action) {
         case Kind::kJump:
             advance(dice.below(3) == 0 ? dice.below(70'000) : dice.below(7'000));
             wall_s_ += static_cast<int64_t>(dice.below(100'000)) - 50'000;
+            break;
+        case Kind::kReload:
+            options_.max_inflight_messages = 1 + dice.below(30);
+            options_.shared_strategy = static_cast<SharedStrategy>(dice.below(4));
+            options_.priorities = dice.below(2) == 0 ? plan_.broker.priorities : kNoPriorities;
+            street_.window = std::max(street_.window, options_.max_inflight_messages);
+            broker_->reconfigure(options_);
             break;
         case Kind::kRefuse:
             memory_.arena.refuse_nth(1 + dice.below(30));

@@ -1,6 +1,7 @@
 // World: a run from the first action to an empty arena, and what is looked at on the way.
 
 #include "base/assert.h"
+#include "sim/crossing.h"
 #include "sim/world.h"
 
 #include <algorithm>
@@ -11,6 +12,8 @@ namespace mqttd::sim {
 namespace {
 
 constexpr uint32_t kStepsToRest = 60'000;
+constexpr uint32_t kCalm = 6;           // steps
+constexpr uint32_t kSilentSteps = 100;  // of half a second
 
 }  // namespace
 
@@ -19,10 +22,12 @@ Outcome World::run() {
     const Error opened = net_->open();
     ListenOptions options;
     ListenerLimits limits;
+    limits.accept_batch = plan_.accept_batch;
     const auto tcp = net_->listen(options, limits);
     options.unix_path = "/sim";
     const auto local = net_->listen(options, limits);
     MQTTD_ASSERT(opened == Error::kNone && tcp.ok() && local.ok());
+    allocations_before_ = Crossing::allocations();
     size_t next = 0;
     for (uint32_t i = 0; i < plan_.steps && !failed(); ++i) {
         for (; next < plan_.actions.size() && plan_.actions[next].step <= i; ++next)
@@ -52,6 +57,13 @@ void World::settle() {
     calm_ = true;
     kernel_.weather = Weather{};
     memory_.arena.refuse_nth(0);
+    const auto silent = [](const Client& client) { return client.silent; };
+    if (std::any_of(clients_.begin(), clients_.end(), silent)) {
+        for (uint32_t i = 0; i < kSilentSteps && !failed(); ++i) {
+            step();
+            advance(500);
+        }
+    }
     for (Client& client : clients_) {
         client.stall(false);
         client.silent = false;
@@ -115,15 +127,32 @@ bool World::quiet() const {
     return true;
 }
 
+// What may bring somebody a message.
+World::Causes World::causes() const {
+    const Stats& stats = broker_->stats();
+    return {stats.publish_received,
+            model_.applied(),
+            stats.sessions,
+            stats.clients_connected,
+            kernel_.open_files()};
+}
+
 // False, and a failure, if something goes on waiting.
 bool World::come_to_rest(uint32_t steps) {
     uint32_t calm = 0;
-    uint64_t messages = 0;
+    Causes before = causes();
+    uint64_t read = street_.read_first_time;
     for (uint32_t i = 0; i < steps && !failed(); ++i) {
         step();
-        const uint64_t so_far = street_.read_first_time + broker_->stats().publish_received;
-        calm = quiet() && so_far == messages ? calm + 1 : 0;
-        messages = so_far;
+        const Causes now = causes();
+        const bool more = street_.read_first_time != read;
+        // Everything was at rest, nothing happened, and something came all the same.
+        if (more && calm > kCalm && now == before && !plan_.rules.wary && !plan_.bare) {
+            model_.fail("a message came late: something slept over it");
+        }
+        calm = quiet() && !more && now == before ? calm + 1 : 0;
+        before = now;
+        read = street_.read_first_time;
         // Long enough for whatever is tried again in a while.
         if (calm > 40) return true;
         advance(calm > 3 ? 50 : 5);
@@ -243,6 +272,12 @@ void World::check_end() {
         advance(50);
     }
     if (net_->connections() > 0) return model_.fail("a connection stays whose client has gone");
+    const uint64_t allocations = Crossing::allocations() - allocations_before_;
+    if (allocations > 0) {
+        model_.fail("the product took memory from the heap " + std::to_string(allocations) +
+                    " times");
+        return;
+    }
     broker_ = nullptr;
     net_ = nullptr;
     if (memory_.arena.live() != live_before_) {
