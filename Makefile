@@ -73,9 +73,9 @@ ENGINE_OBJECTS  := $(foreach room,base mqtt topics broker net,\
                    $(ENGINE:%.cc=$B/bench/%.o)
 PATHS_OBJECTS   := $(PATHS:%.cc=$B/bench/%.o)
 MILLION_OBJECTS := $(MILLION:%.cc=$B/bench/%.o)
+MEASURING_OBJECTS := $(ENGINE:%.cc=$B/bench/%.o) $(PATHS_OBJECTS) $(MILLION_OBJECTS)
 OBJECTS         := $(PRODUCT_OBJECTS) $(CHECKED_OBJECTS) $(TEST_OBJECTS) $(BENCH_OBJECTS) \
-                   $(SIM_SOURCES:%.cc=$B/%.o) $(ENGINE:%.cc=$B/bench/%.o) $(PATHS_OBJECTS) \
-                   $(MILLION_OBJECTS)
+                   $(SIM_SOURCES:%.cc=$B/%.o) $(MEASURING_OBJECTS)
 
 # ---- Flags -------------------------------------------------------------------------------------
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion $(if $(WERROR),-Werror)
@@ -221,7 +221,7 @@ lint: ## rooms, headers, system calls, the table of the standards' statements, l
 	clang-format --dry-run -Werror $(CARED_FOR) || status=1; \
 	exit $$status
 
-sanitized: $B/unit_tests $B/sim $(BENCH_OBJECTS) ## unit tests and 150 worlds (SEEDS='a b') under SANITIZE
+sanitized: $B/unit_tests $B/sim $(BENCH_OBJECTS) $(MEASURING_OBJECTS) ## unit tests and 150 worlds (SEEDS='a b') under SANITIZE
 	$Q$(RUN_TESTS) --unit $B/unit_tests
 	$Q$B/sim --seeds $(or $(SEEDS),1 151)
 

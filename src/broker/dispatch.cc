@@ -180,6 +180,7 @@ void Core::end_link(Link& link, Error why, bool send_will) {
 
 void Core::log_leaving(const Link& link, Error why) const {
     if (!link.session || !options_.connection_messages) return;
+    if (!log_.wants(LogKind::kNotice)) return;
     const Clean id(link.session->id->text());
     const PeerText peer(transport_.peer(*link.outbox));
     if (why == Error::kNone) {

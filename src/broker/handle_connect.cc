@@ -163,7 +163,7 @@ Session* Core::claim_session(Bytes client_id, bool clean_start) {
 }
 
 void Core::log_welcome(const Link& link, Bytes client_id, const ConnectView& connect) const {
-    if (!options_.connection_messages) return;
+    if (!options_.connection_messages || !log_.wants(LogKind::kNotice)) return;
     const bool named = connect.has_user_name;
     log_.write(LogKind::kNotice,
                "New client connected from %s as %s (p%u, c%u, k%u%s%s%s).",

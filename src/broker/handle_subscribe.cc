@@ -154,11 +154,13 @@ uint8_t Core::subscribe_to(Link& link, Bytes text, const FilterView& filter, uin
         return added.error() == Error::kTopicFilterInvalid ? kReasonTopicFilterInvalid
                                                            : kReasonQuotaExceeded;
     }
-    log_.write(LogKind::kSubscribe,
-               "%s %u %s",
-               Clean(session.id->text()).c_str(),
-               unsigned{qos},
-               Clean(text).c_str());
+    if (log_.wants(LogKind::kSubscribe)) {  // before two texts are made clean for it
+        log_.write(LogKind::kSubscribe,
+                   "%s %u %s",
+                   Clean(session.id->text()).c_str(),
+                   unsigned{qos},
+                   Clean(text).c_str());
+    }
     // 3.1.1 sends retained messages for every SUBSCRIBE, also for one it already had; 5.0 asks.
     // [MQTT5-3.8.4-3], [MQTT5-3.3.1-9…-11]
     const bool replay = !is_shared(text) && (filter.retain_handling == 0 ||
@@ -182,10 +184,12 @@ uint8_t Core::unsubscribe_one(Link& link, const FilterView& filter) {
     if (subscription != nullptr) {
         if (subscription->replay) end_replay(*subscription->replay);
         if (!MQTTD_MUTANT(19)) subscriptions_.remove(*subscription);  // it stays subscribed
-        log_.write(LogKind::kUnsubscribe,
-                   "%s %s",
-                   Clean(session.id->text()).c_str(),
-                   Clean(text.bytes).c_str());
+        if (log_.wants(LogKind::kUnsubscribe)) {
+            log_.write(LogKind::kUnsubscribe,
+                       "%s %s",
+                       Clean(session.id->text()).c_str(),
+                       Clean(text.bytes).c_str());
+        }
     }
     let_go(text);
     return subscription != nullptr ? kReasonSuccess : kReasonNoSubscriptionExisted;
