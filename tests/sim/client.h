@@ -49,6 +49,7 @@ struct Conn {
     Instant last_heard = 0;      // a byte of it
     uint32_t steps_overdue = 0;  // … and that was too long ago, since:
     Instant overdue_since = 0;
+    uint64_t taken_then = 0;  // Wire::taken
 
     // What the broker had appended by the end of which turn.
     struct Stamp {

@@ -58,6 +58,7 @@ void Model::pass_time(const SessionRef& session) {
     if (session->has_will && now_ >= end_at) send_will(*session, now_ + kLate);
     if (now_ >= end_at && !session->may_be_over) {
         session->may_be_over = true;
+        last_due_ = now_;
         loosen_groups(session, true);
     }
     // However late it is: the broker sees it at the end of a turn.
@@ -252,6 +253,7 @@ void Model::end(const SessionRef& session, Instant open_until) {
 void Model::send_will(Session& session, Instant open_until) {
     if (!session.has_will) return;
     session.has_will = false;
+    last_due_ = now_;
     const Message& message = messages_[session.will.message];
     const Instant expires =
         message.expiry_s == kNever32 ? kNever : now_ + message.expiry_s * kSecond;

@@ -215,6 +215,9 @@ class Model {
 
     uint64_t applied() const { return applied_; }
 
+    // When a will was due last, or a session's end: the broker may be a little later.
+    Instant last_due() const { return last_due_; }
+
     uint64_t checked() const { return checked_; }
 
   private:
@@ -287,6 +290,7 @@ class Model {
     Instant last_turn_ = 0;  // when the turn before this one began
     uint64_t turn_ = 0;
     uint64_t applied_ = 0;
+    Instant last_due_ = 0;
     uint64_t checked_ = 0;
     uint64_t offline_ = 0;
     uint64_t no_local_ = 0;

@@ -348,8 +348,10 @@ void World::step() {
             kernel_.move(*conn.wire);
     }
     turns();
-    for (const auto& [outbox, conn] : by_outbox_)
-        check_silence(*conn);
+    if (!turn_is_due()) {  // or there is more to do first
+        for (const auto& [outbox, conn] : by_outbox_)
+            check_silence(*conn);
+    }
     for (Client& client : clients_) {
         client.read_max =
             plan_.slow_readers != 0 && !calm_ && dice_.below(1000) < plan_.slow_readers
@@ -366,8 +368,10 @@ void World::check_silence(Conn& conn) {
     const uint64_t limit = uint64_t{conn.plan->keep_alive_s} * 1'500;
     if (limit == 0 || !conn.session || conn.closing || !conn.wire->inbox.empty()) return;
     if (now_ - conn.last_heard <= limit + kLate) return;
-    if (conn.steps_overdue++ == 0) conn.overdue_since = now_;
     // It is looked at once more, and an outbox that drains is a sign of life.
+    if (conn.wire->taken != conn.taken_then) conn.steps_overdue = 0;
+    conn.taken_then = conn.wire->taken;
+    if (conn.steps_overdue++ == 0) conn.overdue_since = now_;
     if (conn.steps_overdue > kStepsOverdue && now_ - conn.overdue_since > limit + kPatience) {
         model_.fail(conn.client->id() + " says nothing and is not closed");
     }

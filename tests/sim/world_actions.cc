@@ -6,12 +6,6 @@
 
 namespace mqttd::sim {
 
-namespace {
-
-constexpr std::span<const TopicPriority> kNoPriorities;
-
-}  // namespace
-
 void World::connect(Client& client, Prng& dice) {
     const auto any = [&](std::initializer_list<uint32_t> values) {
         return values.begin()[dice.below(static_cast<uint32_t>(values.size()))];
@@ -127,7 +121,6 @@ void World::act(const Action& action) {
         case Kind::kReload:
             options_.max_inflight_messages = 1 + dice.below(30);
             options_.shared_strategy = static_cast<SharedStrategy>(dice.below(4));
-            options_.priorities = dice.below(2) == 0 ? plan_.broker.priorities : kNoPriorities;
             street_.window = std::max(street_.window, options_.max_inflight_messages);
             broker_->reconfigure(options_);
             break;
