@@ -23,9 +23,6 @@ Traffic::Traffic(const Options& options)
       form_(publish_form(protocol_, plan_.topic(options, 0), options.payload, qos_)),
       buffer_(form_.bytes.size()) {
     slots_ = std::clamp<uint64_t>(kBatchBytes / form_.bytes.size(), 1, plan_.inflight);
-    const uint64_t bound =
-        qos_ > 0 ? std::min(plan_.inflight, options.window) : plan_.inflight;
-    enough_ = options.mode == Mode::kLatency ? 1 : std::max<uint64_t>(1, bound / 2);
     ring_mask_ = std::bit_ceil(plan_.inflight) - 1;
     if (options.shape() == Layout::kWildcard) {
         for (uint32_t i = 0; i < options.filters; ++i)
@@ -85,6 +82,9 @@ void Traffic::open_publishers() {
         publisher.number = index;
         publisher.topic_next = i % options_.filters;
         publisher.window = std::min<uint64_t>(options_.window, publisher.client.receive_maximum);
+        const uint64_t bound =
+            qos_ > 0 ? std::min(plan_.inflight, publisher.window) : plan_.inflight;
+        publisher.enough = options_.mode == Mode::kLatency ? 1 : std::max<uint64_t>(1, bound / 2);
         publisher.missing.resize(ring_mask_ + 1);
         if (qos_ > 0) publisher.busy.resize(publisher.window);
         PublishForm form = form_;
@@ -293,7 +293,7 @@ uint64_t Traffic::room(const Publisher& publisher) const {
 // Puts the publisher on the list if it has enough room to send, and something left to send.
 void Traffic::wake(Publisher& publisher) {
     if (publisher.listed || publisher.sent >= publisher.limit) return;
-    if (room(publisher) < std::min(enough_, publisher.limit - publisher.sent)) return;
+    if (room(publisher) < std::min(publisher.enough, publisher.limit - publisher.sent)) return;
     publisher.listed = true;
     ready_.push_back(publisher.number);
 }

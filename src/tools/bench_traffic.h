@@ -79,6 +79,7 @@ class Traffic {
         uint64_t schedule_first = 0;  // the sequence number the schedule began with
         uint64_t unacked = 0;
         uint64_t window = 0;     // the smaller of --window and the broker's Receive Maximum
+        uint64_t enough = 1;      // room from which it sends
         uint64_t topic_next = 0;  // wildcard: the filter the next message is for
         std::vector<uint32_t> missing;  // ring: receivers that lack message i
         std::vector<uint8_t> busy;      // packet id i + 1 is unacknowledged
@@ -115,7 +116,6 @@ class Traffic {
     const uint8_t qos_;
     PublishForm form_;
     uint64_t slots_ = 0;      // messages in a batch
-    uint64_t enough_ = 1;     // room from which a publisher sends
     uint64_t ring_mask_ = 0;
     std::vector<Publisher> publishers_;
     std::vector<Subscriber> subscribers_;
