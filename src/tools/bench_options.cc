@@ -82,6 +82,7 @@ constexpr Row kRows[] = {
     {"-r", "--rate",          "N",       bit(Mode::kLatency), "messages a second of all publishers (1000)", &Options::rate, 1, 10 * kMillion},
     {"",   "--bystanders",    "N",       kTraffic, "idle clients with a subscription of their own (0; growth 1000)", &Options::bystanders, 0, kMillion},
     {"",   "--other-filters", "N",       kTraffic, "wildcard filters of one more client that match nothing (0)", &Options::other_filters, 0, kMillion},
+    {"",   "--spin",          "",        bit(Mode::kThroughput) | bit(Mode::kGrowth), "keep the core busy while nothing arrives: no broker pays for waking it", nullptr, 0, 0, nullptr, &Options::spin},
     {"",   "--sleep",         "",        bit(Mode::kLatency), "sleep between messages instead of keeping the core busy", nullptr, 0, 0, nullptr, &Options::sleep},
     {"",   "",                "",        kAll,     "How long"},
     {"-t", "--seconds",       "N",       kTraffic | bit(Mode::kConnect) | bit(Mode::kIdle), "how long a phase is measured (5)", &Options::seconds, 0, 1'000'000},

@@ -58,6 +58,7 @@ struct Options {
     uint64_t rate = 1000;
     uint64_t bystanders = 0;
     uint64_t other_filters = 0;
+    bool spin = false;
     bool sleep = false;
     // How long
     uint64_t seconds = 5;

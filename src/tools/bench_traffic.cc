@@ -153,7 +153,7 @@ void Traffic::set_limits(uint64_t each) {
 int64_t Traffic::wait_ns(bool publish_too) const {
     if (!publish_too) return kLookAtClockNs;
     if (!ready_.empty()) return 0;
-    if (!scheduled_) return kLookAtClockNs;
+    if (!scheduled_) return options_.spin ? 0 : kLookAtClockNs;
     if (!options_.sleep) return 0;
     const uint64_t due =
         schedule_begin_ns_ + schedule_next_ * 1'000'000'000 / options_.rate;
