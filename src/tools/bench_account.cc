@@ -32,7 +32,9 @@ void add_times(const std::string& folder, Account& account) {
     unsigned long user = 0, system = 0;
     // From the third field on: state, then ten numbers, then utime and stime.
     if (sscanf(text.c_str() + name_end + 2,
-               "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) == 2) {
+               "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu",
+               &user,
+               &system) == 2) {
         const auto per_s = static_cast<unsigned long>(sysconf(_SC_CLK_TCK));
         account.user_ms += user * 1000 / per_s;
         account.system_ms += system * 1000 / per_s;

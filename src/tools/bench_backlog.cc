@@ -1,5 +1,5 @@
-// Mode backlog: a durable client subscribes and goes away, messages are stored for it, it comes back
-// and fetches them.
+// Mode backlog: a durable client subscribes and goes away, messages are stored for it, it comes
+// back and fetches them.
 
 #include "tools/bench_check.h"
 #include "tools/bench_client.h"
@@ -31,10 +31,12 @@ void store(const Options& options, const std::string& topic, Report& report, Fau
     const Account after = settled_account(options.broker_pid);
     report.add(phase);
     if (!after.known) return;
-    const double grown = static_cast<double>(after.resident_bytes) -
-                         static_cast<double>(before.resident_bytes);
-    report.fact("bytes_per_queued_message", "broker memory per queued message",
-                grown / static_cast<double>(options.messages), "bytes");
+    const double grown =
+        static_cast<double>(after.resident_bytes) - static_cast<double>(before.resident_bytes);
+    report.fact("bytes_per_queued_message",
+                "broker memory per queued message",
+                grown / static_cast<double>(options.messages),
+                "bytes");
 }
 
 }  // namespace
@@ -50,8 +52,8 @@ void run_backlog(const Options& options, Report& report) {
     std::vector<Stream> streams(options.publishers, Stream(1));
     uint64_t unique = 0;
     const auto take = [&](const Arrived& message) {
-        const uint64_t word = message.payload_bytes == options.payload ? load_word(message.payload)
-                                                                       : UINT64_MAX;
+        const uint64_t word =
+            message.payload_bytes == options.payload ? load_word(message.payload) : UINT64_MAX;
         if (Mark::publisher(word) >= streams.size()) {
             ++faults.foreign;
             return false;

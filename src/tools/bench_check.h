@@ -23,8 +23,8 @@ namespace mqttd::bench {
 struct Mark {
     static constexpr uint32_t kSequenceBits = 44;
     static constexpr uint64_t kSequenceMask = (uint64_t{1} << kSequenceBits) - 1;
-    static constexpr size_t kBytes = 16;         // with the time
-    static constexpr size_t kNumbersBytes = 8;   // without
+    static constexpr size_t kBytes = 16;        // with the time
+    static constexpr size_t kNumbersBytes = 8;  // without
     static constexpr uint32_t kPublishersMax = 1u << 20;
 
     static uint64_t pack(uint32_t publisher, uint64_t sequence) {

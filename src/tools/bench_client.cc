@@ -49,6 +49,7 @@ bool interrupted() {
 
 void catch_signals() {
     struct sigaction action {};
+
     action.sa_handler = on_signal;
     sigaction(SIGINT, &action, nullptr);
     sigaction(SIGTERM, &action, nullptr);
@@ -143,8 +144,11 @@ std::span<epoll_event> Poller::wait(int64_t wait_ns) {
     timespec limit{};
     limit.tv_sec = wait_ns / 1'000'000'000;
     limit.tv_nsec = wait_ns % 1'000'000'000;
-    const int n = epoll_pwait2(fd_, events_.data(), static_cast<int>(events_.size()),
-                               wait_ns < 0 ? nullptr : &limit, nullptr);
+    const int n = epoll_pwait2(fd_,
+                               events_.data(),
+                               static_cast<int>(events_.size()),
+                               wait_ns < 0 ? nullptr : &limit,
+                               nullptr);
     if (n < 0 && errno != EINTR) die_errno("epoll_pwait2");
     return {events_.data(), static_cast<size_t>(std::max(n, 0))};
 }

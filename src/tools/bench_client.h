@@ -58,8 +58,8 @@ struct Client {
     void append(const std::string& bytes) { out.insert(out.end(), bytes.begin(), bytes.end()); }
 
     void acknowledge(uint8_t first, uint16_t id) {
-        const uint8_t packet[4] = {first, 2, static_cast<uint8_t>(id >> 8),
-                                   static_cast<uint8_t>(id)};
+        const uint8_t packet[4] = {
+            first, 2, static_cast<uint8_t>(id >> 8), static_cast<uint8_t>(id)};
         append(packet, sizeof packet);
     }
 
@@ -159,9 +159,9 @@ struct OpenPlan {
     std::function<bool()> go_on;  // asked before each; may be empty
 };
 
-// Opens `count` clients, `parallel` at a time: connect, CONNECT and SUBSCRIBE in one write, CONNACK,
-// SUBACKs. Whatever fails ends the program with a sentence. Packets behind the last SUBACK are left
-// in the client's `rest`.
+// Opens `count` clients, `parallel` at a time: connect, CONNECT and SUBSCRIBE in one write,
+// CONNACK, SUBACKs. Whatever fails ends the program with a sentence. Packets behind the last SUBACK
+// are left in the client's `rest`.
 void open_clients(const Options& options, const OpenPlan& plan);
 
 // One client, at once.

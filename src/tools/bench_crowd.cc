@@ -47,8 +47,8 @@ Crowd::Child Crowd::start(uint64_t first,
     plan.parallel = options_.parallel;
     plan.first_index = first;
     plan.hello = [&](uint64_t i) {
-        return make_hello(options_, prefix + '-' + role + std::to_string(first + i),
-                          filters(first + i));
+        return make_hello(
+            options_, prefix + '-' + role + std::to_string(first + i), filters(first + i));
     };
     plan.opened = [&](uint64_t, Client&& client, bool) {
         clients.push_back(std::move(client));

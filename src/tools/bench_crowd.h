@@ -20,7 +20,9 @@ namespace mqttd::bench {
 class Crowd {
   public:
     explicit Crowd(const Options& options) : options_(options) {}
+
     ~Crowd() { leave(); }
+
     Crowd(const Crowd&) = delete;
     Crowd& operator=(const Crowd&) = delete;
 

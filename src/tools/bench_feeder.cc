@@ -49,7 +49,8 @@ class Feeding {
         for (Feeder& feeder : feeders_)
             publish(feeder);
         while (done_ < feeders_.size() && !interrupted()) {
-            const auto events = poller_.wait(static_cast<int64_t>(options_.patience_s) * 1'000'000'000);
+            const auto events =
+                poller_.wait(static_cast<int64_t>(options_.patience_s) * 1'000'000'000);
             if (events.empty() && !interrupted()) {
                 die("the broker takes no more messages: " + std::to_string(sent_) + " of " +
                     std::to_string(plan_.count) + " were sent");
@@ -83,8 +84,8 @@ class Feeding {
         feeder.window = std::min<uint64_t>(options_.window, feeder.client.receive_maximum);
         feeder.busy.resize(feeder.window);
         for (uint64_t slot = 0; slot < slots_; ++slot) {
-            feeder.client.batch.insert(feeder.client.batch.end(), form_.bytes.begin(),
-                                       form_.bytes.end());
+            feeder.client.batch.insert(
+                feeder.client.batch.end(), form_.bytes.begin(), form_.bytes.end());
         }
         poller_.add(feeder.client, i);
     }

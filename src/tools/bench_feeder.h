@@ -20,11 +20,11 @@ namespace mqttd::bench {
 struct FeedPlan {
     uint64_t count = 0;
     uint64_t publishers = 1;
-    std::string topic;       // a prefix if `numbered`
-    bool numbered = false;   // message i goes to "topic/0000i"
+    std::string topic;      // a prefix if `numbered`
+    bool numbered = false;  // message i goes to "topic/0000i"
     bool retain = false;
-    size_t payload = 0;      // below 8: no mark
-    std::string_view what;   // for the progress line
+    size_t payload = 0;     // below 8: no mark
+    std::string_view what;  // for the progress line
 };
 
 // Message i carries Mark(publisher i mod publishers, i / publishers). Returns how many the broker

@@ -31,12 +31,16 @@ void run_idle(const Options& options, Report& report) {
     report.add(hold);
     report.fact("processes", "load processes", static_cast<double>(crowd.processes()), "");
     if (after.known) {
-        const double grown = static_cast<double>(after.resident_bytes) -
-                             static_cast<double>(before.resident_bytes);
-        report.fact("bytes_per_client", "broker memory per client",
-                    grown / static_cast<double>(options.clients), "bytes");
-        report.fact("idle_cpu_share", "broker CPU while they idle",
-                    hold.seconds() > 0 ? hold.cpu_s() / hold.seconds() * 100 : 0, "%");
+        const double grown =
+            static_cast<double>(after.resident_bytes) - static_cast<double>(before.resident_bytes);
+        report.fact("bytes_per_client",
+                    "broker memory per client",
+                    grown / static_cast<double>(options.clients),
+                    "bytes");
+        report.fact("idle_cpu_share",
+                    "broker CPU while they idle",
+                    hold.seconds() > 0 ? hold.cpu_s() / hold.seconds() * 100 : 0,
+                    "%");
     }
 }
 

@@ -51,8 +51,7 @@ std::string place_of(const Options& options) {
 }
 
 int connect_socket(const Options& options, const Server& server, uint64_t index, int buffer) {
-    const int fd =
-        socket(server.address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    const int fd = socket(server.address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) die_errno("no more sockets (" + std::to_string(index) + " were opened)");
     const int on = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
@@ -158,8 +157,8 @@ class Opener {
             const std::span<epoll_event> events = poller_.wait(patience);
             if (events.empty() && !interrupted()) {
                 die("no answer from " + place_of(options_) + " in " +
-                    std::to_string(options_.patience_s) + " s; clients opened so far: " +
-                    std::to_string(opened_));
+                    std::to_string(options_.patience_s) +
+                    " s; clients opened so far: " + std::to_string(opened_));
             }
             for (const epoll_event& event : events)
                 serve(event);
@@ -235,15 +234,15 @@ Hello make_hello(const Options& options,
                  bool durable) {
     constexpr size_t kFiltersPerPacket = 200;
     Hello hello;
-    hello.bytes = connect_packet(options.speech(),
-                                 {client_id, durable, options.user, options.password});
+    hello.bytes =
+        connect_packet(options.speech(), {client_id, durable, options.user, options.password});
     for (size_t first = 0; first < filters.size(); first += kFiltersPerPacket) {
         const size_t last = std::min(filters.size(), first + kFiltersPerPacket);
         const std::vector<std::string> some(filters.begin() + static_cast<long>(first),
                                             filters.begin() + static_cast<long>(last));
         ++hello.subacks;
-        hello.bytes += subscribe_packet(options.speech(), static_cast<uint16_t>(hello.subacks),
-                                        some, options.level());
+        hello.bytes += subscribe_packet(
+            options.speech(), static_cast<uint16_t>(hello.subacks), some, options.level());
     }
     return hello;
 }

@@ -99,6 +99,7 @@ constexpr Row kRows[] = {
     {"-h", "--help",          "",        kAll,     "print this text", nullptr, 0, 0, nullptr, &Options::help},
     {"",   "--version",       "",        kAll,     "print the version", nullptr, 0, 0, nullptr, &Options::version},
 };
+
 // clang-format on
 
 const Row* find_row(std::string_view word) {
@@ -307,7 +308,7 @@ std::string wrapped(std::string_view text, size_t indent) {
     size_t column = indent;
     while (!text.empty()) {
         const size_t end = std::min(text.find(' '), text.size());
-        if (column + end > kWidth && column > indent) {
+        if (column + 1 + end > kWidth && column > indent) {
             out += '\n' + std::string(indent, ' ');
             column = indent;
         } else if (column > indent) {
@@ -366,8 +367,10 @@ std::string usage_text() {
            "  mqttbench -b $(pidof mqttd)                  one to one, QoS 0, as fast as it goes\n"
            "  mqttbench -S 1000 -i 100                     fan-out to a thousand\n"
            "  mqttbench -P 500 -S 500 -l pairs -q 1        five hundred pairs at QoS 1\n"
-           "  mqttbench latency -r 10k -t 10               percentiles at 10 000 messages a second\n"
-           "  mqttbench idle -N 50k -t 60 -b PID           memory of fifty thousand idle clients\n\n"
+           "  mqttbench latency -r 10k -t 10               percentiles at 10 000 messages a "
+           "second\n"
+           "  mqttbench idle -N 50k -t 60 -b PID           memory of fifty thousand idle "
+           "clients\n\n"
            "Exit codes: 0 done, 1 could not be done, 2 wrong usage, 3 messages were lost, doubled "
            "or disordered.\n";
 }

@@ -76,7 +76,9 @@ struct Options {
     bool version = false;
 
     Protocol speech() const { return static_cast<Protocol>(protocol); }
+
     Layout shape() const { return static_cast<Layout>(layout); }
+
     uint8_t level() const { return static_cast<uint8_t>(qos); }
 };
 

@@ -7,8 +7,6 @@
 // at its word about everything but lengths, and hands the caller pointers into what was read. The
 // product's own codec checks what a measurement need not and would cost more than the broker.
 
-#include "mqttd/bytes.h"
-
 #include <cstdint>
 #include <string>
 #include <string_view>

@@ -20,7 +20,8 @@ std::string digits(uint64_t value) {
 }
 
 // Publisher p's message k is for filter p + k·publishers, and filter n is subscriber n mod
-// subscribers'. Which of p's messages subscriber s gets: every step-th, beginning with one below it.
+// subscribers'. Which of p's messages subscriber s gets: every step-th, beginning with one below
+// it.
 Stream wildcard_stream(const Options& options, uint64_t publisher, uint64_t subscriber) {
     const uint64_t all = options.subscribers;
     if (options.filters % all != 0) return Stream(0);

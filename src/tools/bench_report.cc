@@ -17,11 +17,11 @@ struct Percentile {
 };
 
 constexpr Percentile kPercentiles[] = {
-    {"p50",   "p50",    0.5   },
-    {"p90",   "p90",    0.9   },
-    {"p99",   "p99",    0.99  },
-    {"p99_9", "p99.9",  0.999 },
-    {"p99_99","p99.99", 0.9999},
+    {"p50",    "p50",    0.5   },
+    {"p90",    "p90",    0.9   },
+    {"p99",    "p99",    0.99  },
+    {"p99_9",  "p99.9",  0.999 },
+    {"p99_99", "p99.99", 0.9999},
 };
 
 template <class... Args>
@@ -71,9 +71,7 @@ std::string quoted(std::string_view text) {
 // The members of one JSON object, separated by commas.
 class Members {
   public:
-    Members& number(std::string_view key, double value) {
-        return raw(key, format("%.9g", value));
-    }
+    Members& number(std::string_view key, double value) { return raw(key, format("%.9g", value)); }
 
     Members& count(std::string_view key, uint64_t value) { return raw(key, std::to_string(value)); }
 
@@ -113,8 +111,10 @@ std::string phase_json(const Phase& phase) {
 
 std::string head_line(const Options& options) {
     constexpr const char* kProtocols[] = {"3.1", "3.1.1", "5.0"};
-    return format("%s, MQTT %s, %s port %u", std::string(mode_name(options.mode)).c_str(),
-                  kProtocols[options.protocol - 3], options.host.c_str(),
+    return format("%s, MQTT %s, %s port %u",
+                  std::string(mode_name(options.mode)).c_str(),
+                  kProtocols[options.protocol - 3],
+                  options.host.c_str(),
                   static_cast<unsigned>(options.port));
 }
 
@@ -158,16 +158,22 @@ std::string Report::table(const Options& options) const {
     bool accounted = false;
     for (const Phase& phase : phases_)
         accounted |= phase.accounted();
-    std::vector<std::vector<std::string>> rows{{"phase", "of", "count", "seconds", "a second"}};
+    std::vector<std::vector<std::string>> rows{
+        {"phase", "of", "count", "seconds", "a second"}
+    };
     if (accounted) {
         rows[0].insert(rows[0].end(), {"broker CPU s", "us each", "memory KiB"});
     }
     for (const Phase& phase : phases_) {
-        rows.push_back({phase.name, phase.unit, grouped(static_cast<double>(phase.count)),
-                        readable(phase.seconds()), readable(phase.rate())});
+        rows.push_back({phase.name,
+                        phase.unit,
+                        grouped(static_cast<double>(phase.count)),
+                        readable(phase.seconds()),
+                        readable(phase.rate())});
         if (phase.accounted()) {
             rows.back().insert(rows.back().end(),
-                               {readable(phase.cpu_s()), readable(phase.cpu_us_each()),
+                               {readable(phase.cpu_s()),
+                                readable(phase.cpu_us_each()),
                                 grouped(phase.resident_change() / 1024)});
         }
     }
@@ -247,7 +253,10 @@ void Progress::show(uint64_t now, std::string_view what, uint64_t count) {
     if (!enabled_ || now - shown_ns_ < kPeriod) return;
     const double seconds = static_cast<double>(now - shown_ns_) / 1e9;
     const double fresh = count >= shown_count_ ? static_cast<double>(count - shown_count_) : 0;
-    fprintf(stderr, "\r\033[K%.*s: %s", static_cast<int>(what.size()), what.data(),
+    fprintf(stderr,
+            "\r\033[K%.*s: %s",
+            static_cast<int>(what.size()),
+            what.data(),
             grouped(static_cast<double>(count)).c_str());
     if (shown_ns_ != 0) fprintf(stderr, ", %s a second", readable(fresh / seconds).c_str());
     fflush(stderr);

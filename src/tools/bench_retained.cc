@@ -36,10 +36,12 @@ void run_retained(const Options& options, Report& report) {
     report.add(store(options, topic, options.payload, "store"));
     const Account after = settled_account(options.broker_pid);
     if (after.known) {
-        const double grown = static_cast<double>(after.resident_bytes) -
-                             static_cast<double>(before.resident_bytes);
-        report.fact("bytes_per_retained_message", "broker memory per retained message",
-                    grown / static_cast<double>(options.messages), "bytes");
+        const double grown =
+            static_cast<double>(after.resident_bytes) - static_cast<double>(before.resident_bytes);
+        report.fact("bytes_per_retained_message",
+                    "broker memory per retained message",
+                    grown / static_cast<double>(options.messages),
+                    "bytes");
     }
 
     Faults faults;

@@ -79,11 +79,15 @@ void run_growth(const Options& options, Report& report) {
     report.add(alone);
     report.add(among);
     if (alone.accounted() && alone.cpu_us_each() > 0) {
-        report.fact("cpu_growth", "processor time each, among : alone",
-                    among.cpu_us_each() / alone.cpu_us_each(), "");
+        report.fact("cpu_growth",
+                    "processor time each, among : alone",
+                    among.cpu_us_each() / alone.cpu_us_each(),
+                    "");
     }
-    report.fact("rate_growth", "rate, among : alone",
-                alone.rate() > 0 ? among.rate() / alone.rate() : 0, "");
+    report.fact("rate_growth",
+                "rate, among : alone",
+                alone.rate() > 0 ? among.rate() / alone.rate() : 0,
+                "");
     report.faults(traffic.faults());
 }
 

@@ -52,7 +52,8 @@ void Traffic::open_subscribers() {
     plan.parallel = options_.parallel;
     plan.hello = [&](uint64_t i) {
         const auto index = static_cast<uint32_t>(i);
-        return make_hello(options_, run_prefix(options_) + "-s" + std::to_string(i),
+        return make_hello(options_,
+                          run_prefix(options_) + "-s" + std::to_string(i),
                           plan_.filters(options_, index));
     };
     plan.opened = [&](uint64_t i, Client&& client, bool) {
@@ -93,8 +94,8 @@ void Traffic::open_publishers() {
         form.bytes.replace(form.topic_at, topic.size(), topic);
         publisher.client.batch.reserve(slots_ * form.bytes.size());
         for (uint64_t slot = 0; slot < slots_; ++slot) {
-            publisher.client.batch.insert(publisher.client.batch.end(), form.bytes.begin(),
-                                          form.bytes.end());
+            publisher.client.batch.insert(
+                publisher.client.batch.end(), form.bytes.begin(), form.bytes.end());
         }
         poller_.add(publisher.client, i);
     };
@@ -155,8 +156,7 @@ int64_t Traffic::wait_ns(bool publish_too) const {
     if (!ready_.empty()) return 0;
     if (!scheduled_) return options_.spin ? 0 : kLookAtClockNs;
     if (!options_.sleep) return 0;
-    const uint64_t due =
-        schedule_begin_ns_ + schedule_next_ * 1'000'000'000 / options_.rate;
+    const uint64_t due = schedule_begin_ns_ + schedule_next_ * 1'000'000'000 / options_.rate;
     const uint64_t now = now_ns();
     return due > now ? static_cast<int64_t>(std::min<uint64_t>(due - now, kLookAtClockNs)) : 0;
 }
@@ -234,8 +234,8 @@ void Traffic::on_delivery(Subscriber& subscriber, uint8_t first, const Frame& fr
     const uint64_t word = whole ? load_word(arrived.payload) : 0;
     const uint64_t sequence = Mark::sequence(word);
     const uint32_t number = Mark::publisher(word);
-    if (!whole || number >= publishers_.size() ||
-        plan_.routes[number].topic != subscriber.topic || sequence >= publishers_[number].sent) {
+    if (!whole || number >= publishers_.size() || plan_.routes[number].topic != subscriber.topic ||
+        sequence >= publishers_[number].sent) {
         ++faults_.foreign;
         return;
     }
@@ -280,7 +280,7 @@ void Traffic::settle(Publisher& publisher, uint64_t sequence) {
     while (publisher.done < publisher.sent && publisher.missing[publisher.done & ring_mask_] == 0)
         ++publisher.done;
     settled_ += publisher.done - before;
-    wake(publisher);
+    if (!publisher.listed) wake(publisher);
 }
 
 // ---- Publishers ----
@@ -303,9 +303,8 @@ void Traffic::serve_publisher(uint32_t index, uint32_t events) {
     Client& client = publisher.client;
     if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) {
         moved_ = true;
-        buffer_.read_packets(client, [&](uint8_t first, const Frame& frame) {
-            on_ack(publisher, first, frame);
-        });
+        buffer_.read_packets(
+            client, [&](uint8_t first, const Frame& frame) { on_ack(publisher, first, frame); });
     }
     if (client.writes_pending()) flush(client);
     poller_.update(client, index);

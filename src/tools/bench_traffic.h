@@ -28,9 +28,9 @@ namespace mqttd::bench {
 
 // Who publishes where and who hears it: the layout, spelled out.
 struct Plan {
-    struct Route {             // of one publisher
-        uint32_t topic = 0;    // pairs: which; else 0
-        uint32_t stream = 0;   // its place among a subscriber's streams
+    struct Route {               // of one publisher
+        uint32_t topic = 0;      // pairs: which; else 0
+        uint32_t stream = 0;     // its place among a subscriber's streams
         uint32_t receivers = 0;  // of each of its messages
     };
 
@@ -72,15 +72,15 @@ class Traffic {
     struct Publisher {
         Client client;
         uint32_t number = 0;
-        bool listed = false;     // in ready_
-        uint64_t sent = 0;       // the next sequence number
-        uint64_t done = 0;       // all before it have reached every receiver
-        uint64_t limit = 0;      // sends no number from here on
+        bool listed = false;          // in ready_
+        uint64_t sent = 0;            // the next sequence number
+        uint64_t done = 0;            // all before it have reached every receiver
+        uint64_t limit = 0;           // sends no number from here on
         uint64_t schedule_first = 0;  // the sequence number the schedule began with
         uint64_t unacked = 0;
-        uint64_t window = 0;     // the smaller of --window and the broker's Receive Maximum
-        uint64_t enough = 1;      // room from which it sends
-        uint64_t topic_next = 0;  // wildcard: the filter the next message is for
+        uint64_t window = 0;            // the smaller of --window and the broker's Receive Maximum
+        uint64_t enough = 1;            // room from which it sends
+        uint64_t topic_next = 0;        // wildcard: the filter the next message is for
         std::vector<uint32_t> missing;  // ring: receivers that lack message i
         std::vector<uint8_t> busy;      // packet id i + 1 is unacknowledged
     };
@@ -115,7 +115,7 @@ class Traffic {
     const Protocol protocol_;
     const uint8_t qos_;
     PublishForm form_;
-    uint64_t slots_ = 0;      // messages in a batch
+    uint64_t slots_ = 0;  // messages in a batch
     uint64_t ring_mask_ = 0;
     std::vector<Publisher> publishers_;
     std::vector<Subscriber> subscribers_;
@@ -135,7 +135,7 @@ class Traffic {
     bool moved_ = false;          // something arrived in this turn
     uint64_t moved_ns_ = 0;       // when something last did
     uint64_t published_ = 0;
-    uint64_t settled_ = 0;    // published messages that are done
+    uint64_t settled_ = 0;  // published messages that are done
     uint64_t unacked_ = 0;
     uint64_t expected_ = 0;   // deliveries owed for what was published
     uint64_t unique_ = 0;     // deliveries without copies

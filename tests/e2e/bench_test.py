@@ -178,7 +178,8 @@ class Usage(unittest.TestCase):
         self.assertIn("cannot connect to 127.0.0.1", done.stderr)
 
     def test_a_refusal_is_named(self):
-        with Broker({"allow_anonymous": "true", "max_connections": 1, **SETTINGS}) as broker:
+        listener = {"listener": f"{free_port()} 127.0.0.1", "max_connections": 1}
+        with Broker(SETTINGS, [listener]) as broker:
             done = bench(broker.port)
             self.assertEqual(done.returncode, 1)
             self.assertRegex(done.stderr, "refused a client|closed a connection|broke off")

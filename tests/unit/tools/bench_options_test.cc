@@ -59,8 +59,14 @@ TEST_CASE("counts take k and m", "[tools]") {
 }
 
 TEST_CASE("every mode and layout has its name", "[tools]") {
-    for (const Mode mode : {Mode::kThroughput, Mode::kLatency, Mode::kGrowth, Mode::kConnect,
-                            Mode::kReconnect, Mode::kIdle, Mode::kBacklog, Mode::kRetained}) {
+    for (const Mode mode : {Mode::kThroughput,
+                            Mode::kLatency,
+                            Mode::kGrowth,
+                            Mode::kConnect,
+                            Mode::kReconnect,
+                            Mode::kIdle,
+                            Mode::kBacklog,
+                            Mode::kRetained}) {
         const std::string name(mode_name(mode));
         REQUIRE(good({name.c_str()}).mode == mode);
         REQUIRE(usage_text().find("  " + name + " ") != std::string::npos);
@@ -134,10 +140,11 @@ TEST_CASE("modes bring their own defaults and conditions", "[tools]") {
 
 TEST_CASE("the help names every option and stays within a line", "[tools]") {
     const std::string text = usage_text();
-    for (const char* name : {"--host", "--port", "--protocol", "--publishers", "--subscribers",
-                             "--layout", "--qos", "--payload", "--window", "--inflight", "--rate",
-                             "--seconds", "--messages", "--warmup", "--clients", "--parallel",
-                             "--broker-pid", "--json", "--help", "--version"}) {
+    for (const char* name :
+         {"--host",     "--port",       "--protocol", "--publishers", "--subscribers",
+          "--layout",   "--qos",        "--payload",  "--window",     "--inflight",
+          "--rate",     "--seconds",    "--messages", "--warmup",     "--clients",
+          "--parallel", "--broker-pid", "--json",     "--help",       "--version"}) {
         INFO(name);
         REQUIRE(text.find(name) != std::string::npos);
     }

@@ -63,9 +63,9 @@ TEST_CASE("a PUBLISH whose lengths do not fit has no payload", "[tools]") {
     };
     REQUIRE(parsed(std::string("\x30\x01\x00", 3)).payload == nullptr);
     REQUIRE(parsed(std::string("\x30\x03\x00\x09t", 5)).payload == nullptr);
-    REQUIRE(parsed(std::string("\x30\x03\x00\x01t", 5)).payload == nullptr);       // no properties
-    REQUIRE(parsed(std::string("\x30\x04\x00\x01t\x05", 6)).payload == nullptr);   // too long
-    REQUIRE(parsed(std::string("\x32\x04\x00\x01t\x05", 6)).payload == nullptr);   // half an id
+    REQUIRE(parsed(std::string("\x30\x03\x00\x01t", 5)).payload == nullptr);      // no properties
+    REQUIRE(parsed(std::string("\x30\x04\x00\x01t\x05", 6)).payload == nullptr);  // too long
+    REQUIRE(parsed(std::string("\x32\x04\x00\x01t\x05", 6)).payload == nullptr);  // half an id
     REQUIRE(parsed(std::string("\x30\x04\x00\x01t\x00", 6)).payload != nullptr);
 }
 
