@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import re
+import resource
 import shlex
 import shutil
 import signal
@@ -107,6 +108,13 @@ def namespace():
         subprocess.run(["ip", "netns", "delete", name], check=False)
 
 
+def prepare():
+    """In the child, before the program: all the descriptors there may be, and the core first."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    harness.goes_first()
+
+
 def listens(pid, port):
     """Looked up in the process's own network namespace."""
     try:
@@ -141,7 +149,7 @@ def running(kind, inside):
                 stderr=log,
                 cwd=folder,
                 start_new_session=True,
-                preexec_fn=harness.goes_first,
+                preexec_fn=prepare,
             )
             try:
                 up = support.wait_until(
@@ -168,7 +176,7 @@ def run(kind, arguments):
                 timeout=RUN_S,
                 check=False,
                 start_new_session=True,
-                preexec_fn=harness.goes_first,
+                preexec_fn=prepare,
             )
         except subprocess.TimeoutExpired:
             raise Failed(f"{kind.name}: no end after {RUN_S} s") from None

@@ -72,7 +72,7 @@ def percentiles(**targets):
 
 
 PAIRS = ["-P", "500", "-S", "500", "-l", "pairs"]
-WILD = ["-P", "100", "-S", "100", "-l", "wildcard", "--filters", "10000", "-i", "100"]
+WILD = ["-P", "100", "-S", "1", "-l", "wildcard", "--filters", "10000", "-i", "100"]
 WAIT = ["latency", "-r", "10k"]
 
 CASES = [

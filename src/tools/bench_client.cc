@@ -71,11 +71,6 @@ uint64_t file_limit() {
 
 // ---- Clients ----
 
-void Client::close() {
-    if (fd >= 0) ::close(fd);
-    fd = -1;
-}
-
 void flush(Client& client) {
     while (client.writes_pending()) {
         iovec parts[2];
@@ -110,6 +105,17 @@ void flush_all(Client& client) {
         pollfd ready{client.fd, POLLOUT, 0};
         poll(&ready, 1, 1000);
     }
+}
+
+void leave(Client& client) {
+    if (client.fd < 0) return;
+    const std::string goodbye = disconnect_packet();
+    // In the middle of a packet it would be part of that.
+    if (!client.writes_pending() && write(client.fd, goodbye.data(), goodbye.size()) < 0) {
+        // The connection ends either way.
+    }
+    close(client.fd);
+    client.fd = -1;
 }
 
 // ---- Poller ----

@@ -62,14 +62,14 @@ struct Client {
             first, 2, static_cast<uint8_t>(id >> 8), static_cast<uint8_t>(id)};
         append(packet, sizeof packet);
     }
-
-    void close();
 };
 
 // Writes what is pending, as far as the socket takes it.
 void flush(Client& client);
 // The same until nothing is pending, waiting where it must.
 void flush_all(Client& client);
+// DISCONNECT and close. Nobody minds if the broker is gone already.
+void leave(Client& client);
 
 class Poller {
   public:
@@ -153,7 +153,7 @@ struct OpenPlan {
     uint64_t count = 1;
     uint64_t parallel = 64;
     uint64_t first_index = 0;  // decides the source address
-    int receive_buffer = 0;    // SO_RCVBUF, 0 = the kernel's choice
+    bool spread = false;       // a new source address each time, see bench_open.cc
     std::function<Hello(uint64_t)> hello;
     std::function<void(uint64_t, Client&&, bool session_present)> opened;
     std::function<bool()> go_on;  // asked before each; may be empty

@@ -43,7 +43,7 @@ class Feeding {
         open_clients(options, open);
     }
 
-    uint64_t run() {
+    void run() {
         Progress progress(options_);
         ReadBuffer buffer;
         for (Feeder& feeder : feeders_)
@@ -67,12 +67,8 @@ class Feeding {
             }
             progress.show(now_ns(), plan_.what, sent_);
         }
-        for (Feeder& feeder : feeders_) {
-            feeder.client.append(disconnect_packet());
-            flush(feeder.client);
-            feeder.client.close();
-        }
-        return refused_;
+        for (Feeder& feeder : feeders_)
+            leave(feeder.client);
     }
 
   private:
@@ -105,7 +101,6 @@ class Feeding {
         }
         if (first != kPuback && first != kPubcomp && first != kPubrec) return;
         if (id == 0 || id > feeder.busy.size() || feeder.busy[id - 1] == 0) return;
-        refused_ += refused;
         feeder.busy[id - 1] = 0;
         --feeder.unacked;
     }
@@ -171,13 +166,12 @@ class Feeding {
     Poller poller_;
     uint64_t sent_ = 0;
     uint64_t done_ = 0;
-    uint64_t refused_ = 0;
 };
 
 }  // namespace
 
-uint64_t feed(const Options& options, const FeedPlan& plan) {
-    return Feeding(options, plan).run();
+void feed(const Options& options, const FeedPlan& plan) {
+    Feeding(options, plan).run();
 }
 
 void fetch(const Options& options,

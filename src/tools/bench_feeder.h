@@ -27,9 +27,9 @@ struct FeedPlan {
     std::string_view what;  // for the progress line
 };
 
-// Message i carries Mark(publisher i mod publishers, i / publishers). Returns how many the broker
-// refused.
-uint64_t feed(const Options& options, const FeedPlan& plan);
+// Message i carries Mark(publisher i mod publishers, i / publishers). A message the broker refuses
+// is done with, too: whoever fetches will miss it.
+void feed(const Options& options, const FeedPlan& plan);
 
 // take(message) → whether that was the last one.
 void fetch(const Options& options,

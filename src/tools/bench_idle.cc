@@ -1,19 +1,32 @@
 // Mode idle: opens many clients with one subscription each and then only holds them.
+//
+// A few come and go first, so that what a broker sets up once is not counted as theirs.
 
 #include "tools/bench_client.h"
 #include "tools/bench_crowd.h"
 #include "tools/bench_modes.h"
 
+#include <algorithm>
+
 namespace mqttd::bench {
+
+namespace {
+
+constexpr uint64_t kWarmUpClients = 100;
+
+}  // namespace
 
 void run_idle(const Options& options, Report& report) {
     const std::string prefix = run_prefix(options);
+    const auto own_topic = [&](uint64_t i) {
+        return std::vector<std::string>{prefix + "/idle/" + std::to_string(i)};
+    };
     Crowd crowd(options);
+    crowd.open(std::min(options.clients, kWarmUpClients), "w", own_topic);
+    crowd.leave();
     const Account before = settled_account(options.broker_pid);
     Phase open = begin_phase(options, "open", "clients");
-    crowd.open(options.clients, "i", [&](uint64_t i) {
-        return std::vector<std::string>{prefix + "/idle/" + std::to_string(i)};
-    });
+    crowd.open(options.clients, "i", own_topic);
     end_phase(options, open);
     open.count = crowd.size();
     report.add(open);

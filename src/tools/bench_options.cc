@@ -59,6 +59,7 @@ struct Row {
 };
 
 constexpr uint64_t kMillion = 1'000'000;
+constexpr uint64_t kStreamsMax = 20 * kMillion;
 constexpr uint64_t kVast = uint64_t{1} << 40;
 
 constexpr Row kRows[] = {
@@ -289,6 +290,13 @@ struct Parser {
         const Options& options = parsed.options;
         if (options.seconds == 0 && options.messages == 0) {
             problem("--seconds 0 measures nothing: give 1 or more, or --messages");
+        }
+        if (options.shape() != Layout::kPairs &&
+            options.publishers * options.subscribers > kStreamsMax) {
+            problem("each subscriber keeps account of each publisher: " +
+                    std::to_string(options.publishers) + " times " +
+                    std::to_string(options.subscribers) + " is more than " +
+                    std::to_string(kStreamsMax) + "; only --layout pairs has fewer");
         }
         if (options.shape() == Layout::kWildcard && options.filters < options.subscribers) {
             problem("--filters " + std::to_string(options.filters) + " are too few: each of the " +

@@ -35,7 +35,9 @@ Stream wildcard_stream(const Options& options, uint64_t publisher, uint64_t subs
 }
 
 uint64_t default_inflight(const Options& options, uint64_t sharing) {
-    if (options.mode == Mode::kLatency) return kScheduledBacklog;
+    if (options.mode == Mode::kLatency) {
+        return std::max<uint64_t>(256, kScheduledBacklog / options.publishers);
+    }
     const uint64_t bytes = publish_bytes(options.speech(), 16, options.payload, options.level());
     const uint64_t backlog = std::min(kBacklogMessages, kBacklogBytes / bytes);
     return std::max<uint64_t>(1, backlog / sharing);

@@ -9,12 +9,6 @@ namespace {
 
 constexpr uint64_t kSpareFiles = 64;
 
-void leave(Client& client) {
-    client.append(disconnect_packet());
-    flush(client);
-    client.close();
-}
-
 }  // namespace
 
 void run_connect(const Options& options, Report& report) {
@@ -25,6 +19,7 @@ void run_connect(const Options& options, Report& report) {
     const uint64_t end = phase.begin_ns + options.seconds * 1'000'000'000;
     OpenPlan plan;
     plan.count = UINT64_MAX;
+    plan.spread = true;
     plan.parallel = options.parallel;
     plan.hello = [&](uint64_t i) {
         return make_hello(options, prefix + "-c" + std::to_string(i % 1'000'000));

@@ -34,11 +34,6 @@ Traffic::Traffic(const Options& options)
 }
 
 Traffic::~Traffic() {
-    const auto leave = [](Client& client) {
-        client.append(disconnect_packet());
-        if (client.fd >= 0) flush(client);
-        client.close();
-    };
     for (Publisher& publisher : publishers_)
         leave(publisher.client);
     for (Subscriber& subscriber : subscribers_)

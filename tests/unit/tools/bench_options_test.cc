@@ -97,6 +97,9 @@ TEST_CASE("every bound holds at itself and not one beyond", "[tools]") {
     bad({"latency", "-s", "15"});
     REQUIRE(good({"-l", "wildcard", "-S", "10", "--filters", "10"}).filters == 10);
     bad({"-l", "wildcard", "-S", "11", "--filters", "10"});
+    REQUIRE(good({"-P", "20k", "-S", "1000"}).publishers == 20'000);
+    bad({"-P", "20k", "-S", "1001"});
+    REQUIRE(good({"-P", "20k", "-S", "20k", "-l", "pairs"}).publishers == 20'000);
     REQUIRE(good({"-l", "group", "-S", "4", "--groups", "4"}).groups == 4);
     bad({"-l", "group", "-S", "4", "--groups", "5"});
 }
