@@ -76,7 +76,8 @@ void Crowd::open(uint64_t count,
     std::vector<uint64_t> opened(children_.size() - begun);
     for (size_t i = begun; i < children_.size(); ++i)
         polled.push_back({children_[i].reports, POLLIN, 0});
-    for (uint64_t total = 0; total < count && !interrupted();) {
+    uint64_t total = 0;
+    while (total < count && !interrupted()) {
         poll(polled.data(), polled.size(), 1000);
         total = 0;
         for (size_t i = 0; i < polled.size(); ++i) {
@@ -88,7 +89,7 @@ void Crowd::open(uint64_t count,
         }
         progress.show(now_ns(), "clients", total);
     }
-    size_ += count;
+    size_ += total;
 }
 
 void Crowd::leave() {

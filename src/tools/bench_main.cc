@@ -61,6 +61,10 @@ int main(int count, char** words) {
     catch_signals();
     raise_file_limit();
     options.prefix = run_prefix(options);  // children have other process ids
+    if (options.broker_pid != 0 && !read_account(options.broker_pid).known) {
+        die("there is no process " + std::to_string(options.broker_pid) +
+            " to watch (--broker-pid)");
+    }
     Report report;
     run(options, report);
     fputs((options.json ? report.json(options) : report.table(options)).c_str(), stdout);

@@ -81,10 +81,37 @@ struct Opening {
     bool session_present = false;
 };
 
+// What a load generator meets; 3.x below 0x80, 5.0 above.
+struct Refusal {
+    uint8_t code;
+    std::string_view meaning;
+};
+
+constexpr Refusal kRefusals[] = {
+    {1,    "protocol version not accepted"                },
+    {2,    "client id rejected"                           },
+    {3,    "server unavailable"                           },
+    {4,    "bad user name or password: --user, --password"},
+    {5,    "not authorised: --user, --password"           },
+    {0x84, "protocol version not accepted"                },
+    {0x85, "client id rejected"                           },
+    {0x86, "bad user name or password: --user, --password"},
+    {0x87, "not authorised: --user, --password"           },
+    {0x88, "server unavailable"                           },
+    {0x89, "server busy"                                  },
+    {0x97, "quota exceeded"                               },
+    {0x9f, "connections come too fast"                    },
+};
+
 void check_connack(const Frame& frame) {
     if (frame.body_bytes < 2) die("the broker sent a CONNACK without a code");
-    if (frame.body[1] == 0) return;
-    die("the broker refused a client: CONNACK code " + std::to_string(frame.body[1]));
+    const uint8_t code = frame.body[1];
+    if (code == 0) return;
+    std::string why = "CONNACK code " + std::to_string(code);
+    for (const Refusal& row : kRefusals) {
+        if (row.code == code) why += ", " + std::string(row.meaning);
+    }
+    die("the broker refused a client: " + why);
 }
 
 void check_suback(const Frame& frame) {

@@ -357,16 +357,24 @@ std::string usage_text() {
     };
     for (const ModeRow& row : kModes)
         line("  " + std::string(row.name), row.help);
+    uint32_t section = kAll;
     for (const Row& row : kRows) {
         if (row.long_name.empty()) {
-            text += '\n' + std::string(row.help) + '\n';
+            section = row.modes;
+            text += '\n' + std::string(row.help);
+            text += (section == kAll ? "" : " (" + name_list(section) + ')') + '\n';
             continue;
         }
         std::string left = "  ";
         left += row.short_name.empty() ? "    " : std::string(row.short_name) + ", ";
         left += row.long_name;
         left += row.argument.empty() ? "" : " " + std::string(row.argument);
-        line(left, row.help);
+        std::string modes;  // where they are not the section's
+        if (row.modes != section) {
+            modes =
+                " [" + (row.modes == kAll ? std::string("all modes") : name_list(row.modes)) + ']';
+        }
+        line(left, std::string(row.help) + modes);
     }
     return text +
            "\nCounts may be written 20k or 3m. Every payload carries its publisher, a sequence "

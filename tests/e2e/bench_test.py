@@ -177,6 +177,11 @@ class Usage(unittest.TestCase):
         self.assertEqual(done.returncode, 1)
         self.assertIn("cannot connect to 127.0.0.1", done.stderr)
 
+    def test_a_process_that_is_not_there_is_status_1(self):
+        done = run(program(), "-b", "4194000")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("no process 4194000", done.stderr)
+
     def test_a_refusal_is_named(self):
         listener = {"listener": f"{free_port()} 127.0.0.1", "max_connections": 1}
         with Broker(SETTINGS, [listener]) as broker:
