@@ -4,7 +4,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
-#include <poll.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/uio.h>
@@ -97,13 +96,6 @@ void flush(Client& client) {
             client.out.clear();
             client.out_begin = 0;
         }
-    }
-}
-
-void flush_all(Client& client) {
-    for (flush(client); client.writes_pending() && !interrupted(); flush(client)) {
-        pollfd ready{client.fd, POLLOUT, 0};
-        poll(&ready, 1, 1000);
     }
 }
 

@@ -66,8 +66,6 @@ struct Client {
 
 // Writes what is pending, as far as the socket takes it.
 void flush(Client& client);
-// The same until nothing is pending, waiting where it must.
-void flush_all(Client& client);
 // DISCONNECT and close. Nobody minds if the broker is gone already.
 void leave(Client& client);
 

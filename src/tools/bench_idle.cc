@@ -34,6 +34,7 @@ void run_idle(const Options& options, Report& report) {
 
     Progress progress(options);
     Phase hold = begin_phase(options, "hold", "clients");
+    hold.steady = true;
     const uint64_t end = now_ns() + options.seconds * 1'000'000'000;
     for (uint64_t now = now_ns(); now < end && !interrupted(); now = now_ns()) {
         usleep(static_cast<useconds_t>(std::min<uint64_t>(100'000, (end - now) / 1000 + 1)));

@@ -2,8 +2,7 @@
 
 #include "tools/bench_check.h"
 
-#include <cstring>
-#include <limits>
+#include <algorithm>
 #include <optional>
 
 namespace mqttd::bench {

@@ -169,11 +169,11 @@ std::string Report::table(const Options& options) const {
                         phase.unit,
                         grouped(static_cast<double>(phase.count)),
                         readable(phase.seconds()),
-                        readable(phase.rate())});
+                        phase.steady ? "-" : readable(phase.rate())});
         if (phase.accounted()) {
             rows.back().insert(rows.back().end(),
                                {readable(phase.cpu_s()),
-                                readable(phase.cpu_us_each()),
+                                phase.steady ? "-" : readable(phase.cpu_us_each()),
                                 grouped(phase.resident_change() / 1024)});
         }
     }

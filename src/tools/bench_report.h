@@ -27,19 +27,22 @@ struct Phase {
     uint64_t end_ns = 0;
     uint64_t published = 0;
     uint64_t count = 0;
+    bool steady = false;  // nothing is done in it: no rate, no cost each
     Account before;
     Account after;
 
     double seconds() const { return static_cast<double>(end_ns - begin_ns) / 1e9; }
 
-    double rate() const { return seconds() > 0 ? static_cast<double>(count) / seconds() : 0; }
+    double rate() const {
+        return !steady && seconds() > 0 ? static_cast<double>(count) / seconds() : 0;
+    }
 
     bool accounted() const { return before.known && after.known; }
 
     double cpu_s() const { return static_cast<double>(after.cpu_ns - before.cpu_ns) / 1e9; }
 
     double cpu_us_each() const {
-        return count > 0 ? cpu_s() * 1e6 / static_cast<double>(count) : 0;
+        return !steady && count > 0 ? cpu_s() * 1e6 / static_cast<double>(count) : 0;
     }
 
     double resident_change() const {
