@@ -86,7 +86,9 @@ def kinds(others):
         found.append(Kind("mosquitto", [mosquitto, "-c", "{conf}"], version, {"persistence": "false"}))
     for other in others:
         words = shlex.split(other)
-        found.append(Kind(os.path.basename(words[0]), words, other))
+        name = os.path.basename(words[0])
+        same = sum(kind.name.split()[0] == name for kind in found)
+        found.append(Kind(f"{name} {same + 1}" if same else name, words, other))
     found.append(Kind("relay", [RELAY, "{port}"], "scripts/bench_compare/relay.cc"))
     return found
 

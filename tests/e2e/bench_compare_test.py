@@ -9,6 +9,7 @@ from support import ROOT, program
 
 sys.path.insert(0, os.path.join(ROOT, "scripts", "bench_compare"))
 
+import brokers  # noqa: E402
 import cases  # noqa: E402
 import table  # noqa: E402
 
@@ -50,6 +51,12 @@ class Arithmetic(unittest.TestCase):
         letters = [case.letter for case in cases.CASES]
         self.assertEqual(len(letters), len(set(letters)))
         self.assertEqual({letter[0] for letter in letters}, set("ABCDEFGHIJKLMN"))
+
+    def test_every_broker_has_a_name_of_its_own(self):
+        found = brokers.kinds(["/x/mosquitto {port}", "/y/mqttd -p {port}", "/z/mqttd -p {port}"])
+        names = [kind.name for kind in found]
+        self.assertEqual(len(names), len(set(names)))
+        self.assertEqual((names[0], names[-1]), ("mqttd", "relay"))
 
     def test_what_goes_through_the_relay_has_no_acknowledgements(self):
         self.assertEqual(cases.relayed(["-q", "1", "-S", "2"]), ["-S", "2"])

@@ -17,7 +17,7 @@ TEST_CASE("the load generator's buckets cover every value without gaps", "[tools
         if (bucket > 0) REQUIRE(value > Histogram::bucket_end(bucket - 1));
         last = bucket;
     }
-    for (uint32_t shift = 18; shift < 63; ++shift) {
+    for (uint32_t shift = 18; shift < 64; ++shift) {
         for (const uint64_t value : {(uint64_t{1} << shift) - 1, uint64_t{1} << shift}) {
             const uint32_t bucket = Histogram::bucket_of(value);
             REQUIRE(bucket < Histogram::kBuckets);
@@ -28,7 +28,7 @@ TEST_CASE("the load generator's buckets cover every value without gaps", "[tools
     REQUIRE(Histogram::bucket_of(~uint64_t{0}) == Histogram::kBuckets - 1);
 }
 
-TEST_CASE("its percentiles never flatter and are at most 3.2 % too high", "[tools]") {
+TEST_CASE("its percentiles never flatter and are at most 0.8 % too high", "[tools]") {
     // Against the sorted list of all values.
     const uint32_t seed = GENERATE(11u, 12u, 13u);
     INFO("seed " << seed);
@@ -46,7 +46,7 @@ TEST_CASE("its percentiles never flatter and are at most 3.2 % too high", "[tool
         const uint64_t shown = histogram.percentile(share);
         INFO(share);
         REQUIRE(shown >= exact);
-        REQUIRE(static_cast<double>(shown) <= static_cast<double>(exact) * 1.032 + 1);
+        REQUIRE(static_cast<double>(shown) <= static_cast<double>(exact) * 1.008 + 1);
     }
     REQUIRE(histogram.percentile(1.0) == values.back());
     REQUIRE(histogram.max() == values.back());
