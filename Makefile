@@ -3,6 +3,7 @@
 # Layout of the build folder: build/<flavour>/, where the flavour is the compiler and the sanitizers:
 #
 #   build/g++/src/...       the product's objects            -> build/g++/mqttd -> ./mqttd (stripped)
+#                           and those of src/tools/bench_*   -> build/g++/mqttbench -> ./mqttbench
 #   build/g++/checked/...   the same sources with MQTTD_DCHECK on, for the unit tests
 #   build/g++/tests/...     the tests' objects               -> build/g++/unit_tests
 #   build/g++/bench/...     one benchmark program per tests/bench/*_bench.cc
@@ -55,9 +56,12 @@ PATHS        := $(sort $(wildcard tests/bench/paths/*.cc))
 MILLION      := $(sort $(wildcard tests/bench/million/*.cc))
 ENGINE       := $(sort $(wildcard tests/bench/engine/*.cc)) tests/support/packets.cc \
                 tests/support/packets5.cc
+TOOL_SOURCES := $(sort $(wildcard src/tools/*.cc))
 
 PRODUCT_OBJECTS := $(SOURCES:%.cc=$B/%.o)
-CHECKED_OBJECTS := $(patsubst %.cc,$B/checked/%.o,$(filter-out $(MAIN),$(SOURCES)))
+TOOL_OBJECTS    := $(TOOL_SOURCES:%.cc=$B/%.o)
+CHECKED_OBJECTS := $(patsubst %.cc,$B/checked/%.o,\
+                       $(filter-out $(MAIN) %_main.cc,$(SOURCES) $(TOOL_SOURCES)))
 TEST_OBJECTS    := $(patsubst %.cc,$B/%.o,$(UNIT_SOURCES) $(SUPPORT))
 CATCH_OBJECT    := $(BUILD)/catch/$(notdir $(CXX)).o
 # Broker and net as they are; the simulator brings its own Sockets.
@@ -74,8 +78,8 @@ ENGINE_OBJECTS  := $(foreach room,base mqtt topics broker net,\
 PATHS_OBJECTS   := $(PATHS:%.cc=$B/bench/%.o)
 MILLION_OBJECTS := $(MILLION:%.cc=$B/bench/%.o)
 MEASURING_OBJECTS := $(ENGINE:%.cc=$B/bench/%.o) $(PATHS_OBJECTS) $(MILLION_OBJECTS)
-OBJECTS         := $(PRODUCT_OBJECTS) $(CHECKED_OBJECTS) $(TEST_OBJECTS) $(BENCH_OBJECTS) \
-                   $(SIM_SOURCES:%.cc=$B/%.o) $(MEASURING_OBJECTS)
+OBJECTS         := $(PRODUCT_OBJECTS) $(TOOL_OBJECTS) $(CHECKED_OBJECTS) $(TEST_OBJECTS) \
+                   $(BENCH_OBJECTS) $(SIM_SOURCES:%.cc=$B/%.o) $(MEASURING_OBJECTS)
 
 # ---- Flags -------------------------------------------------------------------------------------
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion $(if $(WERROR),-Werror)
@@ -112,17 +116,24 @@ run test unit sanitized e2e bench instructions lint warnings: | $(DEPS)
 
 # ---- The product -------------------------------------------------------------------------------
 .PHONY: all run objects
-all: $(if $(SANITIZE),$B/mqttd,mqttd) ## build ./mqttd (a sanitized one stays in build/<flavour>/)
+PROGRAMS := mqttd mqttbench
+BUILT    := $(if $(SANITIZE),$(PROGRAMS:%=$B/%),$(PROGRAMS))
+all: $(BUILT) ## build ./mqttd and ./mqttbench (sanitized ones stay in build/<flavour>/)
 
 # ./mqttd is the flavour asked for last.  It is replaced, not overwritten: the old one may be running.
-.PHONY: mqttd
-mqttd: $B/mqttd
-	@strip -o $B/mqttd.stripped $<
-	@cmp -s $B/mqttd.stripped $@ || { cp $B/mqttd.stripped $@.new && mv -f $@.new $@; }
+.PHONY: $(PROGRAMS)
+$(PROGRAMS): %: $B/%
+	@strip -o $<.stripped $<
+	@cmp -s $<.stripped $@ || { cp $<.stripped $@.new && mv -f $@.new $@; }
 
 $B/mqttd: $(PRODUCT_OBJECTS)
 	$(call say,LINK,$@)
 	$Q$(CXX) $(PRODUCT_FLAGS) -o $@ $(PRODUCT_OBJECTS) $(PRODUCT_LINK)
+
+# The load generator shares no code with the broker it measures.
+$B/mqttbench: $(filter $B/src/tools/bench_%,$(TOOL_OBJECTS))
+	$(call say,LINK,$@)
+	$Q$(CXX) $(PRODUCT_FLAGS) -o $@ $^ $(PRODUCT_LINK)
 
 objects: $(OBJECTS) ## compile everything, link nothing
 
@@ -130,8 +141,10 @@ run: all ## install what is missing, build, serve in the foreground on port 1883
 	$Q$(if $(SANITIZE),$B/mqttd,./mqttd) -c conf/mqttd.conf
 
 # ---- Tests -------------------------------------------------------------------------------------
-.PHONY: test unit sanitized e2e check bench instructions million measure fuzz sim sim-hunt sim-mutants sim-speed
-RUN_TESTS = MQTTD_BIN='$(abspath $(if $(SANITIZE),$B/mqttd,mqttd))' $(PYTHON) scripts/run_tests
+.PHONY: test unit sanitized e2e check bench instructions million measure bench-compare fuzz \
+        sim sim-hunt sim-mutants sim-speed
+RUN_TESTS = MQTTD_BIN='$(abspath $(firstword $(BUILT)))' \
+            MQTTBENCH_BIN='$(abspath $(lastword $(BUILT)))' $(PYTHON) scripts/run_tests
 
 test: all $B/unit_tests $B/sim ## install what is missing, build, run every test
 	$Q$(RUN_TESTS) --unit $B/unit_tests --sim $B/sim --e2e tests/e2e
@@ -195,6 +208,11 @@ $B/bench/paths: $(ENGINE_OBJECTS) $(PATHS_OBJECTS)
 measure: all ## the figures the engine must show, in a network namespace of its own (FIGURES='a c')
 	$QMQTTD_BIN='$(abspath mqttd)' $(PYTHON) scripts/measure/run $(FIGURES)
 
+# Every run in a network namespace of its own, the brokers' runs interleaved.
+bench-compare: all ## ./mqttd beside mosquitto, OTHER='path args {port}' and a relay (CASES='A D', QUICK=1)
+	$QMQTTD_BIN='$(abspath mqttd)' MQTTBENCH_BIN='$(abspath mqttbench)' OTHER='$(OTHER)' \
+	    QUICK='$(QUICK)' $(PYTHON) scripts/bench_compare/run $(CASES)
+
 # libFuzzer, with clang; what is new goes to build/fuzz/decode.
 fuzz: ## fuzz the decoders for SECONDS (60), starting from tests/fuzz/corpus
 	$Qmkdir -p $(BUILD)/fuzz/decode
@@ -229,22 +247,24 @@ warnings: ## compile everything with g++ and clang++, warnings as errors
 	+$QBUILD='$(BUILD)' scripts/check_warnings
 
 compile_commands: ## write compile_commands.json for editors and clang tools
-	$QCXX='$(CXX)' scripts/compile_commands '$(strip $(PRODUCT_FLAGS))' $(SOURCES) \
-	    -- '$(strip $(TEST_FLAGS))' $(UNIT_SOURCES) $(SUPPORT) $(BENCHES) $(ENGINE) $(PATHS) $(MILLION) > compile_commands.json
+	$QCXX='$(CXX)' scripts/compile_commands '$(strip $(PRODUCT_FLAGS))' $(SOURCES) $(TOOL_SOURCES) \
+	    -- '$(strip $(TEST_FLAGS))' $(UNIT_SOURCES) $(SUPPORT) $(BENCHES) $(ENGINE) $(PATHS) \
+	    $(MILLION) > compile_commands.json
 
-install: all ## install the binary and the configuration under $(DESTDIR)$(PREFIX)
-	install -d '$(DESTDIR)$(PREFIX)/sbin' '$(DESTDIR)$(PREFIX)/etc/mqttd'
-	install -m 755 $(if $(SANITIZE),$B/mqttd,mqttd) '$(DESTDIR)$(PREFIX)/sbin/mqttd'
+install: all ## install the binaries and the configuration under $(DESTDIR)$(PREFIX)
+	install -d $(addprefix '$(DESTDIR)$(PREFIX)'/,sbin bin etc/mqttd)
+	install -m 755 $(firstword $(BUILT)) '$(DESTDIR)$(PREFIX)/sbin/mqttd'
+	install -m 755 $(lastword $(BUILT)) '$(DESTDIR)$(PREFIX)/bin/mqttbench'
 	@# An edited configuration is somebody's work: the new default goes beside it.
 	@conf='$(DESTDIR)$(PREFIX)/etc/mqttd/mqttd.conf'; \
 	if [ -e "$$conf" ] && ! cmp -s conf/mqttd.conf "$$conf"; then conf="$$conf.new"; fi; \
 	echo "install -m 644 conf/mqttd.conf $$conf"; install -m 644 conf/mqttd.conf "$$conf"
 
-clean: ## remove ./mqttd and the build folder
-	rm -rf $(BUILD) mqttd compile_commands.json
+clean: ## remove the programs and the build folder
+	rm -rf $(BUILD) $(PROGRAMS) compile_commands.json
 
 help: ## list the targets
-	@sed -nE 's/^([a-z0-9_]+):.*## (.*)/  \1\t\2/p' Makefile | expand -t 22
+	@sed -nE 's/^([a-z0-9_-]+):.*## (.*)/  \1\t\2/p' Makefile | expand -t 22
 	@echo; echo '  flavours: CXX=clang++  SANITIZE=address,undefined  WERROR=1; V=1 shows the commands'
 
 # ---- How a file is compiled ---------------------------------------------------------------------
