@@ -202,7 +202,10 @@ void World::take(Conn& conn, uint64_t packets, const Stats& before) {
 }
 
 void World::progress(void* link) {
-    broker_->progress(static_cast<Conn*>(link)->link);
+    Conn& conn = *static_cast<Conn*>(link);
+    conn.last_heard = now_;
+    conn.steps_overdue = 0;
+    broker_->progress(conn.link);
 }
 
 void World::writable(void* link) {
