@@ -330,6 +330,12 @@ bool Model::match_group(
     std::stable_sort(found->second.begin(),
                      found->second.end(),
                      [](const GroupExpect& a, const GroupExpect& b) { return a.must > b.must; });
+    const auto in_time = [&](const GroupExpect& group) {
+        return fits(getter, group) && !surely_expired(group.expires, when);
+    };
+    if (!packet.dup && std::none_of(found->second.begin(), found->second.end(), in_time)) {
+        return false;
+    }
     uint64_t seen = 0;
     if (!assign(getter, found->second, seen)) return false;
     Expect expect;
