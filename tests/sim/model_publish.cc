@@ -173,8 +173,7 @@ void Model::keep(const Publication& publication) {
     // Handed out bit by bit; or it may not have been kept, or was too old by then.
     bool fuzzy = publication.open || rules_.scarce || publication.expires <= now_ + kSecond;
     for (const Open& open : open_) {
-        fuzzy =
-            fuzzy || (open.until > now_ && open.message->retain && open.message->topic == topic);
+        fuzzy = fuzzy || (open.until != 0 && open.message->retain && open.message->topic == topic);
     }
     const uint32_t number = publication.message.size == 0 ? 0 : publication.message.number;
     if (!fuzzy) {

@@ -115,6 +115,7 @@ void Model::received(const SessionRef& session,
     if (expect == nullptr && loud) tell(s, number);
     if (expect == nullptr) return say("not meant for this client, or twice", number);
     ++expect->got;
+    expect->qos = packet.qos;  // if it may come otherwise, it is so from now on
     // Published again by a client that had no answer: which of the two this is cannot be told.
     const bool several = times_applied_[number] > 1;
     const bool begun = packet.dup;  // in time: [MQTT5-3.3.2-5] asks no more
@@ -225,7 +226,8 @@ bool Model::is_member(const Session& session, const GroupExpect& group) {
 bool Model::may_take(const Session& session, const GroupExpect& group) const {
     if (!is_member(session, group)) return false;
     // What it read after its session had ended it had been sent before.
-    if (group.getters.empty() || (session.over && group.getters.size() == 1)) return true;
+    const bool ended = session.over || session.may_be_over;
+    if (group.getters.empty() || (ended && group.getters.size() == 1)) return true;
     for (const GroupExpect::Getter& getter : group.getters) {
         if (!getter.session->over && !getter.session->may_be_over) continue;
         for (const Expect& had : getter.session->expects) {
@@ -281,6 +283,11 @@ bool Model::settle_as_own(const GroupExpect::Getter& getter, uint32_t number) {
     for (const uint32_t place : getter.session->places[number]) {
         Expect& expect = getter.session->expects[place];
         if (expect.got > 0 || expect.qos != getter.qos) continue;
+        const uint32_t* ids = expect.ids;
+        const uint32_t* end = ids + expect.id_count;
+        const bool same_id = getter.identifier == 0 ? ids == end
+                                                    : std::find(ids, end, getter.identifier) != end;
+        if (getter.level == 5 && !same_id && !expect.changed) continue;
         expect.got = 1;
         return true;
     }

@@ -116,6 +116,8 @@ void World::act(const Action& action) {
             break;
         case Kind::kJump:
             advance(dice.below(3) == 0 ? dice.below(70'000) : dice.below(7'000));
+            for (const auto& [outbox, conn] : by_outbox_)
+                conn->steps_overdue = 0;  // nobody had a chance in between
             wall_s_ += static_cast<int64_t>(dice.below(100'000)) - 50'000;
             break;
         case Kind::kReload:
