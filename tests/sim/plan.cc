@@ -104,7 +104,7 @@ void choose_rules(Plan& plan, Prng& dice) {
         o.unack_retry_interval_s = any(dice, {0, 1});
         o.await_rel_timeout_s = any(dice, {0, 2});
         // When a message was first published is not known if it may have been let go and come anew.
-        if (o.await_rel_timeout_s != 0) plan.expiries = false;
+        if (o.await_rel_timeout_s != 0 || o.max_awaiting_rel != 0) plan.expiries = false;
     }
     if (one_in(dice, 10)) {
         plan.rules.wary = true;
