@@ -358,8 +358,13 @@ void Model::subscribe(Session& session, const Op& op) {
                     return group.group == filter.group && group.order == open.order;
                 };
                 if (std::any_of(groups.begin(), groups.end(), same)) continue;
-                groups.push_back(
-                    {open.message->number, filter.group, open.order, open.expires, false, false, {}});
+                groups.push_back({open.message->number,
+                                  filter.group,
+                                  open.order,
+                                  open.expires,
+                                  false,
+                                  false,
+                                  {}});
             }
             continue;
         }

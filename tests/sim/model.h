@@ -305,6 +305,7 @@ class Model {
     std::unordered_map<uint32_t, Retained> retained_;       // by topic
     std::unordered_map<uint32_t, uint32_t> times_applied_;  // by message
     std::map<uint32_t, std::vector<GroupExpect>> groups_;   // by message
+
     // What members read, as it seemed by a subscription of their own, by message
     struct OwnRead {
         GroupExpect::Getter getter;

@@ -137,14 +137,13 @@ void Model::hand_to_groups(const Publication& publication) {
             };
             auto found = std::find_if(groups.begin(), groups.end(), same);
             if (found == groups.end()) {
-                groups.push_back(
-                    {message.number,
-                     filter.group,
-                     publication.order,
-                     publication.expires,
-                     false,
-                     false,
-                     {}});
+                groups.push_back({message.number,
+                                  filter.group,
+                                  publication.order,
+                                  publication.expires,
+                                  false,
+                                  false,
+                                  {}});
                 found = groups.end() - 1;
             }
             found->qos0 = found->qos0 || granted(message, plan) == 0;

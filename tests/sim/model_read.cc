@@ -97,8 +97,10 @@ void Model::received(const SessionRef& session,
         match_group(session, packet, number, when, !exact)) {
         expect = &s.expects.back();
     } else if (expect != nullptr && (s.level != 5 || groups_.contains(number))) {
-        own_reads_[number].push_back({{session, s.level, packet.qos, packet.ids[0]},
-                                      static_cast<size_t>(expect - s.expects.data())});
+        own_reads_[number].push_back({
+            {session, s.level, packet.qos, packet.ids[0]},
+            static_cast<size_t>(expect - s.expects.data())
+        });
     } else if (expect == nullptr) {
         expect = change_places(session, packet, number);
     }
@@ -285,8 +287,8 @@ bool Model::settle_as_own(const GroupExpect::Getter& getter, uint32_t number) {
         if (expect.got > 0 || expect.qos != getter.qos) continue;
         const uint32_t* ids = expect.ids;
         const uint32_t* end = ids + expect.id_count;
-        const bool same_id = getter.identifier == 0 ? ids == end
-                                                    : std::find(ids, end, getter.identifier) != end;
+        const bool same_id =
+            getter.identifier == 0 ? ids == end : std::find(ids, end, getter.identifier) != end;
         if (getter.level == 5 && !same_id && !expect.changed) continue;
         expect.got = 1;
         return true;

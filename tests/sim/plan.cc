@@ -31,7 +31,11 @@ constexpr Weight kWeights[] = {
     {Kind::kReload,      1  },
 };
 
-constexpr TopicPriority kPriorities[] = {{"a/#", 5}, {"+/+", 200}, {"b", 9}};
+constexpr TopicPriority kPriorities[] = {
+    {"a/#", 5  },
+    {"+/+", 200},
+    {"b",   9  }
+};
 
 uint32_t any(Prng& dice, std::initializer_list<uint32_t> values) {
     return values.begin()[dice.below(static_cast<uint32_t>(values.size()))];
@@ -230,7 +234,8 @@ std::string Plan::describe() const {
         "  weather: chunks %u, delay %u, room %u, short %u, accept %u; slow readers %u\n"
         "  units %u/%u, slice %u, backlog %u, outbox %u, reads %u/%u\n"
         "  duplicates %d, upgrade %d, window %u, queue %u/%llu full %d, qos0 %d, slow %d, rel %u, "
-        "retry %u, timeout %u, shared %d, expiry cap %llu, inflight bytes %llu, accepts %u%s%s%s%s%s\n",
+        "retry %u, timeout %u, shared %d, expiry cap %llu, inflight bytes %llu, accepts "
+        "%u%s%s%s%s%s\n",
         static_cast<unsigned long long>(seed),
         clients,
         steps,

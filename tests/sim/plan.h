@@ -50,9 +50,9 @@ struct Plan {
     bool unix_too = false;
     bool refusals = false;
     bool expiries = false;
-    uint32_t big = 0;           // largest payload, bytes
-    uint32_t files = 0;         // descriptors
-    size_t memory = 0;          // bytes of the arena
+    uint32_t big = 0;    // largest payload, bytes
+    uint32_t files = 0;  // descriptors
+    size_t memory = 0;   // bytes of the arena
     uint32_t accept_batch = 64;
     uint32_t levels = 7;        // bit n: protocol level 3 + n
     uint32_t slow_readers = 0;  // chance in 1000 that a client reads a few bytes at a time

@@ -148,8 +148,7 @@ bool World::come_to_rest(uint32_t steps) {
         const bool more = street_.read_first_time != read;
         const bool timer = now_ < model_.last_due() + kLate;
         // Everything was at rest, nothing happened, and something came all the same.
-        if (more && calm > kCalm && now == before && !timer && !plan_.rules.wary &&
-            !plan_.bare) {
+        if (more && calm > kCalm && now == before && !timer && !plan_.rules.wary && !plan_.bare) {
             model_.fail("a message came late: something slept over it");
         }
         calm = quiet() && !more && now == before ? calm + 1 : 0;
