@@ -23,6 +23,7 @@
 #include <cstring>
 #include <string>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <vector>
@@ -43,13 +44,20 @@ Outcome play(const Plan& plan, bool loud = false) {
     return world.run();
 }
 
+// So many seconds of this process's own processor time: whatever else the machine does.
+void limit(long seconds) {
+    itimerval timer{};
+    timer.it_value.tv_sec = seconds;
+    setitimer(ITIMER_VIRTUAL, &timer, nullptr);
+}
+
 // In a process of its own: true if it fails, by a checker or by an assertion.
 bool fails_apart(const Plan& plan) {
     std::fflush(stdout);
     const pid_t child = fork();
     if (child == 0) {
         if (std::freopen("/dev/null", "w", stderr) == nullptr) _exit(2);
-        alarm(60);
+        limit(60);
         _exit(play(plan).failure.empty() ? 0 : 1);
     }
     int status = 0;
@@ -108,10 +116,10 @@ void play_share(Tally& tally, uint32_t core, double until, const char* keep, boo
         const uint64_t seed = tally.next++;
         if (seed >= tally.end) break;
         tally.current[core] = seed;
-        alarm(120);  // a world that never ends
+        limit(120);  // a world that never ends
         const Plan plan = make_plan(seed);
         const Outcome outcome = play(plan);
-        alarm(0);
+        limit(0);
         ++tally.played;
         tally.applied += outcome.applied;
         tally.read += outcome.read;

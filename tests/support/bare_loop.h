@@ -51,6 +51,8 @@ class BareLoop final : public Transport, public Host {
 
     void open(uint32_t i) { links_[i].link = broker_.opened(*links_[i].outbox, Arrival{}); }
 
+    void hang_up(uint32_t i) { hang_up(links_[i]); }
+
     // One read; the broker must take it whole.
     void feed(uint32_t i, std::string_view bytes) {
         if (inbound_->refs == 1) inbound_->used = 0;
@@ -80,6 +82,13 @@ class BareLoop final : public Transport, public Host {
         if (inbound_->refs == 1) inbound_->used = 0;
         now_ += 1;
         broker_.begin_turn(now_, 0);
+    }
+
+    // As a server would: turns, until the broker says that it has nothing more to do.
+    void sleep() {
+        do {
+            turn();
+        } while (!broker_.idle());
     }
 
     // Whether every feed was taken whole.
