@@ -378,3 +378,18 @@ TEST_CASE("a long payload keeps its properties in every place", "[wire][v5][MQTT
         CHECK(world.end() == 0);
     }
 }
+
+// The will of a session that ends meets its own subscription, which is about to go: nothing was
+// dropped.
+TEST_CASE("No Local of an ended session is not counted", "[wire][v5][MQTT5-3.8.3-3]") {
+    World world;
+    auto& other = world.client5({.client_id = "o"});
+    other.send(sub("mine", 0));
+    other.take_output();
+    auto& mine = world.client5({.client_id = "m", .will_topic = "mine", .will_payload = "will"});
+    mine.send(sub("mine", 2 | kNoLocal));
+    mine.hang_up(Error::kReset);
+    CHECK(other.received() == "PUBLISH(mine,will,q0)");
+    CHECK(world.stats().drops[static_cast<uint32_t>(Drop::kNoLocal)] == 0);
+    CHECK(world.end() == 0);
+}

@@ -313,3 +313,21 @@ TEST_CASE("QoS 2 that had left on an earlier connection goes to nobody else",
     CHECK(drops(world, Drop::kSessionEnded) == 1);
     CHECK(world.end() == 0);
 }
+
+// A member that has messages of QoS 1 waiting takes one of QoS 0 all the same: it overtakes them.
+TEST_CASE("QoS 0 reaches the only member over its queue", "[wire][v5][shared]") {
+    World world;
+    auto& member = world.client5({.client_id = "m", .properties = property(P::kReceiveMaximum, 1)});
+    member.send(sub("$share/g/t", 1));
+    member.take_output();
+    auto& writer = world.client5({.client_id = "w"});
+    writer.send(pub("t", "1", 1, 1) + pub("t", "2", 1, 2));
+    REQUIRE(member.received() == "PUBLISH(t,1,q1,id1)");
+    REQUIRE(world.stats().queued == 1);
+    writer.send(pub("t", "0", 0, 0));
+    CHECK(member.received() == "PUBLISH(t,0,q0)");
+    CHECK(drops(world, Drop::kNoMember) == 0);
+    member.send(ack(PacketType::kPuback, 1));
+    CHECK(member.received() == "PUBLISH(t,2,q1,id2)");
+    CHECK(world.end() == 0);
+}
