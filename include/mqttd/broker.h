@@ -187,6 +187,7 @@ class Broker final : public StreamHandler {
     void writable(void* link) override;
     void closed(void* link, Error why) override;
     bool budget_left() const override;
+    void share_rest(uint32_t links) override;
 
   private:
     Arena& arena_;

@@ -86,6 +86,10 @@ class StreamHandler {
     // False when this turn's work budget is used up: net leaves the rest for the next turn.
     virtual bool budget_left() const = 0;
 
+    // All that were ready have been visited; so many stopped for kBudget and are visited again.
+    // What the others left of the turn's budget is theirs, in equal shares.
+    virtual void share_rest(uint32_t links) = 0;
+
   protected:
     ~StreamHandler() = default;
 };

@@ -89,10 +89,15 @@ void Core::begin_turn(Instant now, int64_t wall_s, uint32_t ready_links) {
     now_ = now;
     wall_s_ = wall_s;
     units_ = options_.turn_units;
-    const uint32_t share = options_.turn_units / std::max(ready_links, 1u);
+    share_units(ready_links);
+    if (scratch_->refs == 1) scratch_->used = 0;
+}
+
+// What is left of the turn's units, in visits of so many links.
+void Core::share_units(uint32_t links) {
+    const auto share = static_cast<uint32_t>(std::max<int64_t>(units_, 0) / std::max(links, 1u));
     const uint32_t least = std::min(limits::kVisitUnitsMin, options_.visit_units);
     visit_units_ = std::clamp(share, least, options_.visit_units);
-    if (scratch_->refs == 1) scratch_->used = 0;
 }
 
 // Room in the segment that holds this turn's own encodings; nullptr if the arena refused.
@@ -279,6 +284,10 @@ void Broker::closed(void* link, Error why) {
 
 bool Broker::budget_left() const {
     return core_->budget_left();
+}
+
+void Broker::share_rest(uint32_t links) {
+    core_->share_units(links);
 }
 
 }  // namespace mqttd

@@ -56,6 +56,7 @@ class Core {
 
     // broker.cc: what Broker forwards.
     void begin_turn(Instant now, int64_t wall_s, uint32_t ready_links);
+    void share_units(uint32_t links);
     void tick();
     bool idle() const;
     Instant next_deadline() const;

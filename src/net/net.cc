@@ -174,15 +174,30 @@ void Net::begin_turn(Instant now) {
 }
 
 void Net::serve_ready() {
+    uint32_t cut = serve_round(false);
+    for (uint32_t round = 1; round < kRounds && cut > 0; ++round) {
+        handler_->share_rest(cut);
+        cut = serve_round(true);
+    }
+    stats_.edges_pending = ready_.size();
+}
+
+// Visits all that are ready, or those whose share was too short in the round before; returns how
+// many it was too short for in this one.
+uint32_t Net::serve_round(bool only_cut) {
+    uint32_t cut = 0;
     for (uint32_t left = ready_.size(); left > 0; --left) {
-        if (turn_left_ == 0 || !handler_->budget_left()) break;
+        if (turn_left_ == 0 || !handler_->budget_left()) return 0;
         Connection* c = ready_.pop_front();
         if (c == nullptr) break;
-        visit(*c);
+        if (!only_cut || c->stop == StopReason::kBudget) {
+            visit(*c);
+            if (c->stop == StopReason::kBudget) ++cut;
+        }
         if (MQTTD_MUTANT(27)) continue;  // what a share cut off is forgotten
         if (wants_visit(*c)) make_ready(*c);
     }
-    stats_.edges_pending = ready_.size();
+    return cut;
 }
 
 void Net::visit(Connection& c) {

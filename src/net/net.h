@@ -7,7 +7,9 @@
 //     collect(timeout)    wait; events only mark connections and put them on the ready list
 //     begin_turn(now)     time goes on: lingerers, pauses and listeners whose deadline has come
 //     accept()            batches per listener; what is new is ready at once
-//     serve_ready()       each ready connection once: write what was blocked, read, give to receive
+//     serve_ready()       each ready connection: write what was blocked, read, give to receive;
+//     then
+//                         again those whose share of the budget was too short, while there is some
 //       ... the core's timers and jobs ...
 //     flush()             gathered writes of what is dirty, within shares
 //     reap()              tell the handler who is gone, free what closed
@@ -79,6 +81,7 @@ class Net final : public Transport {
         256 * 1024;                                      // of the shared segment, its head included
     static constexpr uint32_t kInboundRoom = 64 * 1024;  // least room a read finds
     static constexpr uint32_t kReadCost = 1024;
+    static constexpr uint32_t kRounds = 8;      // visits of one link per turn
     static constexpr uint32_t kReapMax = 1024;  // connections freed per turn
     static constexpr uint32_t kReapMin = 8;     // told even when the turn's units are used up
     static constexpr uint32_t kReplyUnits = 1024;
@@ -201,6 +204,7 @@ class Net final : public Transport {
     bool wants_visit(const Connection& c) const;
     void make_ready(Connection& c);
     void unqueue(Connection& c);
+    uint32_t serve_round(bool only_cut);
     void visit(Connection& c);
 
     // accepting.cc

@@ -134,6 +134,8 @@ class Flusher final : public StreamHandler {
 
     bool budget_left() const override { return true; }
 
+    void share_rest(uint32_t) override {}
+
   private:
     TestArena memory_;
     Dirty dirty_;

@@ -236,6 +236,10 @@ bool World::budget_left() const {
     return broker_->budget_left();
 }
 
+void World::share_rest(uint32_t links) {
+    broker_->share_rest(links);
+}
+
 void World::resume(Outbox& outbox) {
     net_->resume(outbox);
 }

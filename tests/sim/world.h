@@ -62,6 +62,7 @@ class World final : public StreamHandler, public Transport, public Host {
     void writable(void* link) override;
     void closed(void* link, Error why) override;
     bool budget_left() const override;
+    void share_rest(uint32_t links) override;
     void resume(Outbox& outbox) override;
     bool input_waiting(const Outbox& outbox) const override;
     void close(Outbox& outbox, Error why) override;

@@ -55,13 +55,18 @@ class BareLoop final : public Transport, public Host {
 
     // One read; the broker must take it whole.
     void feed(uint32_t i, std::string_view bytes) {
+        const Consumed taken = offer(i, bytes);
+        complete_ = complete_ && taken.bytes == bytes.size();
+    }
+
+    // One read; returns what the broker took of it.
+    Consumed offer(uint32_t i, std::string_view bytes) {
         if (inbound_->refs == 1) inbound_->used = 0;
         if (inbound_->room() < bytes.size()) turn();
         const uint32_t begin = inbound_->used;
         std::memcpy(inbound_->end(), bytes.data(), bytes.size());
         inbound_->used += static_cast<uint32_t>(bytes.size());
-        const Consumed taken = broker_.receive(links_[i].link, {inbound_, begin, inbound_->used});
-        complete_ = complete_ && taken.bytes == bytes.size();
+        return broker_.receive(links_[i].link, {inbound_, begin, inbound_->used});
     }
 
     // A packet of `bytes` in a segment of its own: all behind its beginning is left as the system
@@ -94,9 +99,13 @@ class BareLoop final : public Transport, public Host {
     // Whether every feed was taken whole.
     bool complete() const { return complete_; }
 
+    Instant now() const { return now_; }
+
     uint64_t written() const { return written_; }
 
     Arena& arena() { return arena_.arena; }
+
+    Broker& broker() { return broker_; }
 
     const Stats& stats() const { return broker_.stats(); }
 

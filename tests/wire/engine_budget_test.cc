@@ -1,3 +1,6 @@
+#include "mqttd/limits.h"
+
+#include "support/bare_loop.h"
 #include "support/world.h"
 
 #include <catch2/catch.hpp>
@@ -196,6 +199,44 @@ TEST_CASE("jobs go on while input uses up every turn", "[wire][engine]") {
         REQUIRE(each->received() == "PUBLISH(t,m,q1,id1)");
     world.settle();
     REQUIRE(world.end() == 0);
+}
+
+// A publisher with many receivers is one ready link among those who acknowledge to it: its share of
+// the turn is short, but what they do not need is its own, to the last unit of the turn.
+TEST_CASE("a link gets what the others leave of the turn", "[wire][engine]") {
+    BrokerOptions options = World::test_options();
+    options.turn_units = 1'000;
+    options.visit_units = 400;
+    BareLoop loop(options, size_t{16} << 20, 2);
+    for (uint32_t i = 0; i < 2; ++i) {
+        loop.open(i);
+        loop.feed(i, connect("c" + std::to_string(i)));
+    }
+    std::string input;
+    for (int i = 0; i < 2'000; ++i)
+        input += publish({.topic = "t/" + std::to_string(i % 2)});
+    const auto size = static_cast<uint32_t>(input.size() / 2'000);
+    Broker& broker = loop.broker();
+    broker.begin_turn(loop.now(), 0, 10);
+    uint32_t taken = 0;
+    const auto more = [&](uint32_t link = 0) {
+        const Consumed consumed = loop.offer(link, std::string_view(input).substr(taken));
+        REQUIRE(consumed.stop == StopReason::kBudget);
+        taken += consumed.bytes;
+        return consumed.bytes / size;
+    };
+    REQUIRE(more() == 100);  // a tenth
+    broker.share_rest(3);
+    REQUIRE(more(1) == 300);  // a third of the other 900
+    REQUIRE(more() == 300);
+    broker.share_rest(1);
+    REQUIRE(more() == 300);  // all that is left
+    REQUIRE(!broker.budget_left());
+    REQUIRE(more() == 0);
+    broker.begin_turn(loop.now(), 0, 1);
+    REQUIRE(more() == 400);  // never more than a visit may have
+    broker.begin_turn(loop.now(), 0, 1'000'000);
+    REQUIRE(more() == limits::kVisitUnitsMin);
 }
 
 // The writes of earlier turns come first: above backlog_max PUBLISH waits, a ping does not, and

@@ -99,6 +99,41 @@ void qos2_v5(Meter& meter) {
     flows(meter, Speech::k5, 2);
 }
 
+// Windows of 256 messages to a hundred receivers at QoS 1, who acknowledge all at a time.
+void fan_out_qos1(Meter& meter, Speech speech) {
+    constexpr uint32_t kReceivers = 100;
+    Engine engine({.clients = kReceivers + 1});
+    const int writer = engine.join(connect(speech, {"writer"}));
+    std::vector<int> readers;
+    for (uint32_t i = 0; i < kReceivers; ++i) {
+        readers.push_back(engine.join(connect(speech, {"r" + std::to_string(i)})));
+        engine.say(readers.back(), subscribe(speech, "some/topic", 1));
+        engine.kernel.keep_output(readers.back());
+    }
+    const std::string input = publishes(speech, "some/topic", 1, kWindow);
+    std::vector<std::string> answers(kReceivers);
+    meter.count(2, 4, kWindow * kReceivers, [&] {
+        engine.say(writer, input);
+        for (uint32_t i = 0; i < kReceivers; ++i) {
+            answers[i] = replies(engine.kernel.take(readers[i]));
+            engine.kernel.feed(readers[i], answers[i]);
+        }
+        engine.settle();
+    });
+    const Stats& stats = engine.stats();
+    meter.expect(stats.publish_sent == 6 * kWindow * kReceivers && stats.inflight_out == 0 &&
+                     stats.queued == 0,
+                 "flows were left over");
+}
+
+void fan_out_qos1_v3(Meter& meter) {
+    fan_out_qos1(meter, Speech::k3);
+}
+
+void fan_out_qos1_v5(Meter& meter) {
+    fan_out_qos1(meter, Speech::k5);
+}
+
 // So many publishers say one message each; everybody is read by his own receiver, or all by one.
 void many_writers(Meter& meter, uint32_t writers, bool one_reader) {
     Engine engine({.clients = 2 * writers});
@@ -178,22 +213,24 @@ void shared_qos1(Meter& meter) {
 
 std::span<const Path> publish_paths() {
     static constexpr Path kPaths[] = {
-        {"qos0_run_v3",    qos0_run_v3   },
-        {"qos0_run_v5",    qos0_run_v5   },
-        {"qos0_single_v3", qos0_single_v3},
-        {"qos0_single_v5", qos0_single_v5},
-        {"qos1_v3",        qos1_v3       },
-        {"qos1_v5",        qos1_v5       },
-        {"qos2_v3",        qos2_v3       },
-        {"qos2_v5",        qos2_v5       },
-        {"fan_out_v3",     fan_out_v3    },
-        {"fan_out_v5",     fan_out_v5    },
-        {"fan_out_mixed",  fan_out_mixed },
-        {"fan_in",         fan_in        },
-        {"pairs",          pairs         },
-        {"wildcards",      wildcards     },
-        {"shared_qos0",    shared_qos0   },
-        {"shared_qos1",    shared_qos1   },
+        {"qos0_run_v3",     qos0_run_v3    },
+        {"qos0_run_v5",     qos0_run_v5    },
+        {"qos0_single_v3",  qos0_single_v3 },
+        {"qos0_single_v5",  qos0_single_v5 },
+        {"qos1_v3",         qos1_v3        },
+        {"qos1_v5",         qos1_v5        },
+        {"qos2_v3",         qos2_v3        },
+        {"qos2_v5",         qos2_v5        },
+        {"fan_out_v3",      fan_out_v3     },
+        {"fan_out_v5",      fan_out_v5     },
+        {"fan_out_mixed",   fan_out_mixed  },
+        {"fan_out_qos1_v3", fan_out_qos1_v3},
+        {"fan_out_qos1_v5", fan_out_qos1_v5},
+        {"fan_in",          fan_in         },
+        {"pairs",           pairs          },
+        {"wildcards",       wildcards      },
+        {"shared_qos0",     shared_qos0    },
+        {"shared_qos1",     shared_qos1    },
     };
     return kPaths;
 }

@@ -168,6 +168,63 @@ TEST_CASE("a turn reads a bounded amount and the rest first in the next turn", "
     }));
 }
 
+TEST_CASE("what links leave of their shares goes to the others in the same turn", "[net]") {
+    // Many that have little to say must not make the one with much to say wait: it is visited again
+    // once all have been visited, and only it.
+    World world;
+    world.listen();
+    std::vector<Client> clients;
+    for (int i = 0; i < 5; ++i)
+        clients.push_back(world.join());
+    std::vector<uint32_t> shares;
+    const auto allow = [&](uint32_t packets) {
+        for (const auto& link : world.handler.links) {
+            link->stop = StopReason::kBudget;
+            link->allowance = packets;
+        }
+    };
+    world.handler.on_share = [&](uint32_t links) {
+        shares.push_back(links);
+        allow(links == 1 ? 4 : 2);
+    };
+    allow(1);
+    std::string ten;
+    for (int i = 0; i < 10; ++i)
+        ten += packet("x");
+    clients[1].send(ten);
+    clients[3].send(packet("x") + packet("x") + packet("x"));
+    for (const size_t i : {0u, 2u, 4u})
+        clients[i].send(packet("x"));
+    world.turn();
+    // One packet each; then two more for both; then four at a time for what is left of the first.
+    CHECK(shares == std::vector<uint32_t>{2, 1, 1});
+    CHECK(world.link(1).packets.size() == 10);
+    CHECK(world.link(3).packets.size() == 3);
+    for (const size_t i : {0u, 2u, 4u}) {
+        CHECK(world.link(i).packets.size() == 1);
+        CHECK(world.link(i).receives == 1);
+    }
+
+    // Not for ever: the rest comes in the next turn, after new events have been looked for.
+    world.handler.on_share = [&](uint32_t) { allow(1); };
+    allow(1);
+    clients[1].send(ten);
+    world.turn();
+    CHECK(world.link(1).packets.size() == 10 + Net::kRounds);
+    CHECK(!world.net.idle());
+    world.settle();
+    CHECK(world.link(1).packets.size() == 20);
+
+    // Nor past the turn's units.
+    world.units_per_turn = 3;
+    clients[1].send(ten);
+    world.turn();
+    CHECK(world.link(1).packets.size() == 23);
+    world.units_per_turn = 0xffffffff;
+    world.settle();
+    CHECK(world.link(1).packets.size() == 30);
+}
+
 TEST_CASE("a stopped link is not read until it is resumed", "[net][edge]") {
     // Parked, journal and the like: input waits in order, its socket fills, no event is lost.
     World world;

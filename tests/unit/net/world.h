@@ -56,6 +56,7 @@ class Handler final : public StreamHandler {
     std::function<void(Link&, const Range&)> on_packet;  // the range of the body
     std::function<void(Link&)> on_open;
     std::function<void(Link&)> on_writable;
+    std::function<void(uint32_t)> on_share;
     uint32_t units = 0xffffffff;  // packets left in this turn
     bool refuse = false;
     bool in_receive = false;
@@ -124,6 +125,10 @@ class Handler final : public StreamHandler {
     }
 
     bool budget_left() const override { return units > 0; }
+
+    void share_rest(uint32_t cut) override {
+        if (on_share) on_share(cut);
+    }
 };
 
 // A peer: a plain socket that never waits, except in `read_all`.
