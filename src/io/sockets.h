@@ -123,6 +123,11 @@ class Sockets {
     // (EMFILE); kSystemFiles (ENFILE, ENOBUFS, ENOMEM); kIo (the listener is unusable).
     Result<Accepted> accept(int listener);
 
+    // How many connections wait to be accepted; what comes after them brings an edge of its own.
+    // 0: not known, or none.  An accept that finds nothing costs five times this question (the
+    // kernel makes the new socket first).
+    uint32_t waiting(int listener);
+
     // A descriptor held in reserve, to be closed when the last one is needed.
     Result<int> open_reserve();
 

@@ -4,7 +4,8 @@
 // there. Above a cap there are a few refusal slots, so that the protocol can answer "server busy";
 // above those a connection is closed at once. Running out of descriptors never makes the loop spin:
 // the listener is taken off the ready list and comes back when a descriptor is freed (EMFILE), by a
-// timer (ENFILE: others may free it), or with the next edge.
+// timer (ENFILE: others may free it), or with the next edge. Where the kernel says how many wait,
+// as many are accepted and none is tried in vain.
 
 #include "base/assert.h"
 #include "base/mutant.h"
@@ -99,14 +100,19 @@ bool Net::accept_batch(Listener& listener) {
         listener.starved = false;
         --starved_;
     }
-    for (uint32_t i = 0; i < listener.state->limits.accept_batch; ++i) {
+    const uint32_t waiting = sockets_.waiting(listener.fd);
+    const uint32_t most = waiting != 0 ? waiting : ~uint32_t{0};
+    uint32_t taken = 0;
+    for (uint32_t left = listener.state->limits.accept_batch; left > 0 && taken < most; --left) {
         const Result<Sockets::Accepted> accepted = sockets_.accept(listener.fd);
         ++stats_.accepts;
         switch (accepted.error()) {
             case Error::kNone:
+                ++taken;
                 admit(listener, *accepted);
                 break;
             case Error::kReset:
+                ++taken;
                 break;  // this one is gone
             case Error::kWouldBlock:
                 return false;
@@ -129,7 +135,7 @@ bool Net::accept_batch(Listener& listener) {
         }
     }
     if (MQTTD_MUTANT(37)) return false;  // the rest of a backlog is forgotten
-    return true;
+    return taken < most;
 }
 
 void Net::admit(Listener& listener, const Sockets::Accepted& accepted) {

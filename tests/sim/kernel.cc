@@ -239,6 +239,14 @@ void Kernel::watch_listener(int fd, uint64_t token) {
     listeners_[file.listener].token = token;
 }
 
+// Only TCP knows it.
+uint32_t Kernel::waiting(int fd) const {
+    const File& listening = files_[static_cast<size_t>(fd)];
+    MQTTD_ASSERT(listening.kind == File::Kind::kListener);
+    const bool unix_socket = listening.listener == 1;
+    return unix_socket ? 0 : static_cast<uint32_t>(listeners_[0].backlog.size());
+}
+
 Result<Sockets::Accepted> Kernel::accept(int fd) {
     ++calls_;
     const File& listening = files_[static_cast<size_t>(fd)];

@@ -125,6 +125,7 @@ class Kernel {
     uint32_t wait(std::span<Sockets::Event> events);
     Result<int> listen(bool unix_socket);
     void watch_listener(int fd, uint64_t token);
+    uint32_t waiting(int fd) const;
     Result<Sockets::Accepted> accept(int fd);
     Result<int> open_reserve();
     Error watch(int fd, uint64_t token);

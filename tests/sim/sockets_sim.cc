@@ -60,6 +60,11 @@ Result<Sockets::Accepted> Sockets::accept(int listener) {
     return Kernel::current().accept(listener);
 }
 
+uint32_t Sockets::waiting(int listener) {
+    const Crossing out(Crossing::kWorld);
+    return Kernel::current().waiting(listener);
+}
+
 Result<int> Sockets::open_reserve() {
     const Crossing out(Crossing::kWorld);
     return Kernel::current().open_reserve();

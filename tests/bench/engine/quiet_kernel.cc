@@ -103,12 +103,12 @@ int QuietKernel::listen() {
 }
 
 Result<Sockets::Accepted> QuietKernel::accept() {
+    if (backlog_head_ == backlog_.size()) return Error::kWouldBlock;
+    const int line = backlog_[backlog_head_++];
     if (backlog_head_ == backlog_.size()) {
         backlog_.clear();
         backlog_head_ = 0;
-        return Error::kWouldBlock;
     }
-    const int line = backlog_[backlog_head_++];
     Sockets::Accepted accepted{line, {}};
     accepted.peer.family = Peer::kIpv4;
     accepted.peer.address[0] = 10;

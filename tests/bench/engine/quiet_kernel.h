@@ -66,6 +66,8 @@ class QuietKernel {
 
     void watch_listener(uint64_t token) { listener_token_ = token; }
 
+    uint32_t waiting() const { return static_cast<uint32_t>(backlog_.size() - backlog_head_); }
+
     Result<Sockets::Accepted> accept();
     void watch(int fd, uint64_t token);
     Result<uint32_t> receive(int fd, uint8_t* to, uint32_t room);

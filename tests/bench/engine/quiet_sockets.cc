@@ -59,6 +59,12 @@ Result<Sockets::Accepted> Sockets::accept(int listener) {
     return QuietKernel::current().accept();
 }
 
+uint32_t Sockets::waiting(int listener) {
+    const Aside aside;
+    (void)listener;
+    return QuietKernel::current().waiting();
+}
+
 Result<int> Sockets::open_reserve() {
     return 5;
 }

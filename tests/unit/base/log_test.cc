@@ -3,6 +3,7 @@
 #include "base/utf8.h"
 
 #include <catch2/catch.hpp>
+#include <cstdio>
 #include <string>
 #include <vector>
 
@@ -43,6 +44,47 @@ TEST_CASE("a log without a sink wants nothing") {
     REQUIRE_FALSE(log.wants(LogKind::kError));
     log.write(LogKind::kError, "nobody hears %s", "this");
 }
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-security"
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+
+TEST_CASE("a line reads as printf would write it") {
+    // The usual conversions are done by hand, the others are not; nobody may see a difference.
+    Lines lines;
+    const Log log(&Lines::take, &lines, ~0u);
+    char expected[2000];
+    const auto same = [&](auto format, auto... arguments) {
+        std::snprintf(expected, sizeof expected, format, arguments...);
+        log.write(LogKind::kNotice, format, arguments...);
+        CHECK(lines.all.back().second == std::string(expected).substr(0, 999));
+    };
+    for (const unsigned value : {0u, 1u, 9u, 10u, 4'294'967'295u})
+        same("%u|%u", value, value);
+    for (const int value : {0, -1, 10, 2'147'483'647, -2'147'483'647 - 1})
+        same("<%d>", value);
+    for (const unsigned long long value : {0ull, 10ull, ~0ull})
+        same("%llu %s", value, "x");
+    for (const long long value : {0ll, -1ll, -0x7fffffffffffffffll - 1})
+        same("%lld%u", value, 7u);
+    same("%s%s%s", "", "a", "");
+    same("");
+    same("no conversion");
+    same("%s 100%% %s", "a", "b");
+    same("%s %016llX", "a", 0x1234ull);
+    same("%u %.*s %u", 1u, 3, "abcdef", 2u);
+    same("%5d|%-5s|%x|%c", 42, "ab", 255u, 'z');
+    same("%zu %ld", size_t{12}, -5l);
+    const std::string most(994, 'x');
+    for (size_t cut = 0; cut < 4; ++cut) {
+        const std::string text = most.substr(cut);
+        same("%s%u", text.c_str(), 1'234'567u);
+        same("%s%s", text.c_str(), "abcdefgh");
+        same("%s, 100%%", text.c_str());
+    }
+}
+
+#pragma GCC diagnostic pop
 
 TEST_CASE("a line is cut at 999 bytes, neither before nor after") {
     // mosquitto's length, which other tools expect.

@@ -73,6 +73,37 @@ TEST_CASE("connections inherit the options of their listener", "[sockets]") {
     sockets.close(opened->fd);
 }
 
+TEST_CASE("a TCP listener says how many wait, a Unix one that it does not know", "[sockets]") {
+    Sockets sockets;
+    ListenOptions options;
+    options.address = "127.0.0.1";
+    options.port = 0;
+    Result<Sockets::Opened> opened = sockets.listen(options);
+    REQUIRE(opened.ok());
+    CHECK(sockets.waiting(opened->fd) == 0);
+    int clients[3];
+    for (uint32_t i = 0; i < 3; ++i) {
+        clients[i] = connect_to(opened->port);
+        CHECK(sockets.waiting(opened->fd) == i + 1);
+    }
+    Result<Sockets::Accepted> accepted = sockets.accept(opened->fd);
+    REQUIRE(accepted.ok());
+    CHECK(sockets.waiting(opened->fd) == 2);
+    CHECK(sockets.waiting(accepted->fd) == 0);  // no listener: it has other numbers there
+    for (const int client : clients)
+        ::close(client);
+    sockets.close(accepted->fd);
+    sockets.close(opened->fd);
+
+    options.unix_path = test_path();
+    Result<Sockets::Opened> local = sockets.listen(options);
+    INFO(sockets.detail());
+    REQUIRE(local.ok());
+    CHECK(sockets.waiting(local->fd) == 0);
+    sockets.close(local->fd);
+    sockets.remove_path(options.unix_path);
+}
+
 TEST_CASE("an address in use is an error with its text", "[sockets]") {
     Sockets sockets;
     ListenOptions options;

@@ -49,6 +49,31 @@ TEST_CASE("a listener cut by its batch goes on without a further edge", "[net][a
     CHECK(world.net.stats().events == events);
 }
 
+TEST_CASE("where the number of waiting clients is known none is accepted in vain",
+          "[net][accept]") {
+    // An accept that finds nobody costs more than one that does not look; and who comes later
+    // brings an edge, whatever was counted before.
+    World world;
+    world.listen({.accept_batch = 4});
+    for (size_t round = 1; round <= 3; ++round) {
+        std::vector<Client> clients(5);
+        for (Client& client : clients)
+            REQUIRE(client.connect(world.port));
+        REQUIRE(world.until([&] { return world.handler.links.size() == 5 * round; }));
+        world.settle();
+        CHECK(world.net.stats().accepts == 5 * round);
+    }
+    // On a Unix socket nobody says how many: the last try finds nothing.
+    const std::string path = world.listen_unix({.index = 1});
+    std::vector<Client> clients;
+    for (size_t i = 0; i < 3; ++i) {
+        clients.emplace_back(AF_UNIX);
+        REQUIRE(clients.back().connect(path));
+    }
+    REQUIRE(world.until([&] { return world.handler.links.size() == 18; }));
+    CHECK(world.net.stats().accepts == 19);
+}
+
 TEST_CASE("where a connection comes from is known", "[net][accept]") {
     World world;
     world.listen({.index = 7});
