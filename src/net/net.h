@@ -128,8 +128,9 @@ class Net final : public Transport {
     // ---- The pieces of a turn, in order
     // ----------------------------------------------------------
 
-    // Waits at most `timeout` ms (kNever: for ever), not at all unless idle.
-    void collect(Duration timeout);
+    // Waits at most `timeout` ms (kNever: for ever), not at all unless idle; returns how many
+    // events there were.
+    uint32_t collect(Duration timeout);
     void begin_turn(Instant now);
     void accept();
     void serve_ready();
