@@ -93,8 +93,11 @@ Error Core::let_in(Link& link, const ConnectView& connect, const Input& input) {
     if (!present) session->behind_job = is_publishing(*session);
     if (session->will) messages_.drop(*session->will);  // it came back in time  [MQTT5-3.1.3-9]
     session->will = will;
-    session->will_delay_s =
-        property_number(connect.will.properties, Property::kWillDelayInterval, 0);
+    session->will_delay_s = 0;
+    if (will != nullptr) {
+        session->will_delay_s =
+            property_number(connect.will.properties, Property::kWillDelayInterval, 0);
+    }
     set_expiry(*session, session_expiry_of(connect));
     link.bridge = connect.bridge;
     attach(link, *session);
@@ -119,6 +122,8 @@ uint32_t Core::session_expiry_of(const ConnectView& connect) const {
 // What a 5.0 CONNECT asks for that most do not.  False if the arena refused.
 bool Core::take_extras(Link& link, const ConnectView& connect) {
     const ListenerOptions& listener = listener_of(link);
+    const bool mounted = !listener.mount_point.empty();
+    if (connect.properties.empty() && !mounted) return true;
     const auto number = [&](Property id, uint32_t absent) {
         return property_number(connect.properties, id, absent);
     };
@@ -127,7 +132,6 @@ bool Core::take_extras(Link& link, const ConnectView& connect) {
     const uint32_t aliases = std::min<uint32_t>(number(Property::kTopicAliasMaximum, 0),
                                                 listener.max_topic_alias_broker);
     const bool bounded = packet_size < limits::kLargestPacket;
-    const bool mounted = !listener.mount_point.empty();
     if (!bounded && receive_maximum == InflightWindow::kIds && aliases == 0 && !mounted) {
         return true;
     }

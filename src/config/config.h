@@ -170,6 +170,7 @@ struct Config {
 
     // The process.
     int64_t memory_limit_bytes = -1;  // -1 = 80 % of the smaller of RAM and cgroup limit; 0 = none
+    uint32_t busy_poll_us = 0;        // spin so long before sleeping, 0..1000000; 0 = never
     uint32_t sys_interval_s = 10;     // period of $SYS; 0 = no $SYS
     uint32_t sys_qos = 0;             // highest QoS of $SYS messages, 0..2
     std::string user;                 // account to change to when started as root; empty = unset

@@ -280,6 +280,9 @@ constexpr ConfigKey kKeys[] = {
         std::numeric_limits<int64_t>::max(), "-1", "bytes",
         "Ceiling of mqttd's own memory; 0 = none, -1 = 80 % of the machine's memory or of the "
         "control group's limit, whichever is smaller.")),
+    number<&Config::busy_poll_us>(kProcess, "busy_poll", 0, 1000000, "0", "microseconds",
+        "Look for input so long, again and again, before sleeping; 0 = sleep at once. Saves the "
+        "time it takes to wake up, and takes a whole core as long as input keeps coming."),
     number<&Config::sys_interval_s>(kProcess, "sys_interval", 0, 65535, "10", "seconds",
         "Period of the $SYS messages; 0 = none."),
     number<&Config::sys_qos>(kProcess, "sys_qos", 0, 2, "0", {},

@@ -21,7 +21,7 @@ Instant boot_ms() {
 }
 
 int64_t wall_s() {
-    return read_clock(CLOCK_REALTIME).tv_sec;
+    return read_clock(CLOCK_REALTIME_COARSE).tv_sec;
 }
 
 uint64_t monotonic_us() {

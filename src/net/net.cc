@@ -68,12 +68,13 @@ bool Net::take_watched(uint32_t id) {
 // ---- Events
 // ----------------------------------------------------------------------------------------
 
-void Net::collect(Duration timeout) {
+uint32_t Net::collect(Duration timeout) {
     const uint32_t count = sockets_.wait(events_, idle() ? timeout : 0);
     stats_.events += count;
     counters_.events_max = std::max<uint64_t>(counters_.events_max, count);
     for (uint32_t i = 0; i < count; ++i)
         on_event(events_[i]);
+    return count;
 }
 
 uint64_t Net::token_of(const Connection& connection) const {

@@ -53,7 +53,7 @@ struct NetOptions {
     uint32_t files_reserve = 32;       // of them for everything but connections
     int64_t max_connections = -1;      // over all listeners; -1 = what the files allow
     uint32_t refusal_slots = 16;       // connections above a cap that still get an answer
-    uint32_t read_max = 128 * 1024;    // bytes one visit of one link reads
+    uint32_t read_max = 192 * 1024;    // bytes one visit of one link reads
     uint32_t turn_read_max = 1 << 20;  // bytes one turn reads
     Duration linger_time = 2 * kSecond;
     uint32_t linger_bytes = 1 << 20;  // input discarded while lingering
@@ -78,7 +78,7 @@ class Net final : public Transport {
     static constexpr uint32_t kListenersMax = 256;
     static constexpr uint32_t kWatchedMax = 32;
     static constexpr uint32_t kInboundBytes =
-        256 * 1024;                                      // of the shared segment, its head included
+        384 * 1024;                                      // of the shared segment, its head included
     static constexpr uint32_t kInboundRoom = 64 * 1024;  // least room a read finds
     static constexpr uint32_t kReadCost = 1024;
     static constexpr uint32_t kRounds = 8;      // visits of one link per turn
@@ -90,7 +90,7 @@ class Net final : public Transport {
     static constexpr uint32_t kWakeMax = 1024;  // paused connections made ready per turn
 
     // All references outlive it.  Asserts that the arena has room for the fixed parts
-    // (256 KiB + 8 bytes per file).
+    // (384 KiB + 8 bytes per file).
     Net(Arena& arena, Dirty& dirty, const Log& log, const NetOptions& options);
     ~Net();
     Net(const Net&) = delete;
@@ -131,8 +131,9 @@ class Net final : public Transport {
     // ---- The pieces of a turn, in order
     // ----------------------------------------------------------
 
-    // Waits at most `timeout` ms (kNever: for ever), not at all unless idle.
-    void collect(Duration timeout);
+    // Waits at most `timeout` ms (kNever: for ever), not at all unless idle; returns how many
+    // events there were.
+    uint32_t collect(Duration timeout);
     void begin_turn(Instant now);
     void accept();
     void serve_ready();

@@ -176,7 +176,7 @@ void Net::feed_pending(Connection& c) {
 }
 
 // Copies `rest` to a block of the link's own.  Errors: kNoMemory; kPacketTooLarge, if the protocol
-// cannot say what it needs after 128 KiB.
+// cannot say what it needs after 192 KiB.
 Error Net::keep(Connection& c, const Range& rest, const Consumed& taken) {
     const uint32_t size = rest.size();
     const bool stopped = taken.stop != StopReason::kNone;

@@ -15,6 +15,7 @@
 namespace mqttd {
 
 void Net::flush() {
+    if (dirty_.empty()) return dirty_.note_backlog();
     flush_list(kReplyUnits, &Dirty::take_reply);
     dirty_.note_backlog(flush_list(kDeliveryUnits, &Dirty::take_delivery));
 }

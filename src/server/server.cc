@@ -18,7 +18,7 @@ void Server::run() {
 // The one order of things; DESIGN §2 says why it is this one.
 void Server::turn() {
     auto& [net, broker, sampler, log_sink, log, reloader, signals] = parts_;
-    net.collect(sleep_time());
+    wait();
     const uint64_t began_us = monotonic_us();
     now_ = boot_ms();
     const int64_t wall = wall_s();
@@ -37,6 +37,24 @@ void Server::turn() {
     if (all_is_said()) state_ = State::kOver;
     log_sink.flush();
     sampler.add_turn(began_us, monotonic_us());
+}
+
+// Until something happened, or the time of something has come.
+void Server::wait() {
+    Net& net = parts_.net;
+    const Duration sleep = sleep_time();
+    const uint64_t busy_us = parts_.reloader.config().busy_poll_us;
+    Duration spun = 0;
+    if (busy_us > 0 && sleep > 0) {
+        const uint64_t longest_us = sleep < kSecond ? std::min(busy_us, sleep * 1000) : busy_us;
+        const uint64_t began_us = monotonic_us();
+        uint64_t spun_us = 0;
+        for (; spun_us < longest_us; spun_us = monotonic_us() - began_us) {
+            if (net.collect(0) > 0) return;
+        }
+        spun = spun_us / 1000;
+    }
+    net.collect(sleep == kNever ? kNever : sleep - std::min(sleep, spun));
 }
 
 Duration Server::sleep_time() const {

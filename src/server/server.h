@@ -11,6 +11,9 @@
 //     second one          ends at once
 //
 // There is one exit from `run`, and nothing but a signal leads to it.
+//
+// With `busy_poll` the loop looks for events again and again before it sleeps: waking a sleeping
+// process costs more than everything mqttd does with a message. This spinning counts as waiting.
 
 #include "mqttd/broker.h"
 
@@ -48,6 +51,7 @@ class Server {
     enum class State : uint8_t { kServing, kClosingLinks, kDraining, kOver };
 
     void turn();
+    void wait();
     Duration sleep_time() const;
     void take_signals();
     void on_stop_signal();

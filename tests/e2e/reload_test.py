@@ -51,6 +51,36 @@ class Reload(unittest.TestCase):
     def write(self, **config):
         self.broker.write_config({**BASE, **config})
 
+    def test_busy_poll_spins_after_input_and_only_then(self):
+        """It takes the core for so long after the last input; a reload switches it on and off."""
+
+        def spent(broker):
+            """Processor time in the half second after a ping."""
+            client.drain()
+            before = broker.cpu_s()
+            time.sleep(0.5)
+            return broker.cpu_s() - before
+
+        broker = self.start()
+        with Client(broker.address, "stays") as client:
+            self.assertLess(spent(broker), 0.05)
+            self.write(busy_poll=1_000_000)  # the longest there is
+            self.assertNotIn("busy_poll", self.hang_up())  # no restart
+            # All of it, were this machine ours alone.
+            self.assertTrue(wait_until(lambda: spent(broker) > 0.1, 10, 0))
+            self.assertTrue(wait_until(lambda: self.idles(broker), 5, 0))
+            self.write(busy_poll=0)
+            self.hang_up()
+            self.assertLess(spent(broker), 0.05)
+            self.write(busy_poll=1_000_001)
+            self.assertIn("busy_poll", self.hang_up(REFUSED))
+
+    @staticmethod
+    def idles(broker):
+        before = broker.cpu_s()
+        time.sleep(0.3)
+        return broker.cpu_s() - before < 0.02
+
     def test_a_good_file_is_put_in_force(self):
         """max_queued_messages, sys_interval and log_type change; a client stays connected with its
         subscription."""
