@@ -82,7 +82,9 @@ class Descriptors(unittest.TestCase):
 
     def test_new_clients_are_let_in_after_some_left(self):
         """When ten leave, ten new ones get in, without any of the others moving."""
-        inside, _ = self.crowd()
+        inside, outside = self.crowd()
+        for sock in outside:
+            sock.close()  # or a slow machine lets one of them in, too
         for sock in inside[:10]:
             sock.close()
         self.assertTrue(wait_until(self.let_in, 5, 0.1))
