@@ -170,7 +170,7 @@ TEST_CASE("what had not begun to leave expires in flight", "[wire][v5][MQTT5-3.3
             writer.send(pub("t", "b", qos, 2));
             if (qos == 2) writer.send(ack(PacketType::kPubrel, 2));
             reader.hang_up();
-            world.advance(seconds * kSeconds);
+            world.advance(static_cast<uint32_t>(seconds) * kSeconds);
             auto& back = world.client5(durable("r"));
             const std::string b = "PUBLISH(t,b,q" + word + ",id2)";
             if (seconds < 5) {
