@@ -95,7 +95,8 @@ TEST_CASE("a TCP listener says how many wait, a Unix one that it does not know",
     sockets.close(accepted->fd);
     sockets.close(opened->fd);
 
-    options.unix_path = test_path();
+    const std::string path = test_path();
+    options.unix_path = path;
     Result<Sockets::Opened> local = sockets.listen(options);
     INFO(sockets.detail());
     REQUIRE(local.ok());
