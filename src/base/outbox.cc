@@ -109,16 +109,10 @@ bool Outbox::copy(Arena& arena, Bytes bytes, Arena::Use use) {
     return true;
 }
 
-// The tail block is the last range's segment if it is ours alone and the range ends where the
-// block's content does.  A fresh block is put behind as an empty range.
-uint8_t* Outbox::room(Arena& arena, uint32_t size, Arena::Use use) {
-    if (pending_ != 0) {
-        const Range& last = back();
-        Segment* tail = last.segment;
-        if (tail->refs == 1 && !tail->shared && tail->used == last.end && tail->room() >= size) {
-            return tail->end();
-        }
-        if (more_count_ == more_room_ && !grow(arena, more_count_ + 1u, use)) return nullptr;
+// A fresh block is put behind as an empty range.
+uint8_t* Outbox::room_in_new_block(Arena& arena, uint32_t size, Arena::Use use) {
+    if (pending_ != 0 && more_count_ == more_room_ && !grow(arena, more_count_ + 1u, use)) {
+        return nullptr;
     }
     Segment* tail = Segment::make(arena, tail_block_bytes(size, pending_), use);
     if (tail == nullptr) return nullptr;
@@ -128,14 +122,6 @@ uint8_t* Outbox::room(Arena& arena, uint32_t size, Arena::Use use) {
         push(arena, Range{tail, 0, 0}, use);
     }
     return tail->data();
-}
-
-void Outbox::commit(uint32_t size) {
-    Range& last = back();
-    last.segment->used += size;
-    last.end += size;
-    count_bytes(size);
-    MQTTD_DCHECK(last.segment->used <= last.segment->capacity && last.end == last.segment->used);
 }
 
 // Copies first and lets go after, so that a refusal half way leaves the old ranges as they were.

@@ -19,6 +19,7 @@
 // A refused allocation makes append, copy or room fail without having changed anything.
 
 #include "base/arena.h"
+#include "base/assert.h"
 #include "base/intrusive_list.h"
 #include "base/segment.h"
 
@@ -59,8 +60,25 @@ class alignas(16) Outbox {
     bool copy(Arena& arena, Bytes bytes, Arena::Use use = Arena::Use::kNormal);
 
     // Contiguous room for `size` bytes to encode into, or nullptr; `commit` appends what was used.
-    uint8_t* room(Arena& arena, uint32_t size, Arena::Use use = Arena::Use::kNormal);
-    void commit(uint32_t size);
+    uint8_t* room(Arena& arena, uint32_t size, Arena::Use use = Arena::Use::kNormal) {
+        // The tail block is the last range's segment if it is ours alone and the range ends where
+        // the block's content does.
+        if (pending_ != 0) {
+            const Range& last = back();
+            Segment* tail = last.segment;
+            if (tail->refs == 1 && !tail->shared && tail->used == last.end && tail->room() >= size)
+                return tail->end();
+        }
+        return room_in_new_block(arena, size, use);
+    }
+
+    void commit(uint32_t size) {
+        Range& last = back();
+        last.segment->used += size;
+        last.end += size;
+        count_bytes(size);
+        MQTTD_DCHECK(last.end == last.segment->used);
+    }
 
     // Copies every range of a shared segment to own blocks.  False if memory was refused: the
     // outbox is unchanged and the link has to go.
@@ -114,6 +132,7 @@ class alignas(16) Outbox {
         pending_ += bytes;
     }
 
+    uint8_t* room_in_new_block(Arena& arena, uint32_t size, Arena::Use use);
     bool append_apart(Arena& arena, const Range& range, Arena::Use use);
     bool push(Arena& arena, const Range& range, Arena::Use use);
     bool grow(Arena& arena, uint32_t room, Arena::Use use);

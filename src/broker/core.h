@@ -8,6 +8,7 @@
 //     publish.cc           a publication (publication.h): checks, retained, who gets it
 //     fanout.cc, fanout_job.cc, share.cc   to all receivers, at once or in slices; to groups
 //     deliver.cc, append.cc   to one; into its outbox
+//     send_copy.cc   the same packet to many at QoS 1 or 2
 //     queue.cc             what waits for a session
 //     pump.cc, replay.cc, jobs.cc   work in slices
 //     timers.cc, sessions.cc, sys_topics.cc
@@ -173,6 +174,7 @@ class Core {
 
     // --- handle_ack.cc
     Taken handle_ack(Link& link, const Input& input);
+    uint32_t handle_pubacks(Link& link, Bytes input);
     void handle_puback(Link& link, uint16_t packet_id);
     void handle_pubrec(Link& link, uint16_t packet_id, uint8_t reason);
     Taken handle_pubrel(Link& link, uint16_t packet_id);
@@ -252,6 +254,7 @@ class Core {
                         std::span<FilterNode* const> filters,
                         uint64_t joins);
     uint8_t granted_qos(const Publication& publication, uint8_t options) const;
+    static bool shown_retain(const Publication& publication, uint8_t options);
     static bool is_local(const Publication& publication, const Session& session, uint8_t options);
     bool not_local(const Publication& publication, const Session& session, uint8_t options);
     Bytes add_id(Bytes ids, uint32_t identifier);
@@ -279,6 +282,10 @@ class Core {
                        Message& message,
                        const Delivery& delivery,
                        Arena::Use use = Arena::Use::kNormal);
+
+    // --- send_copy.cc: one packet for many at QoS 1 or 2
+    bool send_copy(Publication& publication, Session& session, uint8_t options);
+    bool encode_counted(Publication& publication, bool v5);
 
     // --- append.cc: PUBLISH packets into outboxes
     enum class Appended : uint8_t { kYes, kNoMemory, kTooLarge };

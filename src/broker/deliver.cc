@@ -4,6 +4,7 @@
 #include "base/mutant.h"
 #include "broker/append_run.h"
 #include "broker/core.h"
+#include "broker/window.h"
 
 #include <algorithm>
 
@@ -72,7 +73,7 @@ Core::Appended Core::append_shared(Link& link, Publication& publication, bool re
     } else {
         const Appended made = encode_qos0(publication, v5, retain);
         if (made != Appended::kYes) return made;
-        const Publication::Encoded& encoded = publication.encoded[v5][retain];
+        const Publication::Encoded& encoded = publication.encodings->qos0[v5][retain];
         if (!outbox.append(arena_, encoded.range)) return Appended::kNoMemory;
         if (!encoded.whole && !outbox.append(arena_, publication.payload, Arena::Use::kReserve)) {
             doom(link);

@@ -11,6 +11,7 @@ namespace mqttd {
 
 namespace {
 
+constexpr uint8_t kPuback = 0x40;
 constexpr uint8_t kPlainPublish = 0x30;  // QoS 0, no DUP, no RETAIN: may be part of a run
 
 // Packets that make us answer, or take room, must wait while the peer does not read our answers.
@@ -50,6 +51,15 @@ Consumed Core::receive(Link& link, const Range& input) {
     while (rest.size() > 0 && link.state != LinkState::kClosing && !link.broken) {
         if (units_ <= 0 || units_ <= visit_end) return stopped(StopReason::kBudget);
         const Bytes bytes = bytes_of(rest);
+        if (bytes[0] == kPuback && link.state == LinkState::kConnected) {
+            const uint32_t taken = handle_pubacks(link, bytes);
+            if (taken > 0) {
+                heard(link);
+                stats_.bytes_received += taken;
+                rest.begin += taken;
+                continue;
+            }
+        }
         const Result<Frame> found = find_frame(bytes);
         if (!found) {
             fail(link, found.error());

@@ -104,6 +104,13 @@ uint8_t Core::granted_qos(const Publication& publication, uint8_t options) const
     return publication.upgrade ? wanted : std::min(publication.qos, wanted);
 }
 
+// Whether a subscription sees that it was published with RETAIN.   [MQTT-3.3.1-9], [MQTT5-3.3.1-12]
+bool Core::shown_retain(const Publication& publication, uint8_t options) {
+    const bool always = MQTTD_MUTANT(16);  // Retain As Published for everybody
+    const bool as_published = (options & suboption::kRetainAsPublished) != 0;
+    return publication.retain && (as_published || always);
+}
+
 // Whether this subscription does not want it, because its own client published it.
 //   [MQTT5-3.8.3-3]
 bool Core::is_local(const Publication& publication, const Session& session, uint8_t options) {
@@ -122,6 +129,7 @@ bool Core::not_local(const Publication& publication, const Session& session, uin
 void Core::hand_one(Publication& publication, FilterNode& filter, const SubscriberSlot& slot) {
     auto& session = static_cast<Session&>(*slot.subscriber);
     const uint8_t options = slot.options;
+    if (publication.message != nullptr && send_copy(publication, session, options)) return;
     if (hidden(session, filter.filter(), publication.topic)) return;
     if (not_local(publication, session, options)) return;
     uint32_t identifier = 0;
@@ -139,9 +147,7 @@ void Core::hand_with(Publication& publication,
                      uint16_t shared) {
     Delivery delivery;
     delivery.qos = granted_qos(publication, options);
-    const bool always = MQTTD_MUTANT(16);  // Retain As Published for everybody
-    const bool as_published = (options & suboption::kRetainAsPublished) != 0;
-    delivery.retain = publication.retain && (as_published || always);
+    delivery.retain = shown_retain(publication, options);
     delivery.ids = add_id({}, identifier);
     delivery.shared = shared;
     deliver(session, publication, delivery);

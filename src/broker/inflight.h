@@ -14,6 +14,7 @@
 // DUP is set at redelivery only where the bytes had left.
 
 #include "base/arena.h"
+#include "base/assert.h"
 #include "base/ptr32.h"
 #include "broker/message.h"
 #include "broker/subscription_ids.h"
@@ -63,20 +64,43 @@ class InflightWindow {
 
     // Appends a slot; nullptr if the arena refused a larger ring.  Its identifier is
     // id_at(span() - 1) afterwards.
-    InflightSlot* push(Arena& arena, Arena::Use use = Arena::Use::kNormal);
+    InflightSlot* push(Arena& arena, Arena::Use use = Arena::Use::kNormal) {
+        if (span_ == room_ && !grow(arena, use)) return nullptr;
+        InflightSlot* slot = new (&at(span_)) InflightSlot;
+        ++span_;
+        ++live_;
+        return slot;
+    }
 
     // The place of a live slot in the span, or -1.
-    int64_t find(uint16_t packet_id);
+    int64_t find(uint16_t packet_id) {
+        const uint32_t number = packet_id - 1u;
+        const uint32_t i = number >= first_ ? number - first_ : number + kIds - first_;
+        if (packet_id == 0 || i >= span_ || at(i).state == FlowState::kHole) return -1;
+        return i;
+    }
 
     // The slot pushed last was not sent after all: its identifier is the next one's.
     void take_back();
 
     // The flow of slot i has ended; its message was already taken.
-    void finish(uint32_t i);
+    void finish(uint32_t i) {
+        InflightSlot& slot = at(i);
+        MQTTD_ASSERT(slot.state != FlowState::kHole && !slot.message);
+        slot.state = FlowState::kHole;
+        --live_;
+        while (span_ > 0 && at(0).state == FlowState::kHole) {
+            head_ = (head_ + 1) & (room_ - 1);
+            first_ = first_ + 1 == kIds ? 0 : first_ + 1;
+            --span_;
+        }
+    }
 
     void release(Arena& arena);
 
   private:
+    bool grow(Arena& arena, Arena::Use use);
+
     Ptr32<InflightSlot> ring_;
     uint32_t room_ = 0;   // a power of two, or 0
     uint32_t head_ = 0;   // index in the ring of the oldest slot

@@ -54,10 +54,7 @@ Message* MessagePool::make(const MessageParts& parts) {
     return message;
 }
 
-void MessagePool::drop(Message& message) {
-    MQTTD_ASSERT(message.holders > 0);
-    --stats_.message_holders;
-    if (--message.holders > 0) return;
+void MessagePool::let_go(Message& message) {
     count(message, false);
     if (message.body) {
         message.body->drop(arena_);

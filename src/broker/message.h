@@ -18,6 +18,7 @@
 #include "mqttd/stats.h"
 
 #include "base/arena.h"
+#include "base/assert.h"
 #include "base/ptr32.h"
 #include "base/segment.h"
 
@@ -83,9 +84,14 @@ class MessagePool {
         ++stats_.message_holders;
     }
 
-    void drop(Message& message);
+    void drop(Message& message) {
+        MQTTD_ASSERT(message.holders > 0);
+        --stats_.message_holders;
+        if (--message.holders == 0) let_go(message);
+    }
 
   private:
+    void let_go(Message& message);
     void count(const Message& message, bool up);
 
     Arena& arena_;

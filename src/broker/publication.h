@@ -40,6 +40,7 @@
 #include "topics/subscription_index.h"
 
 #include <cstdint>
+#include <optional>
 
 namespace mqttd {
 
@@ -73,14 +74,29 @@ struct Publication {
 
     uint32_t payload_size() const { return payload.size(); }  // of the first packet
 
-    // QoS 0 encodings, made when the first receiver needs one: [5.0][retain].  Each holds a count
-    // of its segment, which another one may otherwise end or use anew.
+    // At QoS 0: what all receivers of a family get.
     struct Encoded {
         Range range;
         bool whole = false;  // holds the payload as well
-    } encoded[2][2];
+    };
 
-    bool is_encoded = false;  // some of them are there
+    // At QoS 1 or 2, for receivers that get no more than others.  First byte and packet identifier
+    // are each receiver's own.
+    struct Counted {
+        Range range;
+        uint32_t id_at = 0;  // place of the identifier in the packet
+    };
+
+    // Made when the first receiver needs one.  Each holds a count of its segment, which another one
+    // may otherwise end or use anew.
+    struct Encodings {
+        Encoded qos0[2][2];  // [5.0][retain]
+        Counted counted[2];  // [5.0]
+    };
+
+    std::optional<Encodings> encodings;
+
+    Encodings& made() { return encodings ? *encodings : encodings.emplace(); }
 };
 
 // How one receiver gets a message.

@@ -183,13 +183,17 @@ void Core::begin_publication(Publication& publication) const {
 void Core::end_publication(Publication& publication) {
     if (publication.message != nullptr) messages_.drop(*publication.message);
     publication.message = nullptr;
-    if (!publication.is_encoded) return;
-    for (auto& family : publication.encoded)
-        for (Publication::Encoded& encoded : family) {
-            if (encoded.range.segment != nullptr) encoded.range.segment->drop(arena_);
-            encoded = {};
-        }
-    publication.is_encoded = false;
+    if (!publication.encodings) return;
+    const auto let_go = [&](const Range& range) {
+        if (range.segment != nullptr) range.segment->drop(arena_);
+    };
+    for (const auto& family : publication.encodings->qos0) {
+        for (const Publication::Encoded& encoded : family)
+            let_go(encoded.range);
+    }
+    for (const Publication::Counted& counted : publication.encodings->counted)
+        let_go(counted.range);
+    publication.encodings.reset();
 }
 
 // A will.

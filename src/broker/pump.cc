@@ -2,6 +2,7 @@
 
 #include "base/mutant.h"
 #include "broker/core.h"
+#include "broker/window.h"
 
 namespace mqttd {
 

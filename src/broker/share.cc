@@ -8,6 +8,7 @@
 #include "base/mutant.h"
 #include "broker/append_run.h"
 #include "broker/core.h"
+#include "broker/window.h"
 
 namespace mqttd {
 
