@@ -28,7 +28,9 @@ struct HashHook {
     uint32_t hash = 0;
 };
 
-template <class T, auto Hook>
+// With Load elements per bucket before the array doubles: more for what is many and seldom looked
+// up.
+template <class T, auto Hook, uint32_t Load = 1>
 class HashIndex {
   public:
     static constexpr uint32_t kFirstBuckets = 64;
@@ -64,7 +66,7 @@ class HashIndex {
         (element.*Hook).next = first;
         first = &element;
         ++size_;
-        if (size_ > mask_ && size_ >= grow_again_ && old_ == nullptr) grow();
+        if (size_ / Load > mask_ && size_ >= grow_again_ && old_ == nullptr) grow();
         move_some();
         return true;
     }

@@ -21,6 +21,20 @@ inline uint64_t rotate_left(uint64_t x, int bits) {
     return (x << bits) | (x >> (64 - bits));
 }
 
+// Fewer than eight bytes, the first lowest: two loads that overlap, or three bytes.
+inline uint64_t load_short(const uint8_t* at, size_t size) {
+    if (size >= 4) {
+        uint32_t low;
+        uint32_t high;
+        std::memcpy(&low, at, 4);
+        std::memcpy(&high, at + size - 4, 4);
+        return low | uint64_t{high} << (8 * (size - 4));
+    }
+    if (size == 0) return 0;
+    return at[0] | uint64_t{at[size / 2]} << (8 * (size / 2)) |
+           uint64_t{at[size - 1]} << (8 * (size - 1));
+}
+
 inline uint64_t siphash(const HashKey& key, Bytes text) {
     uint64_t v0 = key.k0 ^ 0x736f6d6570736575u;
     uint64_t v1 = key.k1 ^ 0x646f72616e646f6du;
@@ -47,9 +61,7 @@ inline uint64_t siphash(const HashKey& key, Bytes text) {
         round();
         v0 ^= word;
     }
-    uint64_t last = uint64_t{text.size()} << 56;
-    for (size_t i = 0; i < left; ++i)
-        last |= uint64_t{at[i]} << (8 * i);
+    const uint64_t last = uint64_t{text.size()} << 56 | load_short(at, left);
     v3 ^= last;
     round();
     v0 ^= last;

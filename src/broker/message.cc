@@ -2,6 +2,8 @@
 
 #include "base/assert.h"
 
+#include <algorithm>
+
 namespace mqttd {
 
 namespace {
@@ -23,9 +25,10 @@ Message* MessagePool::make(const MessageParts& parts) {
     const bool adopt = adoptable(parts.payload);
     const size_t text = parts.topic.size() + parts.properties.size();
     const size_t size = text + (adopt ? 0 : parts.payload.size());
-    void* memory = arena_.allocate(sizeof(Message) + size);
+    constexpr uint32_t kHead = sizeof(Message) - Message::kTextRoom;
+    void* memory = arena_.allocate(std::max<size_t>(sizeof(Message), kHead + size));
     if (memory == nullptr) return nullptr;
-    constexpr uint32_t kText = sizeof(Message) - sizeof(Segment);
+    constexpr uint32_t kText = kHead - sizeof(Segment);
     auto* message = new (memory) Message;
     message->capacity = static_cast<uint32_t>(arena_.room(memory) - sizeof(Segment));
     message->used = static_cast<uint32_t>(kText + size);
@@ -37,7 +40,8 @@ Message* MessagePool::make(const MessageParts& parts) {
     message->retain = parts.retain;
     message->priority = parts.priority;
     message->system = parts.system;
-    uint8_t* at = put(message->data() + kText, parts.topic);
+    MQTTD_ASSERT(message->text() == message->data() + kText);
+    uint8_t* at = put(message->text(), parts.topic);
     at = put(at, parts.properties);
     if (adopt) {
         Segment* body = parts.payload.segment;

@@ -29,14 +29,14 @@ namespace mqttd {
 constexpr uint64_t kNeverExpires = ~uint64_t{0};
 
 struct alignas(16) Message : Segment {
+    uint8_t priority = 0;  // in queues; 0: none of its own
+    uint16_t topic_size = 0;
     uint64_t expires_s = kNeverExpires;  // second of the broker's clock.  A will: seconds to live
     uint32_t holders = 1;
     Ptr32<Segment> body;         // null: the payload lies in this very segment
     uint32_t payload_begin = 0;  // position in the data of `body`, or of this segment
     uint32_t payload_size = 0;   // bytes
     uint32_t properties_size = 0;
-    uint16_t topic_size = 0;
-    uint8_t priority = 0;  // in queues; 0: none of its own
     uint8_t qos : 2 = 0;
     bool retain : 1 = false;
     bool system : 1 = false;  // our own: in no message counter
@@ -52,8 +52,15 @@ struct alignas(16) Message : Segment {
 
     bool expired(uint32_t now_s) const { return now_s >= expires_s; }
 
+    uint8_t* text() { return text_; }
+
+    const uint8_t* text() const { return text_; }
+
+    // Topic, properties and payload begin in what the alignment leaves.
+    static constexpr uint32_t kTextRoom = 3;
+
   private:
-    const uint8_t* text() const { return reinterpret_cast<const uint8_t*>(this + 1); }
+    uint8_t text_[kTextRoom] = {};
 };
 
 static_assert(sizeof(Message) == 48);

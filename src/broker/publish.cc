@@ -87,12 +87,16 @@ void Core::spend_match() {
 
 // The message as retained message of its topic; an empty payload removes it.   [MQTT-3.3.1-5…-11]
 void Core::retain(Publication& publication) {
-    RetainedNode* node = retained_.find(publication.topic);
+    const RetainedStore::Place place = retained_.look(publication.topic);
+    RetainedNode* node = place.found();
     auto* old = node != nullptr ? static_cast<Message*>(node->message.get()) : nullptr;
     if (old != nullptr) old->hold();  // outlives its place in the store until the books are done
     bool replaced = false;
     if (publication.payload_size() == 0) {
-        if (!MQTTD_MUTANT(5)) replaced = retained_.clear(publication.topic);  // not cleared
+        if (node != nullptr && !MQTTD_MUTANT(5)) {  // not cleared
+            retained_.clear(*node);
+            replaced = true;
+        }
     } else {
         Message& message = *publication.message;
         // What stays must not fill the room that those who come and go need.
@@ -111,11 +115,8 @@ void Core::retain(Publication& publication) {
         } else {
             message.hold();
             messages_.hold(message);
-            const Result<bool> stored = retained_.set(publication.topic,
-                                                      &message,
-                                                      message.payload_size,
-                                                      next_retained_sequence_++,
-                                                      now_s());
+            const Result<bool> stored = retained_.set(
+                place, &message, message.payload_size, next_retained_sequence_++, now_s());
             if (stored) {
                 replaced = old != nullptr;
                 retained_expire_ = retained_expire_ || message.expires_s != kNeverExpires;

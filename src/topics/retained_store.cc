@@ -3,9 +3,13 @@
 #include "base/assert.h"
 #include "topics/level_hash.h"
 
+#include <algorithm>
+
 namespace mqttd {
 
 namespace {
+
+constexpr uint64_t kSequenceMask = (uint64_t{1} << 48) - 1;
 
 bool is_empty(const RetainedNode& node) {
     return !node.message && !node.first_child && node.pins == 0;
@@ -56,17 +60,31 @@ RetainedStore::~RetainedStore() {
 
 // --- messages ------------------------------------------------------------------------------------
 
-Result<bool> RetainedStore::set(
-    Bytes name, Segment* message, uint32_t bytes, uint64_t sequence, uint32_t now_s) {
-    if (root_ == nullptr) root_ = make_node(nullptr, {});
-    RetainedNode* node = root_;
-    for (LevelReader levels(name); node != nullptr && levels.more();) {
+RetainedStore::Place RetainedStore::look(Bytes name) const {
+    Place place{name, root_, 0};
+    if (root_ == nullptr) return place;
+    for (LevelReader levels(name); levels.more();) {
         const Bytes level = levels.take();
-        const uint64_t level_hash = siphash(key_, level);
-        RetainedNode* child = find_child(*node, level, level_hash);
-        if (child == nullptr) child = add_child(*node, level, level_hash);
-        if (child == nullptr) prune(node);
-        node = child;
+        RetainedNode* child = find_child(*place.node, level, siphash(key_, level));
+        if (child == nullptr) break;
+        place.node = child;
+        place.rest += level.size() + 1;
+    }
+    return place;
+}
+
+Result<bool> RetainedStore::set(
+    const Place& place, Segment* message, uint32_t bytes, uint64_t sequence, uint32_t now_s) {
+    RetainedNode* node = place.node;
+    if (node == nullptr) node = root_ = make_node(nullptr, {});
+    if (place.rest <= place.name.size()) {
+        LevelReader levels(place.name.subspan(place.rest));
+        while (node != nullptr && levels.more()) {
+            const Bytes level = levels.take();
+            RetainedNode* child = add_child(*node, level, siphash(key_, level));
+            if (child == nullptr) prune(node);
+            node = child;
+        }
     }
     if (node == nullptr) {
         message->drop(arena_);
@@ -80,7 +98,7 @@ Result<bool> RetainedStore::set(
     }
     node->message = message;
     node->message_bytes = bytes;
-    node->sequence = sequence;
+    node->sequence = sequence & kSequenceMask;
     node->stored_at_s = now_s;
     bytes_ += bytes;
     return true;
@@ -103,20 +121,10 @@ void RetainedStore::clear(RetainedNode& node) {
 }
 
 RetainedNode* RetainedStore::find(Bytes name) const {
-    RetainedNode* node = find_node(name);
-    return node != nullptr && node->message ? node : nullptr;
+    return look(name).found();
 }
 
 // --- the trie ------------------------------------------------------------------------------------
-
-RetainedNode* RetainedStore::find_node(Bytes name) const {
-    RetainedNode* node = root_;
-    for (LevelReader levels(name); node != nullptr && levels.more();) {
-        const Bytes level = levels.take();
-        node = find_child(*node, level, siphash(key_, level));
-    }
-    return node;
-}
 
 RetainedNode* RetainedStore::find_child(const RetainedNode& parent,
                                         Bytes level,
@@ -127,7 +135,8 @@ RetainedNode* RetainedStore::find_child(const RetainedNode& parent,
 }
 
 RetainedNode* RetainedStore::make_node(RetainedNode* parent, Bytes level) {
-    void* memory = arena_.allocate(sizeof(RetainedNode) + level.size());
+    void* memory =
+        arena_.allocate(std::max(sizeof(RetainedNode), RetainedNode::kHead + level.size()));
     if (memory == nullptr) return nullptr;
     auto* node = new (memory) RetainedNode;
     node->parent = parent;

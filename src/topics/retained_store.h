@@ -24,7 +24,8 @@
 //
 // The message itself is a counted Segment that this room does not look into.
 //
-// Cost: 64 bytes + text per level; set, clear and find one look-up per level.
+// Cost: 56 bytes + text per level, 64 at least, and 2 … 4 in the hash; set, clear and find one
+// look-up per level.
 
 #include "mqttd/bytes.h"
 #include "mqttd/result.h"
@@ -36,6 +37,7 @@
 #include "base/segment.h"
 #include "base/siphash.h"
 
+#include <cstddef>
 #include <cstdint>
 
 namespace mqttd {
@@ -50,17 +52,21 @@ struct alignas(16) RetainedNode {
     Ptr32<Segment> message;  // null: no message here
     uint32_t number = 0;
     uint32_t stored_at_s = 0;    // seconds of the broker's clock, for retain_max_age
-    uint64_t sequence = 0;       // of the message
+    uint64_t sequence : 48 = 0;  // of the message: nine years of a million a second
+    uint64_t text_size : 16 = 0;
     uint32_t pins = 0;           // cursors that stand here
     uint32_t message_bytes = 0;  // for the books
-    uint16_t text_size = 0;
 
-    uint8_t* text() { return reinterpret_cast<uint8_t*>(this + 1); }
+    // The text begins behind the last field, in what the alignment leaves.
+    static constexpr size_t kHead = 56;
 
-    Bytes level() const { return {reinterpret_cast<const uint8_t*>(this + 1), text_size}; }
+    uint8_t* text() { return reinterpret_cast<uint8_t*>(this) + kHead; }
+
+    Bytes level() const { return {reinterpret_cast<const uint8_t*>(this) + kHead, text_size}; }
 };
 
 static_assert(sizeof(RetainedNode) == 64);
+static_assert(offsetof(RetainedNode, message_bytes) + sizeof(uint32_t) == RetainedNode::kHead);
 
 // A walk over the stored names that match a filter, to be continued at any time.
 struct RetainedCursor {
@@ -87,11 +93,30 @@ class RetainedStore {
     RetainedStore(const RetainedStore&) = delete;
     RetainedStore& operator=(const RetainedStore&) = delete;
 
-    // Stores `message` (takes over one count, also when it fails) under the valid topic `name`,
-    // replacing what was there.  `bytes`: its size for the books.  Error: kNoMemory: the old
-    // message stays.
+    // How far a valid topic name leads: one walk for looking and storing.  Good until the store
+    // changes.
+    struct Place {
+        Bytes name;
+        RetainedNode* node = nullptr;  // the last one there is; null: not even the root
+        size_t rest = 0;               // where the levels without a node begin
+
+        // The node with the message of the name, or nullptr.
+        RetainedNode* found() const {
+            return node != nullptr && rest > name.size() && node->message ? node : nullptr;
+        }
+    };
+
+    Place look(Bytes name) const;
+
+    // Stores `message` (takes over one count, also when it fails) at a place, replacing what was
+    // there.  `bytes`: its size for the books.  Error: kNoMemory: the old message stays.
     Result<bool> set(
-        Bytes name, Segment* message, uint32_t bytes, uint64_t sequence, uint32_t now_s);
+        const Place& place, Segment* message, uint32_t bytes, uint64_t sequence, uint32_t now_s);
+
+    Result<bool> set(
+        Bytes name, Segment* message, uint32_t bytes, uint64_t sequence, uint32_t now_s) {
+        return set(look(name), message, bytes, sequence, now_s);
+    }
 
     // Removes the message of `name`; false if there was none.  Never fails, never allocates.
     bool clear(Bytes name);
@@ -127,7 +152,6 @@ class RetainedStore {
     static void write_name(const RetainedNode& node, uint8_t* out);
 
   private:
-    RetainedNode* find_node(Bytes name) const;
     RetainedNode* find_child(const RetainedNode& parent, Bytes level, uint64_t level_hash) const;
     RetainedNode* make_node(RetainedNode* parent, Bytes level);
     RetainedNode* add_child(RetainedNode& parent, Bytes level, uint64_t level_hash);
@@ -140,7 +164,7 @@ class RetainedStore {
 
     Arena& arena_;
     HashKey key_;
-    HashIndex<RetainedNode, &RetainedNode::hash> edges_;
+    HashIndex<RetainedNode, &RetainedNode::hash, 2> edges_;
     RetainedNode* root_ = nullptr;
     uint32_t next_number_ = 1;
     uint64_t messages_ = 0;
