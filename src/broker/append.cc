@@ -37,7 +37,7 @@ MessageParts Core::parts_of(Message& message) {
             message.expires_s,
             message.qos,
             message.retain,
-            message.priority,
+            static_cast<uint8_t>(message.priority),
             message.system};
 }
 

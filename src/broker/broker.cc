@@ -70,12 +70,7 @@ Core::~Core() {
     while (!all.done) {
         uint32_t steps = 1'000;
         RetainedNode* node = retained_.next(all, steps);
-        if (node == nullptr) continue;
-        auto& message = static_cast<Message&>(*node->message);
-        message.hold();
-        retained_.clear(*node);
-        messages_.drop(message);
-        message.Segment::drop(arena_);
+        if (node != nullptr) forget_retained(*node);
     }
     retained_.stop(all);
     if (sys_ != nullptr) arena_.destroy(sys_);

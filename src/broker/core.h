@@ -207,6 +207,8 @@ class Core {
     uint8_t priority_of(Bytes topic) const;
     void spend_match();
     void retain(Publication& publication);
+    void forget_retained(RetainedNode& node);
+    void leave_store(Message& message);
     uint64_t retained_by_clients() const;
     bool ensure_message(Publication& publication);
     Publication publication_of(Message& message, Session* from);
@@ -423,6 +425,7 @@ class Core {
     uint32_t fanout_mark_ = 0;
     uint32_t next_session_number_ = 0;
     uint64_t next_retained_sequence_ = 1;
+    uint64_t retained_bytes_ = 0;  // payloads in the retained store
     uint64_t assigned_ids_ = 0;
     Instant refusals_since_ = 0;    // the second in which refusals are counted
     uint32_t refusals_logged_ = 0;  // lines in it

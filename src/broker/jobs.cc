@@ -169,11 +169,7 @@ void Core::sweep_retained() {
     while (RetainedNode* node = retained_.next(sweep_, steps)) {
         spend(1);
         if (!retained_too_old(*node)) continue;
-        auto& message = static_cast<Message&>(*node->message);
-        message.hold();
-        retained_.clear(*node);
-        messages_.drop(message);
-        message.Segment::drop(arena_);
+        forget_retained(*node);
         ++stats_.retained_expired;
     }
     if (!sweep_.done) return;

@@ -24,33 +24,30 @@ uint8_t* put(uint8_t* at, Bytes bytes) {
 Message* MessagePool::make(const MessageParts& parts) {
     const bool adopt = adoptable(parts.payload);
     const size_t text = parts.topic.size() + parts.properties.size();
-    const size_t size = text + (adopt ? 0 : parts.payload.size());
-    constexpr uint32_t kHead = sizeof(Message) - Message::kTextRoom;
-    void* memory = arena_.allocate(std::max<size_t>(sizeof(Message), kHead + size));
+    const size_t size = text + (adopt ? sizeof(uint32_t) : parts.payload.size());
+    void* memory = arena_.allocate(std::max<size_t>(sizeof(Message), Message::kHead + size));
     if (memory == nullptr) return nullptr;
-    constexpr uint32_t kText = kHead - sizeof(Segment);
     auto* message = new (memory) Message;
     message->capacity = static_cast<uint32_t>(arena_.room(memory) - sizeof(Segment));
-    message->used = static_cast<uint32_t>(kText + size);
+    message->used = static_cast<uint32_t>(Message::kTextAt + size);
     message->topic_size = static_cast<uint16_t>(parts.topic.size());
     message->properties_size = static_cast<uint32_t>(parts.properties.size());
     message->payload_size = parts.payload.size();
-    message->expires_s = parts.expires_s;
+    message->expires_s = parts.expires_s & kNeverExpires;
     message->qos = parts.qos & 3;
     message->retain = parts.retain;
     message->priority = parts.priority;
     message->system = parts.system;
-    MQTTD_ASSERT(message->text() == message->data() + kText);
+    MQTTD_DCHECK(message->text() == reinterpret_cast<uint8_t*>(&message->properties_size + 1));
     uint8_t* at = put(message->text(), parts.topic);
     at = put(at, parts.properties);
     if (adopt) {
         Segment* body = parts.payload.segment;
         body->hold();
         message->body = body;
-        message->payload_begin = parts.payload.begin;
-    } else {
-        message->payload_begin = static_cast<uint32_t>(kText + text);
-        if (parts.payload.size() > 0) put(at, bytes_of(parts.payload));
+        std::memcpy(at, &parts.payload.begin, sizeof parts.payload.begin);
+    } else if (parts.payload.size() > 0) {
+        put(at, bytes_of(parts.payload));
     }
     count(*message, true);
     ++stats_.message_holders;

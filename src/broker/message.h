@@ -23,23 +23,24 @@
 #include "base/segment.h"
 
 #include <cstdint>
+#include <cstring>
 
 namespace mqttd {
 
-constexpr uint64_t kNeverExpires = ~uint64_t{0};
+constexpr uint64_t kNeverExpires = (uint64_t{1} << 56) - 1;
 
 struct alignas(16) Message : Segment {
-    uint8_t priority = 0;  // in queues; 0: none of its own
-    uint16_t topic_size = 0;
-    uint64_t expires_s = kNeverExpires;  // second of the broker's clock.  A will: seconds to live
-    uint32_t holders = 1;
-    Ptr32<Segment> body;         // null: the payload lies in this very segment
-    uint32_t payload_begin = 0;  // position in the data of `body`, or of this segment
-    uint32_t payload_size = 0;   // bytes
-    uint32_t properties_size = 0;
     uint8_t qos : 2 = 0;
     bool retain : 1 = false;
     bool system : 1 = false;  // our own: in no message counter
+    uint16_t topic_size = 0;
+    // Second of the broker's clock.  A will: seconds to live.
+    uint64_t expires_s : 56 = kNeverExpires;
+    uint64_t priority : 8 = 0;  // in queues; 0: none of its own
+    uint32_t holders = 1;
+    Ptr32<Segment> body;        // null: the payload lies in this very segment
+    uint32_t payload_size = 0;  // bytes
+    uint32_t properties_size = 0;
 
     Bytes topic() const { return {text(), topic_size}; }
 
@@ -47,20 +48,21 @@ struct alignas(16) Message : Segment {
 
     Range payload() {
         Segment* where = body ? body.get() : this;
-        return {where, payload_begin, payload_begin + payload_size};
+        uint32_t begin = kTextAt + topic_size + properties_size;
+        if (body) std::memcpy(&begin, data() + begin, sizeof begin);
+        return {where, begin, begin + payload_size};
     }
 
     bool expired(uint32_t now_s) const { return now_s >= expires_s; }
 
-    uint8_t* text() { return text_; }
+    // The text begins behind the last field, in what the alignment leaves: topic, properties, and
+    // the payload or its place in `body` (four bytes).
+    static constexpr uint32_t kHead = 40;                         // bytes before it
+    static constexpr uint32_t kTextAt = kHead - sizeof(Segment);  // in data()
 
-    const uint8_t* text() const { return text_; }
+    uint8_t* text() { return data() + kTextAt; }
 
-    // Topic, properties and payload begin in what the alignment leaves.
-    static constexpr uint32_t kTextRoom = 3;
-
-  private:
-    uint8_t text_[kTextRoom] = {};
+    const uint8_t* text() const { return data() + kTextAt; }
 };
 
 static_assert(sizeof(Message) == 48);

@@ -89,47 +89,52 @@ void Core::spend_match() {
 void Core::retain(Publication& publication) {
     const RetainedStore::Place place = retained_.look(publication.topic);
     RetainedNode* node = place.found();
+    if (publication.payload_size() == 0) {
+        if (node != nullptr && !MQTTD_MUTANT(5)) forget_retained(*node);  // not cleared
+        return;
+    }
+    Message& message = *publication.message;
+    // What stays must not fill the room that those who come and go need.
+    const bool scarce =
+        node == nullptr && !publication.system && arena_.pressure() >= Arena::Pressure::kGrowth;
+    const bool too_large = options_.retain_max_payload != 0 && !publication.system &&
+                           message.payload_size >= options_.retain_max_payload;
+    const bool too_many = options_.retain_max_messages != 0 && !publication.system &&
+                          node == nullptr && retained_by_clients() >= options_.retain_max_messages;
+    if (too_large || too_many) {
+        ++(too_large ? stats_.retained_refused_size : stats_.retained_refused_count);
+        drop(publication.from, Drop::kRetainLimit, 1);
+        return;
+    }
+    if (scarce) return drop(publication.from, Drop::kMemory, 1);
     auto* old = node != nullptr ? static_cast<Message*>(node->message.get()) : nullptr;
     if (old != nullptr) old->hold();  // outlives its place in the store until the books are done
-    bool replaced = false;
-    if (publication.payload_size() == 0) {
-        if (node != nullptr && !MQTTD_MUTANT(5)) {  // not cleared
-            retained_.clear(*node);
-            replaced = true;
-        }
+    message.hold();
+    messages_.hold(message);
+    const bool stored = retained_.set(place, &message, next_retained_sequence_++, now_s()).ok();
+    if (stored) {
+        retained_bytes_ += message.payload_size;
+        if (old != nullptr) leave_store(*old);
+        retained_expire_ = retained_expire_ || message.expires_s != kNeverExpires;
     } else {
-        Message& message = *publication.message;
-        // What stays must not fill the room that those who come and go need.
-        const bool scarce =
-            old == nullptr && !publication.system && arena_.pressure() >= Arena::Pressure::kGrowth;
-        const bool too_large = options_.retain_max_payload != 0 && !publication.system &&
-                               message.payload_size >= options_.retain_max_payload;
-        const bool too_many = options_.retain_max_messages != 0 && !publication.system &&
-                              old == nullptr &&
-                              retained_by_clients() >= options_.retain_max_messages;
-        if (too_large || too_many) {
-            ++(too_large ? stats_.retained_refused_size : stats_.retained_refused_count);
-            drop(publication.from, Drop::kRetainLimit, 1);
-        } else if (scarce) {
-            drop(publication.from, Drop::kMemory, 1);
-        } else {
-            message.hold();
-            messages_.hold(message);
-            const Result<bool> stored = retained_.set(
-                place, &message, message.payload_size, next_retained_sequence_++, now_s());
-            if (stored) {
-                replaced = old != nullptr;
-                retained_expire_ = retained_expire_ || message.expires_s != kNeverExpires;
-            } else {
-                messages_.drop(message);
-                if (!publication.system) drop(publication.from, Drop::kMemory, 1);
-            }
-        }
+        messages_.drop(message);
+        if (!publication.system) drop(publication.from, Drop::kMemory, 1);
     }
-    if (old != nullptr) {
-        if (replaced) messages_.drop(*old);
-        old->Segment::drop(arena_);
-    }
+    if (old != nullptr) old->Segment::drop(arena_);
+}
+
+// Out of the retained store, and of the books.
+void Core::forget_retained(RetainedNode& node) {
+    auto& message = static_cast<Message&>(*node.message);
+    message.hold();
+    retained_.clear(node);
+    leave_store(message);
+    message.Segment::drop(arena_);
+}
+
+void Core::leave_store(Message& message) {
+    retained_bytes_ -= message.payload_size;
+    messages_.drop(message);
 }
 
 // Our own values do not count against retain_max_messages.

@@ -187,7 +187,7 @@ SysView SysTopics::look() const {
     view.shared = core_.subscriptions_.shared_subscriptions();
     view.filters = core_.subscriptions_.filters();
     view.retained = core_.retained_.messages() - own_messages_;
-    view.retained_bytes = core_.retained_.bytes() - own_bytes_;
+    view.retained_bytes = core_.retained_bytes_ - own_bytes_;
     view.stored = stats.messages_stored - own_messages_;
     view.stored_bytes = stats.messages_stored_bytes - own_bytes_;
     view.unsent_links = core_.dirty_.size() + core_.slow_.size();
@@ -309,13 +309,13 @@ bool SysTopics::publish(std::string_view topic, std::string_view payload) {
     publication.system = true;
     segment->used += size;
     const uint64_t messages = core_.retained_.messages();
-    const uint64_t bytes = core_.retained_.bytes();
+    const uint64_t bytes = core_.retained_bytes_;
     const uint64_t sequence = core_.next_retained_sequence_;
     segment->hold();  // matching and fan-out may take a fresh scratch segment
     core_.publish(publication, nullptr);
     segment->drop(core_.arena_);
     own_messages_ += core_.retained_.messages() - messages;
-    own_bytes_ += core_.retained_.bytes() - bytes;
+    own_bytes_ += core_.retained_bytes_ - bytes;
     ++core_.stats_.sys_published;
     const RetainedNode* node = core_.retained_.find(publication.topic);
     const bool kept = node != nullptr && node->message;

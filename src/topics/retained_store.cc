@@ -73,8 +73,10 @@ RetainedStore::Place RetainedStore::look(Bytes name) const {
     return place;
 }
 
-Result<bool> RetainedStore::set(
-    const Place& place, Segment* message, uint32_t bytes, uint64_t sequence, uint32_t now_s) {
+Result<bool> RetainedStore::set(const Place& place,
+                                Segment* message,
+                                uint64_t sequence,
+                                uint32_t now_s) {
     RetainedNode* node = place.node;
     if (node == nullptr) node = root_ = make_node(nullptr, {});
     if (place.rest <= place.name.size()) {
@@ -92,15 +94,12 @@ Result<bool> RetainedStore::set(
     }
     if (node->message) {
         node->message->drop(arena_);
-        bytes_ -= node->message_bytes;
     } else {
         ++messages_;
     }
     node->message = message;
-    node->message_bytes = bytes;
     node->sequence = sequence & kSequenceMask;
     node->stored_at_s = now_s;
-    bytes_ += bytes;
     return true;
 }
 
@@ -115,7 +114,6 @@ void RetainedStore::clear(RetainedNode& node) {
     if (!node.message) return;
     node.message->drop(arena_);
     node.message = nullptr;
-    bytes_ -= node.message_bytes;
     --messages_;
     prune(&node);
 }

@@ -24,7 +24,7 @@
 //
 // The message itself is a counted Segment that this room does not look into.
 //
-// Cost: 56 bytes + text per level, 64 at least, and 2 … 4 in the hash; set, clear and find one
+// Cost: 52 bytes + text per level, 64 at least, and 2 … 4 in the hash; set, clear and find one
 // look-up per level.
 
 #include "mqttd/bytes.h"
@@ -54,11 +54,10 @@ struct alignas(16) RetainedNode {
     uint32_t stored_at_s = 0;    // seconds of the broker's clock, for retain_max_age
     uint64_t sequence : 48 = 0;  // of the message: nine years of a million a second
     uint64_t text_size : 16 = 0;
-    uint32_t pins = 0;           // cursors that stand here
-    uint32_t message_bytes = 0;  // for the books
+    uint32_t pins = 0;  // cursors that stand here
 
     // The text begins behind the last field, in what the alignment leaves.
-    static constexpr size_t kHead = 56;
+    static constexpr size_t kHead = 52;
 
     uint8_t* text() { return reinterpret_cast<uint8_t*>(this) + kHead; }
 
@@ -66,7 +65,7 @@ struct alignas(16) RetainedNode {
 };
 
 static_assert(sizeof(RetainedNode) == 64);
-static_assert(offsetof(RetainedNode, message_bytes) + sizeof(uint32_t) == RetainedNode::kHead);
+static_assert(offsetof(RetainedNode, pins) + sizeof(uint32_t) == RetainedNode::kHead);
 
 // A walk over the stored names that match a filter, to be continued at any time.
 struct RetainedCursor {
@@ -109,13 +108,11 @@ class RetainedStore {
     Place look(Bytes name) const;
 
     // Stores `message` (takes over one count, also when it fails) at a place, replacing what was
-    // there.  `bytes`: its size for the books.  Error: kNoMemory: the old message stays.
-    Result<bool> set(
-        const Place& place, Segment* message, uint32_t bytes, uint64_t sequence, uint32_t now_s);
+    // there.  Error: kNoMemory: the old message stays.
+    Result<bool> set(const Place& place, Segment* message, uint64_t sequence, uint32_t now_s);
 
-    Result<bool> set(
-        Bytes name, Segment* message, uint32_t bytes, uint64_t sequence, uint32_t now_s) {
-        return set(look(name), message, bytes, sequence, now_s);
+    Result<bool> set(Bytes name, Segment* message, uint64_t sequence, uint32_t now_s) {
+        return set(look(name), message, sequence, now_s);
     }
 
     // Removes the message of `name`; false if there was none.  Never fails, never allocates.
@@ -142,8 +139,6 @@ class RetainedStore {
 
     uint64_t messages() const { return messages_; }
 
-    uint64_t bytes() const { return bytes_; }
-
     uint64_t nodes() const { return edges_.size(); }
 
     // The topic name of a node, put together from its levels: its size, and the bytes themselves
@@ -168,7 +163,6 @@ class RetainedStore {
     RetainedNode* root_ = nullptr;
     uint32_t next_number_ = 1;
     uint64_t messages_ = 0;
-    uint64_t bytes_ = 0;
 };
 
 }  // namespace mqttd

@@ -17,7 +17,7 @@ struct Kept {
 
     void keep(const std::string& name) {
         Segment* message = copy_to_segment(memory.arena, as_bytes(name));
-        if (!store.set(as_bytes(name), message, 1, ++sequence, 0).ok()) std::abort();
+        if (!store.set(as_bytes(name), message, ++sequence, 0).ok()) std::abort();
     }
 
     TestArena memory{size_t{256} << 20};

@@ -16,6 +16,9 @@ void Model::fail(const std::string& what) {
 void Model::set_time(Instant now, uint64_t turn) {
     last_turn_ = now_;
     now_ = now;
+    for (const SessionRef& session : just_ended_)
+        session->subscriptions.clear();
+    just_ended_.clear();
     turn_ = turn;
     if (now >= next_check_) {
         next_check_ = kNever;
@@ -166,6 +169,7 @@ void Model::detached(const SessionRef& session, const void* owner, bool soon) {
 void Model::leave(const SessionRef& session, Instant open_until) {
     session->connected = false;
     session->away_since = now_;
+    session->left_turn = turn_;
     next_check_ = 0;
     for (Expect& expect : session->expects) {
         if (expect.got == 0 && (expect.qos == 0 || expect.open)) expect.must = false;
@@ -246,7 +250,11 @@ void Model::end(const SessionRef& session, Instant open_until) {
     std::erase(alive_, session);
     if (!session->groups.empty()) ended_.emplace_back(session, now_);
     if (sessions_[session->client] == session) sessions_[session->client] = nullptr;
-    session->subscriptions.clear();
+    if (session->left_turn == turn_) {
+        just_ended_.push_back(session);  // with its subscriptions, for the rest of the turn
+    } else {
+        session->subscriptions.clear();
+    }
     send_will(*session, open_until);
 }
 

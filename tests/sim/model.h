@@ -91,6 +91,7 @@ struct Session {
     uint32_t packet_maximum = 0;
     uint32_t expiry_s = 0;  // kNever32: for ever
     Instant away_since = 0;
+    uint64_t left_turn = 0;
     bool has_will = false;
     WillPlan will;
     std::vector<FilterPlan> subscriptions;
@@ -301,6 +302,7 @@ class Model {
     std::vector<SessionRef> sessions_;  // by client; null: none
     std::vector<SessionRef> alive_;
     std::vector<std::pair<SessionRef, Instant>> ended_;  // of late, members of groups
+    std::vector<SessionRef> just_ended_;                 // in this turn
     std::vector<Open> open_;
     std::unordered_map<uint32_t, Retained> retained_;       // by topic
     std::unordered_map<uint32_t, uint32_t> times_applied_;  // by message

@@ -42,7 +42,11 @@ void Model::apply(const Message& message, Instant expires, Instant open_until, u
     for (const SessionRef& session : alive_)
         hand_to(*session, publication, true);
     hand_to_groups(publication);
-    open_.push_back({&message, applied_, expires, open_until, will_of});
+    const Open last{&message, applied_, expires, open_until, will_of};
+    // It may have been this message that ended them, after an earlier copy.
+    for (const SessionRef& session : just_ended_)
+        hand_to_newcomer(*session, last, false);
+    open_.push_back(last);
 }
 
 uint8_t Model::granted(const Message& message, const FilterPlan& plan) const {
@@ -110,9 +114,14 @@ void Model::expect(Session& session,
     expect.must = must && !plan.doubtful;
     expect.changed = plan.doubtful;
     if (expect.qos == 0 && !session.connected && !rules_.queue_qos0) {
-        if (session.may_be_over) fuzzy_ = true;
-        ++offline_;
-        return;
+        // It may have been this very message that had its connection closed, after an earlier copy.
+        const bool just_left = session.left_turn == turn_;
+        if (session.may_be_over || just_left) fuzzy_ = true;
+        if (!just_left) {
+            ++offline_;
+            return;
+        }
+        expect.must = false;
     }
     if (publication.qos0_only && expect.qos > 0) return;
     if (plan.identifier != 0) expect.ids[expect.id_count++] = plan.identifier;

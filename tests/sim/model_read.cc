@@ -253,8 +253,8 @@ bool Model::fits(const GroupExpect::Getter& getter, const GroupExpect& group) co
     return std::any_of(found->second.begin(), found->second.end(), same);
 }
 
-// What somebody read may have been of this group rather than of one that need not get it, or of its
-// own, if its session has ended and the other copy with it.
+// What somebody read may have been of this group rather than of one that need not get it or has a
+// member at QoS 0, or of its own, if its session has ended and the other copy with it.
 void Model::move_getters(uint32_t message, std::vector<GroupExpect>& groups) {
     for (GroupExpect& group : groups) {
         if (!group.must || !group.getters.empty()) continue;
@@ -268,7 +268,8 @@ void Model::move_getters(uint32_t message, std::vector<GroupExpect>& groups) {
             own.erase(read);
         }
         for (GroupExpect& other : groups) {
-            if (other.must || !group.getters.empty()) continue;
+            const bool spare = !other.must || (other.qos0 && !group.qos0);
+            if (!spare || !group.getters.empty()) continue;
             const auto fitting = [&](const GroupExpect::Getter& getter) {
                 return fits(getter, group);
             };
