@@ -121,6 +121,7 @@ struct GroupExpect {
         uint8_t level = 4;  // of its connection
         uint8_t qos = 0;
         uint32_t identifier = 0;  // of its subscription
+        bool retain = false;
     };
 
     uint32_t message = 0;

@@ -98,7 +98,7 @@ void Model::received(const SessionRef& session,
         expect = &s.expects.back();
     } else if (expect != nullptr && (s.level != 5 || groups_.contains(number))) {
         own_reads_[number].push_back({
-            {session, s.level, packet.qos, packet.ids[0]},
+            {session, s.level, packet.qos, packet.ids[0], packet.retain},
             static_cast<size_t>(expect - s.expects.data())
         });
     } else if (expect == nullptr) {
@@ -186,7 +186,7 @@ Expect* Model::change_places(const SessionRef& session, const Packet& packet, ui
             for (auto& [id, at] : *flows)
                 at = at == place ? moved : at;
         }
-        read.getter = {session, session->level, packet.qos, packet.ids[0]};
+        read.getter = {session, session->level, packet.qos, packet.ids[0], packet.retain};
         Expect& own = session->expects[place];
         own.got = 0;
         own.acked = false;
@@ -207,6 +207,18 @@ void Model::tell(const Session& session, uint32_t number) const {
                     expect.changed ? " or otherwise" : "",
                     expect.id_count,
                     expect.got);
+    }
+    const auto groups = groups_.find(number);
+    for (const GroupExpect& group :
+         groups != groups_.end() ? groups->second : std::vector<GroupExpect>{}) {
+        std::printf("    group %u %s, read by", group.group, group.must ? "must" : "may");
+        for (const GroupExpect::Getter& getter : group.getters)
+            std::printf(" client %u qos %u identifier %u%s",
+                        getter.session->client,
+                        getter.qos,
+                        getter.identifier,
+                        getter.session->over ? " (over)" : "");
+        std::printf("\n");
     }
     for (const FilterPlan& plan : session.subscriptions) {
         std::printf("    subscribed: %s qos %u identifier %u%s%s\n",
@@ -285,7 +297,9 @@ void Model::move_getters(uint32_t message, std::vector<GroupExpect>& groups) {
 bool Model::settle_as_own(const GroupExpect::Getter& getter, uint32_t number) {
     for (const uint32_t place : getter.session->places[number]) {
         Expect& expect = getter.session->expects[place];
-        if (expect.got > 0 || expect.qos != getter.qos) continue;
+        if (expect.got > 0) continue;
+        const bool same_look = expect.qos == getter.qos && expect.retain == getter.retain;
+        if (!same_look && !expect.changed) continue;
         const uint32_t* ids = expect.ids;
         const uint32_t* end = ids + expect.id_count;
         const bool same_id =
@@ -332,7 +346,8 @@ bool Model::match_group(
     const SessionRef& session, const Packet& packet, uint32_t number, Instant when, bool any) {
     const auto found = groups_.find(number);
     if (found == groups_.end()) return false;
-    const GroupExpect::Getter getter{session, session->level, packet.qos, packet.ids[0]};
+    const GroupExpect::Getter getter{
+        session, session->level, packet.qos, packet.ids[0], packet.retain};
     const auto wants = [&](const GroupExpect& group) {
         return group.must && group.getters.empty() && fits(getter, group);
     };
