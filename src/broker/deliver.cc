@@ -131,7 +131,7 @@ void Core::deliver_counted(Session& session, Publication& publication, const Del
     }
     if (link != nullptr && session.outbox->blocked()) became_slow(session);
     const Queued queued = enqueue(session, message, delivery);
-    if (queued == Queued::kNoMemory && !publication.begun) {
+    if (queued == Queued::kNoMemory && !publication.begun && publication.qos > 0) {
         publication.refused = true;  // nobody has it yet: its publisher waits
         return;
     }

@@ -270,3 +270,44 @@ TEST_CASE("a QoS 0 message to be upgraded is dropped if it cannot be kept", "[wi
     }
     CHECK(refused >= 2);
 }
+
+// The same where the receivers' windows are full, so that it has to wait in their queues: who
+// cannot take it goes without by name, the others get it.
+TEST_CASE("a QoS 0 message to be upgraded that cannot be queued is dropped by name",
+          "[wire][memory]") {
+    uint64_t refused = 0;
+    for (uint64_t n = 0; n < 12; ++n) {
+        CAPTURE(n);
+        BrokerOptions options = World::test_options();
+        options.upgrade_outgoing_qos = true;
+        options.max_inflight_messages = 1;
+        World world(options);
+        const std::string wanted = subscribe(1,
+                                                      {
+                                                          {"t", 1}
+        });
+        auto& first = world.client("a");
+        auto& second = world.client("b");
+        first.send(wanted);
+        second.send(wanted);
+        auto& publisher = world.client("w");
+        publisher.send(publish({.topic = "t", .payload = "x"}));
+        first.take_output();
+        second.take_output();
+        publisher.push(publish({.topic = "t", .payload = "y"}));
+        if (n > 0) world.arena().refuse_nth(n + 1);  // the first is for the input itself
+        world.settle();
+        world.advance(200);
+        world.arena().refuse_nth(0);
+        first.send(puback(1));
+        second.send(puback(1));
+        const uint64_t lost = world.stats().drops[static_cast<uint32_t>(Drop::kMemory)];
+        uint64_t got = 0;
+        for (auto* receiver : {&first, &second})
+            got += receiver->received() == "PUBLISH(t,y,q1,id2)";
+        CHECK(got + lost >= (got == 0 ? 1 : 2));  // or none for all of them
+        if (lost > 0) ++refused;
+        CHECK(world.end() == 0);
+    }
+    CHECK(refused >= 3);
+}
