@@ -192,7 +192,9 @@ class Model {
     };
 
     // What has not come, of all sessions that are connected.
-    Missing missing();
+    //   waits   of the clients, by number: the broker does not listen to it for lack of memory, so
+    //           that nothing goes on there
+    Missing missing(const std::vector<bool>& waits);
 
     uint64_t offline_drops() const { return offline_; }
 

@@ -379,8 +379,11 @@ bool Model::match_group(
 // ---- In the end
 // -------------------------------------------------------------------------------------------
 
-Model::Missing Model::missing() {
+Model::Missing Model::missing(const std::vector<bool>& waits) {
     Missing missing;
+    const auto reached = [&](const Session& session) {
+        return session.connected && !(session.client < waits.size() && waits[session.client]);
+    };
     const auto count = [&](uint32_t message, uint32_t client, bool qos0, bool must) {
         if (must) {
             missing.example = message;
@@ -392,7 +395,7 @@ Model::Missing Model::missing() {
     for (const SessionRef& session : alive_) {
         for (const Expect& expect : session->expects) {
             if (expect.got > 0 || messages_[expect.message].size == 0) continue;
-            const bool must = expect.must && expect.expires > now_ && session->connected;
+            const bool must = expect.must && expect.expires > now_ && reached(*session);
             count(expect.message, session->client, expect.qos == 0, must);
         }
     }
@@ -402,7 +405,7 @@ Model::Missing Model::missing() {
             if (!group.getters.empty() || messages_[message].size == 0) continue;
             // Somebody who is away may have it in his queue.
             const auto away = [&](const SessionRef& session) {
-                return !session->connected && is_member(*session, group);
+                return !reached(*session) && is_member(*session, group);
             };
             const bool must = group.must && messages_[message].expiry_s == kNever32 &&
                               std::none_of(alive_.begin(), alive_.end(), away);

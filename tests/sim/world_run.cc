@@ -191,7 +191,13 @@ bool World::come_to_rest(uint32_t steps) {
 void World::check_drops() {
     const Stats& stats = broker_->stats();
     const auto drops = [&](Drop drop) { return stats.drops[static_cast<size_t>(drop)]; };
-    const Model::Missing missing = model_.missing();
+    // What it sent and nobody answers stands before its acknowledgements.
+    std::vector<bool> waits(clients_.size());
+    if (plan_.memory == 0 && stats.refused_memory > 0) {
+        for (size_t i = 0; i < clients_.size(); ++i)
+            waits[i] = clients_[i].unfinished() > 0;
+    }
+    const Model::Missing missing = model_.missing(waits);
     const auto fail = [&](const char* what, uint64_t missed, uint64_t counted) {
         model_.fail(std::string(what) + ": " + std::to_string(missed) + " did not come, " +
                     std::to_string(counted) + " are counted; message " +
