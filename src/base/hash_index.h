@@ -143,6 +143,10 @@ class HashIndex {
         for (uint32_t i = 0; i < kMovesPerChange && old_ != nullptr; ++i) {
             new (&buckets_[moved_]) Ptr32<T>();
             new (&buckets_[moved_ + old_mask_ + 1]) Ptr32<T>();
+            // What the next insertion moves is fetched now.
+            if (moved_ + kMovesPerChange <= old_mask_) {
+                __builtin_prefetch(old_[moved_ + kMovesPerChange].get());
+            }
             for (T* at = old_[moved_].get(); at != nullptr;) {
                 T* next = (at->*Hook).next.get();
                 Ptr32<T>& first = buckets_[(at->*Hook).hash & mask_];

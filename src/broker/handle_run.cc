@@ -25,6 +25,21 @@ bool may_run(const PublishView& publish) {
     return (publish.property_set.bits & kOnlyAlone) == 0;
 }
 
+uint64_t eight_bytes(const uint8_t* at) {
+    uint64_t word;
+    std::memcpy(&word, at, sizeof word);
+    return word;
+}
+
+// Whether `size` bytes are the same: for a few, where a call of memcmp costs more than the rest.
+bool same_start(const uint8_t* a, const uint8_t* b, size_t size) {
+    if (size < 8) return std::memcmp(a, b, size) == 0;
+    for (size_t i = 0; i + 8 < size; i += 8) {
+        if (eight_bytes(a + i) != eight_bytes(b + i)) return false;
+    }
+    return eight_bytes(a + size - 8) == eight_bytes(b + size - 8);
+}
+
 }  // namespace
 
 // Takes consecutive packets with the same topic from the front of `input`, checking each, and hands
@@ -117,8 +132,18 @@ void Core::extend_run(const Link& link, const Range& input, const Frame& first, 
     const size_t front = v5 ? first.size - first.header - run.payload.size() : topic;
     const Bytes prefix = bytes.subspan(first.header, front);
     const uint32_t limit = options_.message_size_limit != 0 ? options_.message_size_limit : ~0u;
+    const uint32_t payload_size = run.payload.size();
     uint32_t size = first.size;
-    while (size < bytes.size() && bytes[size] == bytes[0] && run.count < visit_units_) {
+    while (size < bytes.size() && run.count < visit_units_) {
+        // Mostly it is as long as the first one, too.
+        if (bytes.size() - size >= first.size &&
+            same_start(bytes.data() + size, bytes.data(), first.header + front)) {
+            run.payload_bytes += payload_size;
+            ++run.count;
+            size += first.size;
+            continue;
+        }
+        if (bytes[size] != bytes[0]) break;
         const Result<Frame> next = find_frame(bytes.subspan(size));
         if (!next || !next->header_complete() || !next->length_minimal) break;
         if (next->size > bytes.size() - size || next->size > options_.max_packet_size) break;

@@ -65,7 +65,8 @@ RetainedStore::Place RetainedStore::look(Bytes name) const {
     if (root_ == nullptr) return place;
     for (LevelReader levels(name); levels.more();) {
         const Bytes level = levels.take();
-        RetainedNode* child = find_child(*place.node, level, siphash(key_, level));
+        place.rest_hash = siphash(key_, level);
+        RetainedNode* child = find_child(*place.node, level, place.rest_hash);
         if (child == nullptr) break;
         place.node = child;
         place.rest += level.size() + 1;
@@ -83,7 +84,9 @@ Result<bool> RetainedStore::set(const Place& place,
         LevelReader levels(place.name.subspan(place.rest));
         while (node != nullptr && levels.more()) {
             const Bytes level = levels.take();
-            RetainedNode* child = add_child(*node, level, siphash(key_, level));
+            const bool hashed = node == place.node;
+            RetainedNode* child =
+                add_child(*node, level, hashed ? place.rest_hash : siphash(key_, level));
             if (child == nullptr) prune(node);
             node = child;
         }

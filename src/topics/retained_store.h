@@ -98,6 +98,7 @@ class RetainedStore {
         Bytes name;
         RetainedNode* node = nullptr;  // the last one there is; null: not even the root
         size_t rest = 0;               // where the levels without a node begin
+        uint64_t rest_hash = 0;        // of the first of them
 
         // The node with the message of the name, or nullptr.
         RetainedNode* found() const {
