@@ -50,6 +50,8 @@ enum class Error : uint8_t {
     kSystemFiles,   // ENFILE, ENOBUFS, ENOMEM
     kAddressInUse,
     kNotFound,
+    kExists,   // EEXIST
+    kNoSpace,  // ENOSPC, EDQUOT
     kPermission,
     kInvalid,  // EINVAL and the like
     kIo,       // anything else

@@ -46,6 +46,8 @@ constexpr Row kRows[] = {
     {Error::kSystemFiles,                 "system out of files"                   },
     {Error::kAddressInUse,                "address in use"                        },
     {Error::kNotFound,                    "not found"                             },
+    {Error::kExists,                      "exists already"                        },
+    {Error::kNoSpace,                     "no space left on the device"           },
     {Error::kPermission,                  "permission denied"                     },
     {Error::kInvalid,                     "invalid argument"                      },
     {Error::kIo,                          "input/output error"                    },

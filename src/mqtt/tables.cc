@@ -286,6 +286,8 @@ constexpr ErrorRow kErrors[] = {
     {E::kSystemFiles,                 3,     kReasonServerBusy,              kReasonServerBusy                 },
     {E::kAddressInUse,                3,     kReasonServerUnavailable,       kReasonUnspecifiedError           },
     {E::kNotFound,                    3,     kReasonServerUnavailable,       kReasonUnspecifiedError           },
+    {E::kExists,                      3,     kReasonServerUnavailable,       kReasonUnspecifiedError           },
+    {E::kNoSpace,                     3,     kReasonServerUnavailable,       kReasonUnspecifiedError           },
     {E::kPermission,                  3,     kReasonServerUnavailable,       kReasonUnspecifiedError           },
     {E::kInvalid,                     3,     kReasonServerUnavailable,       kReasonUnspecifiedError           },
     {E::kIo,                          3,     kReasonServerUnavailable,       kReasonUnspecifiedError           },

@@ -283,8 +283,8 @@ TEST_CASE("a QoS 0 message to be upgraded that cannot be queued is dropped by na
         options.max_inflight_messages = 1;
         World world(options);
         const std::string wanted = subscribe(1,
-                                                      {
-                                                          {"t", 1}
+                                             {
+                                                 {"t", 1}
         });
         auto& first = world.client("a");
         auto& second = world.client("b");

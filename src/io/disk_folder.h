@@ -1,0 +1,48 @@
+#pragma once
+
+// FolderDisk: a Disk that is a folder of a real file system.
+//
+// It holds the folder open, so a rename or a mount over its path changes nothing for us. Whoever
+// writes in it holds a lock for its life, given back by the kernel however it ends: two brokers on
+// one folder would write into each other's files.
+
+#include "io/disk.h"
+
+#include <string>
+
+namespace mqttd {
+
+class FolderDisk final : public Disk {
+  public:
+    FolderDisk() = default;
+    ~FolderDisk();
+    FolderDisk(const FolderDisk&) = delete;
+    FolderDisk& operator=(const FolderDisk&) = delete;
+
+    // Opens the folder, which must exist.  Errors: kNotFound, kPermission (also if no file can be
+    // made in it), kInvalid (no folder), kIo.
+    Error open_folder(const std::string& path);
+
+    // Takes the lock that a writer must hold; kWouldBlock while another process has it.  Errors: as
+    // open.
+    Error lock();
+
+    // The process that has the lock; 0: nobody has.
+    int lock_owner() const;
+
+    Error list(Visit visit, void* context) override;
+    Result<int> open(std::string_view name, bool create) override;
+    void close(int file) override;
+    Result<size_t> read(int file, uint64_t offset, std::span<uint8_t> into) override;
+    Error write(int file, uint64_t offset, Bytes bytes) override;
+    Error sync(int file) override;
+    Error rename(std::string_view from, std::string_view to) override;
+    Error remove(std::string_view name) override;
+    Error sync_names() override;
+
+  private:
+    int folder_ = -1;
+    int lock_ = -1;
+};
+
+}  // namespace mqttd
