@@ -68,6 +68,9 @@ CATCH_OBJECT    := $(BUILD)/catch/$(notdir $(CXX)).o
 SIM_OBJECTS     := $(SIM_SOURCES:%.cc=$B/%.o) $B/tests/support/mutant.o \
                    $B/tests/support/alloc_guard.o $(foreach room,base mqtt topics broker net,\
                        $(patsubst %.cc,$B/checked/%.o,$(wildcard src/$(room)/*.cc)))
+CRASH_OBJECTS   := $B/tests/crash/main.o $B/tests/support/journal_world.o \
+                   $B/tests/support/fake_disk.o $(foreach room,base io store,\
+                       $(patsubst %.cc,$B/checked/%.o,$(wildcard src/$(room)/*.cc)))
 BENCH_OBJECTS   := $(BENCHES:%.cc=$B/%.o)
 BENCH_PROGRAMS  := $(BENCHES:tests/bench/%.cc=$B/bench/%)
 # What is measured: core and net as they are in the product, on sockets that cost nothing.  Theirs
@@ -79,7 +82,8 @@ PATHS_OBJECTS   := $(PATHS:%.cc=$B/bench/%.o)
 MILLION_OBJECTS := $(MILLION:%.cc=$B/bench/%.o)
 MEASURING_OBJECTS := $(ENGINE:%.cc=$B/bench/%.o) $(PATHS_OBJECTS) $(MILLION_OBJECTS)
 OBJECTS         := $(PRODUCT_OBJECTS) $(TOOL_OBJECTS) $(CHECKED_OBJECTS) $(TEST_OBJECTS) \
-                   $(BENCH_OBJECTS) $(SIM_SOURCES:%.cc=$B/%.o) $(MEASURING_OBJECTS)
+                   $(BENCH_OBJECTS) $(SIM_SOURCES:%.cc=$B/%.o) $B/tests/crash/main.o \
+                   $(MEASURING_OBJECTS)
 
 # ---- Flags -------------------------------------------------------------------------------------
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion $(if $(WERROR),-Werror)
@@ -142,7 +146,7 @@ run: all ## install what is missing, build, serve in the foreground on port 1883
 
 # ---- Tests -------------------------------------------------------------------------------------
 .PHONY: test unit sanitized e2e check bench instructions million measure bench-compare fuzz \
-        sim sim-hunt sim-mutants sim-speed
+        sim sim-hunt sim-mutants sim-speed crash
 RUN_TESTS = MQTTD_BIN='$(abspath $(firstword $(BUILT)))' \
             MQTTBENCH_BIN='$(abspath $(lastword $(BUILT)))' $(PYTHON) scripts/run_tests
 
@@ -172,6 +176,13 @@ sim-speed: $B/sim ## simulated messages a second
 	$Q$B/sim --speed
 
 $B/sim: $(SIM_OBJECTS)
+	$(call say,LINK,$@)
+	$Q$(CXX) -o $@ $^ $(TEST_LINK)
+
+crash: $B/crash ## power cuts and kills of the journal on a lying disk (CUTS=100000, SEED=1)
+	$Q$B/crash $(or $(CUTS),100000) $(SEED)
+
+$B/crash: $(CRASH_OBJECTS)
 	$(call say,LINK,$@)
 	$Q$(CXX) -o $@ $^ $(TEST_LINK)
 

@@ -41,6 +41,14 @@ Result<Region> reserve_memory(size_t wanted, size_t least) {
     return Error::kNoMemory;
 }
 
+Result<Region> share_memory(size_t bytes) {
+    const size_t size = round_up(bytes);
+    void* got = mmap(
+        nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (got == MAP_FAILED) return Error::kNoMemory;
+    return Region{got, size};
+}
+
 void release_memory(const Region& region) {
     if (region.base != nullptr) munmap(region.base, region.bytes);
 }

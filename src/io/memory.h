@@ -24,6 +24,9 @@ struct Region {
 // `wanted` bytes, or as many as can be had, but at least `least`.  kNoMemory below that.
 Result<Region> reserve_memory(size_t wanted, size_t least);
 
+// Zero-filled memory that this process and those forked from it see alike; a multiple of 64 KiB.
+Result<Region> share_memory(size_t bytes);
+
 void release_memory(const Region& region);
 
 }  // namespace mqttd

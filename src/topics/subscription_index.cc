@@ -32,7 +32,7 @@ SubscriptionIndex::~SubscriptionIndex() {
         orphans_ = filter.hash.next.get();
         free_filter(filter);
     }
-    cache_.clear(arena_);
+    cache_.clear();
 }
 
 // --- subscribe and unsubscribe -------------------------------------------------------------------

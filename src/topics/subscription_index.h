@@ -319,6 +319,8 @@ class SubscriptionIndex {
 
     uint64_t cache_hits() const { return cache_.hits(); }
 
+    uint32_t cache_entries() const { return cache_.entries(); }
+
     // For a listing that goes on later: visits the filters of one hash bucket.
     template <class Visit>
     bool visit_filters(uint64_t& cursor, Visit visit) const {

@@ -64,7 +64,7 @@ void keeps_its_word(Disk& disk) {
 TEST_CASE("a folder keeps what Disk promises, and so does the one in memory", "[io][store]") {
     const TempFolder folder;
     FolderDisk real;
-    REQUIRE(real.open_folder(folder.path) == Error::kNone);
+    REQUIRE(real.open_folder(folder.path()) == Error::kNone);
     keeps_its_word(real);
     FakeDisk fake;
     keeps_its_word(fake);
@@ -77,15 +77,15 @@ TEST_CASE("only one writer has the folder", "[io][store]") {
     FolderDisk second;
     {
         FolderDisk first;
-        REQUIRE(first.open_folder(folder.path) == Error::kNone);
-        REQUIRE(second.open_folder(folder.path) == Error::kNone);
+        REQUIRE(first.open_folder(folder.path()) == Error::kNone);
+        REQUIRE(second.open_folder(folder.path()) == Error::kNone);
         CHECK(first.lock_owner() == 0);
         CHECK(first.lock() == Error::kNone);
         CHECK(second.lock() == Error::kWouldBlock);
         CHECK(second.lock_owner() > 0);
         {
             FolderDisk third;
-            REQUIRE(third.open_folder(folder.path) == Error::kNone);
+            REQUIRE(third.open_folder(folder.path()) == Error::kNone);
         }
         CHECK(second.lock() == Error::kWouldBlock);
     }
@@ -96,18 +96,18 @@ TEST_CASE("only one writer has the folder", "[io][store]") {
 TEST_CASE("a folder that cannot be used is refused", "[io][store]") {
     const TempFolder folder;
     FolderDisk disk;
-    CHECK(disk.open_folder(folder.path + "/none") == Error::kNotFound);
-    std::ofstream(folder.path + "/file") << "x";
+    CHECK(disk.open_folder(folder.path() + "/none") == Error::kNotFound);
+    std::ofstream(folder.path() + "/file") << "x";
     FolderDisk file;
-    CHECK(file.open_folder(folder.path + "/file") == Error::kInvalid);
+    CHECK(file.open_folder(folder.path() + "/file") == Error::kInvalid);
 }
 
 TEST_CASE("links and folders inside it are not followed", "[io][store]") {
     const TempFolder folder;
-    std::filesystem::create_directory(folder.path + "/sub");
-    std::filesystem::create_symlink("/etc/hostname", folder.path + "/link");
+    std::filesystem::create_directory(folder.path() + "/sub");
+    std::filesystem::create_symlink("/etc/hostname", folder.path() + "/link");
     FolderDisk disk;
-    REQUIRE(disk.open_folder(folder.path) == Error::kNone);
+    REQUIRE(disk.open_folder(folder.path()) == Error::kNone);
     CHECK(files_of(disk).empty());
     CHECK_FALSE(disk.open("link", false).ok());
 }

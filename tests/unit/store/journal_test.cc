@@ -1,7 +1,7 @@
 // The journal as a whole: what was durable is there after every end, in order and unchanged.
 
 #include "catch2/catch.hpp"
-#include "unit/store/journal_world.h"
+#include "support/journal_world.h"
 
 using namespace mqttd;
 

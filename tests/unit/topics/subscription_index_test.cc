@@ -205,6 +205,47 @@ TEST_CASE("the cache serves a topic again, wanted or not", "[topics]") {
     REQUIRE(index.cache_hits() == 3);
 }
 
+TEST_CASE("the cache grows with the topics that come again, and not with a flood", "[topics]") {
+    // Twenty thousand topics in turn: at first each has pushed the other out before it comes again.
+    // A flood of ever fresh topics uses no more of it than at the begin.
+    TestArena memory(size_t{512} << 20);
+    Subscribers subscribers(memory.arena, 1);
+    {
+        SubscriptionIndex index(memory.arena, test_key(1));
+        REQUIRE(index.subscribe(subscribers[0], as_bytes("a/+"), 0).ok());
+        const auto play = [&](uint32_t rounds, uint32_t topics, const char* prefix) {
+            const uint64_t before = index.cache_hits();
+            for (uint32_t round = 0; round < rounds; ++round) {
+                for (uint32_t i = 0; i < topics; ++i) {
+                    const std::string topic = prefix + std::to_string(i);
+                    if (matching(index, topic).size() != 1) FAIL(topic);
+                }
+            }
+            return index.cache_hits() - before;
+        };
+        REQUIRE(index.cache_entries() == MatchCache::kEntriesMin);
+        play(12, 20'000, "a/");
+        REQUIRE(index.cache_entries() == MatchCache::kEntriesMax);
+        CHECK(play(2, 20'000, "a/") > 20'000);
+        play(1, 300'000, "a/x");
+        REQUIRE(index.cache_entries() == MatchCache::kEntriesMin);
+        // After a while it tries again.
+        play(30, 20'000, "a/");
+        REQUIRE(index.cache_entries() == MatchCache::kEntriesMax);
+    }
+    REQUIRE(memory.arena.live() == 1);
+}
+
+TEST_CASE("a small arena keeps a small cache", "[topics]") {
+    TestArena memory(size_t{8} << 20);
+    Subscribers subscribers(memory.arena, 1);
+    SubscriptionIndex index(memory.arena, test_key(1));
+    REQUIRE(index.subscribe(subscribers[0], as_bytes("a/+"), 0).ok());
+    for (uint32_t i = 0; i < 100'000; ++i)
+        REQUIRE(matching(index, "a/" + std::to_string(i % 20'000)).size() == 1);
+    REQUIRE(index.cache_entries() == MatchCache::kEntriesMin);
+}
+
 TEST_CASE("subscribing again replaces the options", "[topics][MQTT5-3.8.4-3]") {
     // One subscription per client and filter: the new one takes the old one's place, also in the
     // slot that the fan-out looks at.

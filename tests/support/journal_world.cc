@@ -1,4 +1,4 @@
-#include "unit/store/journal_world.h"
+#include "support/journal_world.h"
 
 #include "base/little_endian.h"
 

@@ -1,0 +1,57 @@
+#pragma once
+
+// The scribe's process: takes the folder's lock, writes when it is told to, says when it is done.
+//
+//     loop    puts records into the ring, moves `tail`; if `asleep`, tells `to_scribe`
+//     scribe  writes, syncs, moves `durable`; tells `to_loop`
+//
+// It waits for the lock as long as another process has it: that one may be the scribe of a broker
+// that was just killed, with records it still has to write. When the loop has gone it writes what
+// is left in the ring and ends; when it dies itself the next one goes on from `durable`.
+
+#include "store/ring.h"
+
+#include <atomic>
+#include <cstdint>
+
+namespace mqttd {
+
+enum class ScribeState : uint32_t {
+    kNone,     // not there yet
+    kWaiting,  // for the lock; `lock_owner` has it
+    kServing,  // the lock is ours; nobody else writes in the folder
+    kRefused,  // the folder cannot be used; `error` says why
+};
+
+// In shared memory, in front of the ring.
+struct ScribeDesk {
+    std::atomic<ScribeState> state{ScribeState::kNone};
+    std::atomic<uint32_t> error{0};  // Error of opening the folder
+    std::atomic<int32_t> lock_owner{0};
+    std::atomic<uint32_t> asleep{0};
+    // The loop's, once it knows what it will write: file_bytes 0 until then.
+    std::atomic<uint32_t> file_bytes{0};
+    std::atomic<uint64_t> journal{0};
+    RingHead ring;
+};
+
+struct ScribeJob {
+    const char* folder = nullptr;
+    ScribeDesk* desk = nullptr;
+    Ring ring;  // its head is the desk's
+    int to_scribe = -1;
+    int to_loop = -1;
+};
+
+// Lays a desk and a ring into zero-filled shared memory.  `bytes` is a power of two and more than
+// kDeskBytes; the ring gets the largest power of two that is left.
+constexpr uint64_t kDeskBytes = 4096;
+ScribeJob set_desk(void* memory, uint64_t bytes);
+
+// The scribe's life; `context` is a ScribeJob.  For Keeper.
+int run_scribe(void* context, int life_read_end);
+
+// The loop's side of `asleep`, after it moved `tail` or `oldest`.
+void wake_scribe(const ScribeJob& job);
+
+}  // namespace mqttd

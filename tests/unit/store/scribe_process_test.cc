@@ -1,0 +1,233 @@
+// The scribe as it runs: in a process of its own, on a real folder, killed now and then.
+
+#include "store/scribe_process.h"
+
+#include "base/little_endian.h"
+#include "catch2/catch.hpp"
+#include "io/disk_folder.h"
+#include "io/keeper.h"
+#include "io/memory.h"
+#include "store/log_reader.h"
+#include "store/log_writer.h"
+#include "support/temp_folder.h"
+
+#include <csignal>
+#include <memory>
+#include <optional>
+#include <poll.h>
+#include <string>
+#include <unistd.h>
+
+using namespace mqttd;
+
+namespace {
+
+constexpr uint64_t kMemory = 1u << 20;
+constexpr int kPatience = 10'000;  // ms, for what takes a few
+
+// A loop without a broker: ring, keeper, scribe.
+class Loop {
+  public:
+    explicit Loop(std::string folder) : folder_(std::move(folder)) {
+        memory_ = *share_memory(kMemory);
+        job = set_desk(memory_.base, memory_.bytes);
+        job.folder = folder_.c_str();
+        job.to_scribe = *open_event();
+        job.to_loop = *open_event();
+        const Keeper::Helper scribe{"mqttd-scribe", run_scribe, &job};
+        keeper = std::make_unique<Keeper>(&scribe, 1);
+        REQUIRE(keeper->start() == Error::kNone);
+        keeper->ask_for(0);
+    }
+
+    ~Loop() {
+        keeper.reset();
+        close(job.to_scribe);
+        close(job.to_loop);
+        release_memory(memory_);
+    }
+
+    // Until `done` holds or patience ends.
+    template <class Done>
+    bool wait(Done done) {
+        for (int waited = 0; !done(); waited += 10) {
+            if (waited > kPatience) return false;
+            pollfd watched[2] = {
+                {job.to_loop,          POLLIN, 0},
+                {keeper->descriptor(), POLLIN, 0},
+            };
+            poll(watched, 2, 10);
+            take_event(job.to_loop);
+            Keeper::Ended ended;
+            while (keeper->take(ended)) {
+                ++deaths;
+                last_end = ended;
+                if (mourn) keeper->ask_for(0);
+            }
+        }
+        return true;
+    }
+
+    bool wait_for(ScribeState state) {
+        return wait([&] { return job.desk->state.load() == state; });
+    }
+
+    // What a start does when the lock is there: reads, and goes on behind it.
+    void begin() {
+        FolderDisk disk;
+        REQUIRE(disk.open_folder(folder_) == Error::kNone);
+        LogReader reader(disk);
+        JournalShape shape{.file_bytes = 64 * 1024, .id = 99};
+        REQUIRE(reader.open(shape) == Error::kNone);
+        LogRecord record;
+        while (reader.next(record)) {
+            if (record.type == RecordType::kFirstOfBroker) {
+                last_read = load_le<uint64_t>(record.body.data());
+            }
+        }
+        REQUIRE(reader.report().damaged == 0);
+        REQUIRE(reader.secure() == Error::kNone);
+        writer.emplace(job.ring, shape, reader.next_begin(), reader.report().end);
+        job.desk->journal.store(shape.id);
+        job.desk->file_bytes.store(shape.file_bytes);
+        wake();
+    }
+
+    void append(uint64_t number) {
+        uint8_t body[200] = {};
+        store_le<uint64_t>(body, number);
+        if (writer->room() < writer->cost(sizeof body)) {
+            REQUIRE(wait([&] { return writer->room() > kMemory / 4; }));
+        }
+        writer->append(RecordType::kFirstOfBroker, Bytes(body));
+    }
+
+    // As at the end of a turn.
+    void wake() {
+        if (writer->hand_over()) wake_scribe(job);
+        tell_event(job.to_scribe);
+    }
+
+    ScribeJob job;
+    std::unique_ptr<Keeper> keeper;
+    std::optional<LogWriter> writer;
+    uint64_t last_read = 0;
+    uint32_t deaths = 0;
+    Keeper::Ended last_end;
+    bool mourn = true;  // a dead scribe gets a successor
+
+  private:
+    std::string folder_;
+    Region memory_;
+};
+
+int lock_owner(const std::string& path) {
+    FolderDisk disk;
+    REQUIRE(disk.open_folder(path) == Error::kNone);
+    return disk.lock_owner();
+}
+
+}  // namespace
+
+TEST_CASE("what the scribe calls durable is in the folder", "[store][process]") {
+    const TempFolder folder;
+    uint64_t number = 0;
+    for (int life = 0; life < 3; ++life) {
+        Loop loop(folder.path());
+        REQUIRE(loop.wait_for(ScribeState::kServing));
+        loop.begin();
+        CHECK(loop.last_read == number);
+        for (int turn = 0; turn < 50; ++turn) {
+            for (int i = 0; i < 20; ++i)
+                loop.append(++number);
+            if (loop.writer->hand_over()) wake_scribe(loop.job);
+        }
+        REQUIRE(loop.wait([&] { return loop.writer->durable() == loop.writer->tail(); }));
+        CHECK(loop.deaths == 0);
+        const RingHead& ring = loop.job.desk->ring;
+        CHECK(ring.syncs.load() <= 60);  // those of a turn together, and what gathered meanwhile
+    }
+}
+
+TEST_CASE("a killed scribe's successor goes on where it was", "[store][process]") {
+    const TempFolder folder;
+    Loop loop(folder.path());
+    REQUIRE(loop.wait_for(ScribeState::kServing));
+    loop.begin();
+    uint64_t number = 0;
+    for (uint32_t kills = 0; kills < 10; ++kills) {
+        for (int turn = 0; turn < 20; ++turn) {
+            for (int i = 0; i < 20; ++i)
+                loop.append(++number);
+            if (loop.writer->hand_over()) wake_scribe(loop.job);
+            if (turn == 10) {
+                const int scribe = lock_owner(folder.path());
+                REQUIRE(scribe > 0);
+                REQUIRE(kill(scribe, SIGKILL) == 0);
+            }
+        }
+        REQUIRE(loop.wait([&] { return loop.deaths == kills + 1; }));
+        CHECK(loop.last_end.killed);
+        CHECK(loop.last_end.status == SIGKILL);
+        REQUIRE(loop.wait([&] { return loop.writer->durable() == loop.writer->tail(); }));
+    }
+    FolderDisk disk;
+    REQUIRE(disk.open_folder(folder.path()) == Error::kNone);
+    LogReader reader(disk);
+    JournalShape shape;
+    REQUIRE(reader.open(shape) == Error::kNone);
+    uint64_t expected = 0;
+    LogRecord record;
+    while (reader.next(record)) {
+        if (record.type != RecordType::kFirstOfBroker) continue;
+        REQUIRE(load_le<uint64_t>(record.body.data()) == ++expected);
+    }
+    CHECK(expected == number);
+    CHECK(reader.report().damaged == 0);
+}
+
+TEST_CASE("when the loop is gone the scribe writes what is left, and ends", "[store][process]") {
+    // And a second broker on the folder waits for it, and is told by whom it is held up.
+    const TempFolder folder;
+    uint64_t number = 0;
+    {
+        Loop loop(folder.path());
+        REQUIRE(loop.wait_for(ScribeState::kServing));
+        loop.begin();
+        Loop second(folder.path());
+        REQUIRE(second.wait_for(ScribeState::kWaiting));
+        CHECK(second.job.desk->lock_owner.load() == lock_owner(folder.path()));
+        while (number < 1'000)
+            loop.append(++number);
+        loop.writer->hand_over();  // and nobody wakes the scribe
+    }
+    Loop third(folder.path());
+    REQUIRE(third.wait_for(ScribeState::kServing));
+    third.begin();
+    CHECK(third.last_read == number);
+}
+
+TEST_CASE("a folder that is not there is said, and asked for no more", "[store][process]") {
+    const TempFolder folder;
+    Loop loop(folder.path() + "/none");
+    loop.mourn = false;
+    REQUIRE(loop.wait_for(ScribeState::kRefused));
+    CHECK(static_cast<Error>(loop.job.desk->error.load()) == Error::kNotFound);
+    REQUIRE(loop.wait([&] { return loop.deaths == 1; }));
+    CHECK_FALSE(loop.last_end.killed);
+    CHECK(loop.last_end.status == 1);
+}
+
+TEST_CASE("signals to the group are not the scribe's", "[store][process]") {
+    const TempFolder folder;
+    Loop loop(folder.path());
+    REQUIRE(loop.wait_for(ScribeState::kServing));
+    loop.begin();
+    REQUIRE(loop.wait([&] { return loop.writer->durable() == loop.writer->tail(); }));
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2})
+        REQUIRE(kill(lock_owner(folder.path()), signal) == 0);
+    loop.append(1);
+    if (loop.writer->hand_over()) wake_scribe(loop.job);
+    REQUIRE(loop.wait([&] { return loop.writer->durable() == loop.writer->tail(); }));
+    CHECK(loop.deaths == 0);
+}
