@@ -8,6 +8,8 @@
 #include "mqtt/reader.h"
 #include "mqtt/varint.h"
 
+#include <algorithm>
+
 namespace mqttd {
 namespace {
 
@@ -54,11 +56,12 @@ MosquittoChunkLengths only(uint32_t length) {
     return {length, length};
 }
 
-// A property block may follow `length` bytes.
+// A property block may follow `length` bytes.  An empty one is never written, and the next chunk
+// begins with a zero.
 MosquittoChunkLengths with_properties(uint64_t length, Bytes rest) {
-    if (length >= rest.size()) return {length, length};
-    const Varint varint = read_varint(rest.subspan(length));
-    return {length, varint.size == 0 ? length : length + varint.size + varint.value};
+    const Varint varint = read_varint(rest.subspan(std::min<uint64_t>(length, rest.size())));
+    const bool block = varint.size != 0 && varint.value != 0;
+    return {length, block ? length + varint.size + varint.value : length};
 }
 
 // Takes the length of the block that ends the chunk; what remains is the block.
@@ -244,6 +247,12 @@ MosquittoChunkLengths mosquitto_chunk_lengths(MosquittoChunk kind, Bytes rest, M
         default:
             return only(fixed);
     }
+}
+
+bool is_property_block(Bytes bytes) {
+    Reader reader(bytes);
+    const Bytes block = take_block(reader);
+    return !reader.failed() && check_properties(block, PacketType::kPublish).ok();
 }
 
 bool mosquitto_id_size_known(Bytes config) {

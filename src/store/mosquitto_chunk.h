@@ -57,6 +57,9 @@ struct MosquittoChunkLengths {
 // `rest` is what follows the header, up to the end of the file.
 MosquittoChunkLengths mosquitto_chunk_lengths(MosquittoChunk kind, Bytes rest, MosquittoForm form);
 
+// Whether these bytes are properties of a PUBLISH behind their length.
+bool is_property_block(Bytes bytes);
+
 // For which order its 64-bit numbers speak: how many for big-endian, less those for little-endian.
 int big_endian_votes(MosquittoChunk kind, Bytes chunk);
 

@@ -137,17 +137,27 @@ bool MosquittoDb::stands(uint64_t at) const {
            mosquitto_chunk_lengths(header.kind(), rest, form_).have(header.length);
 }
 
-// Where the chunk at hand ends, by the first of its lengths that leads to a chunk or to the end of
-// the file; 0 if none does.  One that the file cuts off does not end where the file does.
+// Where the chunk at hand ends: the nearest place that one of its lengths leads to and where a
+// chunk or the end of the file is; 0 if there is none.  (A length too long may well lead to some
+// later chunk: those of retained messages are 16 bytes apart.)  One that the file cuts off does not
+// end where the file does.
 uint64_t MosquittoDb::next_chunk(const MosquittoChunkHeader& header,
                                  const MosquittoChunkLengths& lengths) const {
     const uint64_t body = report_.offset + MosquittoChunkHeader::kSize;
     const bool cut = header.length > file_.size() - body;
+    const Bytes rest = file_.subspan(body);
+    uint64_t nearest = 0;
     for (const uint64_t length : {uint64_t{header.length}, lengths.bare, lengths.full}) {
-        const bool at_end = body + length == file_.size();
-        if (length != 0 && stands(body + length) && !(cut && at_end)) return body + length;
+        const uint64_t end = body + length;
+        if (length == 0 || (cut && end == file_.size()) || !stands(end)) continue;
+        // What the header leaves out must be properties, not the next header with a wrong byte.
+        const bool left_out = header.length == lengths.bare && length > header.length;
+        if (left_out && !is_property_block(rest.subspan(header.length, length - header.length))) {
+            continue;
+        }
+        if (nearest == 0 || end < nearest) nearest = end;
     }
-    return 0;
+    return nearest;
 }
 
 bool MosquittoDb::step(MosquittoVisitor& visitor) {
