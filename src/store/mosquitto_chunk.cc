@@ -189,10 +189,13 @@ MosquittoDamage decode(Bytes chunk, MosquittoForm, MosquittoSubscription& out) {
 }
 
 template <class Record>
-MosquittoDamage take_as(Bytes chunk, MosquittoForm form, MosquittoVisitor& visitor) {
+MosquittoDamage take_as(void (MosquittoVisitor::*handler)(const Record&),
+                        Bytes chunk,
+                        MosquittoForm form,
+                        MosquittoVisitor& visitor) {
     Record record;
     const MosquittoDamage damage = decode(chunk, form, record);
-    if (damage == MosquittoDamage::kNone) visitor.take(record);
+    if (damage == MosquittoDamage::kNone) (visitor.*handler)(record);
     return damage;
 }
 
@@ -280,17 +283,17 @@ MosquittoDamage take_chunk(MosquittoChunk kind,
     MQTTD_DCHECK(mosquitto_chunk_lengths(kind, chunk, form).have(chunk.size()));
     switch (kind) {
         case MosquittoChunk::kConfig:
-            return take_as<MosquittoConfig>(chunk, form, visitor);
+            return take_as(&MosquittoVisitor::config, chunk, form, visitor);
         case MosquittoChunk::kMessage:
-            return take_as<MosquittoMessage>(chunk, form, visitor);
+            return take_as(&MosquittoVisitor::message, chunk, form, visitor);
         case MosquittoChunk::kClientMessage:
-            return take_as<MosquittoClientMessage>(chunk, form, visitor);
+            return take_as(&MosquittoVisitor::client_message, chunk, form, visitor);
         case MosquittoChunk::kRetained:
-            return take_as<MosquittoRetained>(chunk, form, visitor);
+            return take_as(&MosquittoVisitor::retained, chunk, form, visitor);
         case MosquittoChunk::kSubscription:
-            return take_as<MosquittoSubscription>(chunk, form, visitor);
+            return take_as(&MosquittoVisitor::subscription, chunk, form, visitor);
         case MosquittoChunk::kClient:
-            return take_as<MosquittoClient>(chunk, form, visitor);
+            return take_as(&MosquittoVisitor::client, chunk, form, visitor);
         default:
             return MosquittoDamage::kUnknownType;
     }

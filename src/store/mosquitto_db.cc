@@ -214,7 +214,7 @@ bool MosquittoDb::step_unknown(MosquittoVisitor& visitor, const MosquittoChunkHe
 
 void MosquittoDb::skip(MosquittoVisitor& visitor, MosquittoChunk kind, MosquittoDamage why) {
     ++count(kind).skipped;
-    visitor.skip(kind, report_.offset, why);
+    visitor.skipped(kind, report_.offset, why);
 }
 
 bool MosquittoDb::finish(MosquittoEnd end) {

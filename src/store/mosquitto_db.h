@@ -84,7 +84,10 @@ struct MosquittoMessage {
     Bytes source_user_name;    // may be empty
     Bytes topic_name;
     Bytes payload;
-    Bytes properties;  // as in a PUBLISH, without their length; mosquitto stores those to pass on
+    // As in a PUBLISH, without their length.  mosquitto has taken out what is not passed on
+    // (expiry, alias, subscription identifiers); that a file has them all the same is not judged
+    // here.
+    Bytes properties;
     PropertySet property_set;
 };
 
@@ -168,20 +171,21 @@ const char* mosquitto_damage_text(MosquittoDamage damage);
 // Is handed what the file holds, in its order.  Views live as long as the file's bytes.
 class MosquittoVisitor {
   public:
-    virtual void take(const MosquittoConfig&) {}
+    virtual void config(const MosquittoConfig&) {}
 
-    virtual void take(const MosquittoMessage&) {}
+    virtual void message(const MosquittoMessage&) {}
 
-    virtual void take(const MosquittoClient&) {}
+    virtual void client(const MosquittoClient&) {}
 
-    virtual void take(const MosquittoClientMessage&) {}
+    virtual void client_message(const MosquittoClientMessage&) {}
 
-    virtual void take(const MosquittoSubscription&) {}
+    virtual void subscription(const MosquittoSubscription&) {}
 
-    virtual void take(const MosquittoRetained&) {}
+    virtual void retained(const MosquittoRetained&) {}
 
-    // The chunk at byte `offset` of the file could not be taken.
-    virtual void skip(MosquittoChunk, uint64_t /*offset*/, MosquittoDamage) {}
+    // The chunk at byte `offset` of the file could not be taken.  A hostile file has one every
+    // eight bytes: count them, and log the first few.
+    virtual void skipped(MosquittoChunk, uint64_t /*offset*/, MosquittoDamage) {}
 
   protected:
     ~MosquittoVisitor() = default;

@@ -20,11 +20,11 @@ class PromiseKeeper final : public MosquittoVisitor {
 
     uint64_t taken() const { return taken_; }
 
-    uint64_t skipped() const { return skipped_; }
+    uint64_t left() const { return left_; }
 
-    void take(const MosquittoConfig&) override { ++taken_; }
+    void config(const MosquittoConfig&) override { ++taken_; }
 
-    void take(const MosquittoMessage& message) override {
+    void message(const MosquittoMessage& message) override {
         ++taken_;
         must(topic_name_check(message.topic_name) == Error::kNone);
         must(utf8_valid(message.source_id) && utf8_valid(message.source_user_name));
@@ -35,14 +35,14 @@ class PromiseKeeper final : public MosquittoVisitor {
         walk_properties(message.properties, message.property_set, file_);
     }
 
-    void take(const MosquittoClient& client) override {
+    void client(const MosquittoClient& client) override {
         ++taken_;
         must_be_id(client.client_id);
         must_lie_in(client.user_name, file_);
         must(utf8_valid(client.user_name) && client.expires_s >= 0);
     }
 
-    void take(const MosquittoClientMessage& message) override {
+    void client_message(const MosquittoClientMessage& message) override {
         ++taken_;
         must_be_id(message.client_id);
         must(message.qos <= 2);
@@ -55,7 +55,7 @@ class PromiseKeeper final : public MosquittoVisitor {
         walk_properties(message.subscription_ids, set, file_);
     }
 
-    void take(const MosquittoSubscription& subscription) override {
+    void subscription(const MosquittoSubscription& subscription) override {
         ++taken_;
         must_be_id(subscription.client_id);
         must_lie_in(subscription.topic_filter, file_);
@@ -63,10 +63,10 @@ class PromiseKeeper final : public MosquittoVisitor {
         must(subscription.qos <= 2 && subscription.identifier <= kVarintMax);
     }
 
-    void take(const MosquittoRetained&) override { ++taken_; }
+    void retained(const MosquittoRetained&) override { ++taken_; }
 
-    void skip(MosquittoChunk kind, uint64_t offset, MosquittoDamage why) override {
-        ++skipped_;
+    void skipped(MosquittoChunk kind, uint64_t offset, MosquittoDamage why) override {
+        ++left_;
         must(kind < MosquittoChunk::kCount && why < MosquittoDamage::kCount);
         must(why != MosquittoDamage::kNone && mosquitto_damage_text(why) != nullptr);
         must(offset == db_.report().offset && offset < file_.size());
@@ -81,7 +81,7 @@ class PromiseKeeper final : public MosquittoVisitor {
     Bytes file_;
     const MosquittoDb& db_;
     uint64_t taken_ = 0;
-    uint64_t skipped_ = 0;
+    uint64_t left_ = 0;
 };
 
 inline void walk_mosquitto_db(Bytes input) {
@@ -109,7 +109,7 @@ inline void walk_mosquitto_db(Bytes input) {
         taken += count.taken;
         skipped += count.skipped;
     }
-    must(taken == keeper.taken() && skipped == keeper.skipped());
+    must(taken == keeper.taken() && skipped == keeper.left());
 }
 
 }  // namespace mqttd::fuzz

@@ -21,7 +21,8 @@ std::vector<size_t> chunk_starts(Bytes file) {
     std::vector<size_t> starts{kFirstChunk};
     while (starts.back() < file.size()) {
         const Bytes at = file.subspan(starts.back());
-        const size_t length = size_t{at[4]} << 24 | at[5] << 16 | at[6] << 8 | at[7];
+        const size_t length =
+            size_t{at[4]} << 24 | size_t{at[5]} << 16 | size_t{at[6]} << 8 | size_t{at[7]};
         starts.push_back(starts.back() + 8 + length);
     }
     return starts;
@@ -43,7 +44,7 @@ Walk walk_one(const Wire& chunk) {
 void must_take(const Wire& chunk) {
     const Walk read = walk_one(chunk);
     REQUIRE(read.report.end == MosquittoEnd::kWhole);
-    REQUIRE(read.lines.skipped == Texts{});
+    REQUIRE(read.lines.left == Texts{});
     REQUIRE(read.lines.taken.size() == 4);
 }
 
@@ -53,7 +54,7 @@ void must_skip(const Wire& chunk, Kind kind, MosquittoDamage why) {
     REQUIRE(read.report.end == MosquittoEnd::kWhole);
     const size_t at = kFirstChunk + config_chunk().size() + retained_chunk().size();
     const std::string line = std::string(mosquitto_chunk_text(kind)) + " at " + std::to_string(at);
-    REQUIRE(read.lines.skipped == Texts{line + ' ' + mosquitto_damage_text(why)});
+    REQUIRE(read.lines.left == Texts{line + ' ' + mosquitto_damage_text(why)});
     REQUIRE(read.lines.taken == Texts{"config last=100 shutdown", "retained 1", "retained 2"});
     REQUIRE(read.report.of(kind).skipped == 1);
 }
@@ -174,7 +175,7 @@ TEST_CASE("a file from a big-endian machine reads like any other", "[store][mosq
         const Walk read = walk(big_endian(file));
         REQUIRE(read.form.big_endian);
         REQUIRE(read.report.end == MosquittoEnd::kWhole);
-        REQUIRE(read.lines.skipped == Texts{});
+        REQUIRE(read.lines.left == Texts{});
         REQUIRE(read.lines.taken == whole.lines.taken);
     }
 }
@@ -186,7 +187,7 @@ TEST_CASE("a file from i386 has two shorter structs", "[store][mosquitto]") {
         const Walk read = walk(packed(file));
         REQUIRE(read.form.packed);
         REQUIRE(read.report.end == MosquittoEnd::kWhole);
-        REQUIRE(read.lines.skipped == Texts{});
+        REQUIRE(read.lines.left == Texts{});
         REQUIRE(read.lines.taken == whole.lines.taken);
     }
 }
@@ -196,7 +197,7 @@ TEST_CASE("a configuration with a wrong length is not one of i386", "[store][mos
     file[kFirstChunk + 7] = 12;
     const Walk read = walk(file);
     REQUIRE_FALSE(read.form.packed);
-    REQUIRE(read.lines.skipped == Texts{"configurations at 23 has lengths that disagree"});
+    REQUIRE(read.lines.left == Texts{"configurations at 23 has lengths that disagree"});
     REQUIRE(read.report.end == MosquittoEnd::kWhole);
 }
 

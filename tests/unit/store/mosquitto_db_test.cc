@@ -26,7 +26,7 @@ void must_be_whole(const Walk& walk, const Bytes& file) {
     REQUIRE_FALSE(walk.form.packed);
     REQUIRE(walk.report.end == MosquittoEnd::kWhole);
     REQUIRE(walk.report.offset == file.size());
-    REQUIRE(walk.lines.skipped == Texts{});
+    REQUIRE(walk.lines.left == Texts{});
 }
 
 }  // namespace
@@ -172,7 +172,7 @@ TEST_CASE("a file of version 5 has shorter clients", "[store][mosquitto]") {
     REQUIRE(read.error == MosquittoFileError::kNone);
     REQUIRE(read.form.version == 5);
     REQUIRE(read.report.end == MosquittoEnd::kWhole);
-    REQUIRE(read.lines.skipped == Texts{});
+    REQUIRE(read.lines.left == Texts{});
     const Texts expected{
         "config last=100 shutdown",
         "message 7 q1 a/b=payload by source as user id 258 with 0101",

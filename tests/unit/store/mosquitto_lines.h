@@ -36,14 +36,14 @@ inline std::string hex(Bytes bytes) {
 class Lines final : public MosquittoVisitor {
   public:
     std::vector<std::string> taken;
-    std::vector<std::string> skipped;  // "client at 47 has ..."
+    std::vector<std::string> left;  // what was skipped: "clients at 47 has ..."
 
-    void take(const MosquittoConfig& config) override {
+    void config(const MosquittoConfig& config) override {
         add() << "config last=" << config.last_store_id << (config.shutdown ? " shutdown" : "");
     }
 
     // Texts that a broker made up, and long ones, are left out.
-    void take(const MosquittoMessage& message) override {
+    void message(const MosquittoMessage& message) override {
         auto&& line = add();
         line << "message " << message.store_id << " q" << int{message.qos};
         line << (message.retain ? " retain " : " ") << text_of(message.topic_name) << '=';
@@ -58,7 +58,7 @@ class Lines final : public MosquittoVisitor {
         if (!message.properties.empty()) line << " with " << hex(message.properties);
     }
 
-    void take(const MosquittoClient& client) override {
+    void client(const MosquittoClient& client) override {
         auto&& line = add();
         line << "client " << text_of(client.client_id) << " as '" << text_of(client.user_name);
         line << "' last=" << client.last_packet_id << " interval=";
@@ -68,7 +68,7 @@ class Lines final : public MosquittoVisitor {
         line << (client.listener_port == 0 ? " nowhere" : "");
     }
 
-    void take(const MosquittoClientMessage& message) override {
+    void client_message(const MosquittoClientMessage& message) override {
         auto&& line = add();
         line << (message.outgoing ? "to " : "from ") << text_of(message.client_id) << ' ';
         line << message.store_id << " id " << message.packet_id << " q" << int{message.qos};
@@ -77,7 +77,7 @@ class Lines final : public MosquittoVisitor {
         if (message.subscription_id != 0) line << " by subscription " << message.subscription_id;
     }
 
-    void take(const MosquittoSubscription& subscription) override {
+    void subscription(const MosquittoSubscription& subscription) override {
         auto&& line = add();
         line << text_of(subscription.client_id) << " has " << text_of(subscription.topic_filter);
         line << " q" << int{subscription.qos} << (subscription.no_local ? " no-local" : "");
@@ -85,13 +85,13 @@ class Lines final : public MosquittoVisitor {
         if (subscription.identifier != 0) line << " number " << subscription.identifier;
     }
 
-    void take(const MosquittoRetained& retained) override {
+    void retained(const MosquittoRetained& retained) override {
         add() << "retained " << retained.store_id;
     }
 
-    void skip(MosquittoChunk kind, uint64_t offset, MosquittoDamage why) override {
-        skipped.push_back(mosquitto_chunk_text(kind) + std::string(" at ") +
-                          std::to_string(offset) + ' ' + mosquitto_damage_text(why));
+    void skipped(MosquittoChunk kind, uint64_t offset, MosquittoDamage why) override {
+        left.push_back(mosquitto_chunk_text(kind) + std::string(" at ") + std::to_string(offset) +
+                       ' ' + mosquitto_damage_text(why));
     }
 
   private:
@@ -113,7 +113,7 @@ struct Walk {
     MosquittoForm form;
     MosquittoReport report;
 
-    uint64_t skipped() const { return lines.skipped.size(); }
+    uint64_t skipped() const { return lines.left.size(); }
 };
 
 // From a copy that ends where its memory ends.
