@@ -224,14 +224,17 @@ bench-compare: all ## ./mqttd beside mosquitto, OTHER='path args {port}' and a r
 	$QMQTTD_BIN='$(abspath mqttd)' MQTTBENCH_BIN='$(abspath mqttbench)' OTHER='$(OTHER)' \
 	    QUICK='$(QUICK)' $(PYTHON) scripts/bench_compare/run $(CASES)
 
-# libFuzzer, with clang; what is new goes to build/fuzz/decode.
-fuzz: ## fuzz the decoders for SECONDS (60), starting from tests/fuzz/corpus
-	$Qmkdir -p $(BUILD)/fuzz/decode
+# libFuzzer, with clang; what is new goes to build/fuzz/<harness>.
+HARNESS          ?= decode
+CORPUS            = $(if $(filter mosquitto_db,$(HARNESS)),tests/unit/store/fixtures,tests/fuzz/corpus/$(HARNESS))
+FUZZED_BYTES_MAX  = $(if $(filter mosquitto_db,$(HARNESS)),4096,512)
+fuzz: ## fuzz a parser (HARNESS=decode, mosquitto_db) for SECONDS (60), starting from its corpus
+	$Qmkdir -p $(BUILD)/fuzz/$(HARNESS)
 	$Qclang++ -std=c++20 -g -O1 -fsanitize=fuzzer,address,undefined -Iinclude -Isrc -Itests \
-	    tests/fuzz/decode_fuzz.cc $(wildcard src/mqtt/*.cc) src/base/assert.cc src/base/utf8.cc \
-	    -o $(BUILD)/fuzz/decode_fuzz
-	$Q$(BUILD)/fuzz/decode_fuzz -max_len=512 -max_total_time=$(or $(SECONDS),60) \
-	    $(BUILD)/fuzz/decode tests/fuzz/corpus/decode
+	    tests/fuzz/$(HARNESS)_fuzz.cc $(wildcard src/mqtt/*.cc) src/store/mosquitto_*.cc \
+	    src/base/assert.cc src/base/utf8.cc -o $(BUILD)/fuzz/$(HARNESS)_fuzz
+	$Q$(BUILD)/fuzz/$(HARNESS)_fuzz -max_len=$(FUZZED_BYTES_MAX) \
+	    -max_total_time=$(or $(SECONDS),60) $(BUILD)/fuzz/$(HARNESS) $(CORPUS)
 
 # ---- Care --------------------------------------------------------------------------------------
 .PHONY: format lint warnings compile_commands install clean help
