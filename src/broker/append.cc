@@ -127,7 +127,7 @@ Core::Appended Core::append_publish(Link& link,
 // once into the turn's scratch segment, and kept until the publication ends.  kTooLarge: one of
 // them is as large as packets can be and would grow; then each has to be looked at.
 Core::Appended Core::encode_qos0(Publication& publication, bool v5, bool retain) {
-    Publication::Encoded& encoded = publication.made().qos0[v5][retain];
+    EncodedOnce& encoded = publication.made().qos0[v5][retain];
     if (encoded.range.size() != 0) return Appended::kYes;
     encoded.whole = publication.count > 1 || publication.payload.size() < limits::kTailCopyBytes;
     uint64_t size = 0;

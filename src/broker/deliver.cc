@@ -73,7 +73,7 @@ Core::Appended Core::append_shared(Link& link, Publication& publication, bool re
     } else {
         const Appended made = encode_qos0(publication, v5, retain);
         if (made != Appended::kYes) return made;
-        const Publication::Encoded& encoded = publication.encodings->qos0[v5][retain];
+        const EncodedOnce& encoded = publication.encodings->qos0[v5][retain];
         if (!outbox.append(arena_, encoded.range)) return Appended::kNoMemory;
         if (!encoded.whole && !outbox.append(arena_, publication.payload, Arena::Use::kReserve)) {
             doom(link);

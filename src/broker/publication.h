@@ -44,6 +44,26 @@
 
 namespace mqttd {
 
+// At QoS 0: what all receivers of a family get.
+struct EncodedOnce {
+    Range range;
+    bool whole = false;  // holds the payload as well
+};
+
+// At QoS 1 or 2, for receivers that get no more than others.  First byte and packet identifier are
+// each receiver's own.
+struct EncodedCounted {
+    Range range;
+    uint32_t id_at = 0;  // place of the identifier in the packet
+};
+
+// Made when the first receiver needs one.  Each holds a count of its segment, which another one may
+// otherwise end or use anew.
+struct Encodings {
+    EncodedOnce qos0[2][2];     // [5.0][retain]
+    EncodedCounted counted[2];  // [5.0]
+};
+
 // One publish, or a run of them, on its way to its receivers.
 struct Publication {
     Bytes topic;
@@ -73,26 +93,6 @@ struct Publication {
     bool full = false;                   // some receiver's queue was full
 
     uint32_t payload_size() const { return payload.size(); }  // of the first packet
-
-    // At QoS 0: what all receivers of a family get.
-    struct Encoded {
-        Range range;
-        bool whole = false;  // holds the payload as well
-    };
-
-    // At QoS 1 or 2, for receivers that get no more than others.  First byte and packet identifier
-    // are each receiver's own.
-    struct Counted {
-        Range range;
-        uint32_t id_at = 0;  // place of the identifier in the packet
-    };
-
-    // Made when the first receiver needs one.  Each holds a count of its segment, which another one
-    // may otherwise end or use anew.
-    struct Encodings {
-        Encoded qos0[2][2];  // [5.0][retain]
-        Counted counted[2];  // [5.0]
-    };
 
     std::optional<Encodings> encodings;
 

@@ -194,10 +194,10 @@ void Core::end_publication(Publication& publication) {
         if (range.segment != nullptr) range.segment->drop(arena_);
     };
     for (const auto& family : publication.encodings->qos0) {
-        for (const Publication::Encoded& encoded : family)
+        for (const EncodedOnce& encoded : family)
             let_go(encoded.range);
     }
-    for (const Publication::Counted& counted : publication.encodings->counted)
+    for (const EncodedCounted& counted : publication.encodings->counted)
         let_go(counted.range);
     publication.encodings.reset();
 }

@@ -22,7 +22,7 @@ bool Core::send_copy(Publication& publication, Session& session, uint8_t options
     if (qos == 0 || outflow == nullptr || publication.refused) return false;
     Outbox& outbox = *session.outbox;
     if (outbox.blocked() || !window_open(session, message.payload_size)) return false;
-    const Publication::Counted& packet = publication.made().counted[v5];
+    const EncodedCounted& packet = publication.made().counted[v5];
     if (packet.range.size() == 0 && !encode_counted(publication, v5)) return false;
 
     InflightSlot* slot = outflow->window.push(arena_);
