@@ -59,7 +59,7 @@ uint32_t Core::handle_pubacks(Link& link, Bytes input) {
     spend(static_cast<uint32_t>(taken));
     const bool more = outflow != nullptr && (!outflow->queue.empty() || session.replays ||
                                              outflow->resend != outflow->resend_end);
-    if (more && !MQTTD_MUTANT(47)) pump(session);  // the queue does not move when the window does
+    if (more && !MQTTD_MUTANT(59)) pump(session);  // nothing moves up behind a row of PUBACKs
     return static_cast<uint32_t>(taken) * kSize;
 }
 
