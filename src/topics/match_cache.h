@@ -2,10 +2,12 @@
 
 // MatchCache: the topics matched last and their filters, none included.
 //
-// Direct-mapped, and valid for one generation of filters: whenever a filter comes or goes,
-// everything in it is stale at once. Long topics and those that many filters match are not kept. It
-// begins with one page of the arena and grows to kEntriesMax where topics that come again push each
-// other out: whether they do is seen from a sample of those that were not there, so a flood of
+// A topic has two places and pushes out whichever was used less lately. Everything is valid for one
+// generation of filters: whenever a filter comes or goes, all of it is stale at once. Long topics
+// and those that many filters match are not kept.
+//
+// It begins with one page of the arena and grows to kEntriesMax where topics that come again push
+// each other out: whether they do is seen from a sample of those that were not there, so a flood of
 // fresh topics grows nothing. If there are so many that even this does not help, it is used as if
 // it were small again for a while: then it costs little. It never takes more than a part in kShare
 // of the arena; if that refuses there is no cache, or a smaller one.
@@ -31,7 +33,7 @@ class MatchCache {
     static constexpr uint32_t kGrowth = 8;
     static constexpr uint32_t kShare = 64;
     static constexpr uint32_t kFiltersMax = 4;
-    static constexpr uint32_t kTextMax = 102;
+    static constexpr uint32_t kTextMax = 102;  // at most 127
 
     explicit MatchCache(Arena& arena) : arena_(arena) {
         static_assert(sizeof(Entry) * kEntriesMin == Arena::kPageBytes);
@@ -53,15 +55,20 @@ class MatchCache {
               std::span<FilterNode*> out,
               uint32_t& found) {
         if (entries_ == nullptr || name.size() > kTextMax) return false;
-        const Entry& entry = entries_[hash & mask_];
-        if (entry.generation != generation || entry.count > out.size()) return false;
-        if (!same_bytes({entry.text, entry.text_size}, name)) return false;
-        for (uint32_t i = 0; i < entry.count; ++i)
-            out[i] = entry.filters[i].get();
-        found = entry.count;
-        ++hits_;
-        ++hits_of_late_;
-        return true;
+        Entry* pair = pair_of(hash);
+        for (uint32_t place = 0; place < 2; ++place) {
+            Entry& entry = pair[place];
+            if (entry.generation != generation || entry.count > out.size()) continue;
+            if (!same_bytes({entry.text, entry.text_size}, name)) continue;
+            for (uint32_t i = 0; i < entry.count; ++i)
+                out[i] = entry.filters[i].get();
+            found = entry.count;
+            pair->second_is_older = place == 0;
+            ++hits_;
+            ++hits_of_late_;
+            return true;
+        }
+        return false;
     }
 
     void keep(Bytes name,
@@ -69,17 +76,24 @@ class MatchCache {
               uint64_t generation,
               std::span<FilterNode* const> filters) {
         if (entries_ == nullptr || name.size() > kTextMax || filters.size() > kFiltersMax) return;
-        Entry& entry = entries_[hash & mask_];
+        Entry* pair = pair_of(hash);
         sample(hash);
-        if (entry.generation == generation && ++pushed_out_ > mask_) {
+        bool second = pair->second_is_older;
+        if (pair[0].generation != generation) {
+            second = false;
+        } else if (pair[1].generation != generation) {
+            second = true;
+        } else if (++pushed_out_ > mask_) {
             adapt();
             return;
         }
+        Entry& entry = pair[second ? 1 : 0];
+        pair->second_is_older = !second;
         entry.generation = generation;
         entry.count = static_cast<uint8_t>(filters.size());
         for (uint32_t i = 0; i < entry.count; ++i)
             entry.filters[i] = filters[i];
-        entry.text_size = static_cast<uint8_t>(name.size());
+        entry.text_size = static_cast<uint8_t>(name.size()) & 0x7f;
         if (!name.empty()) std::memcpy(entry.text, name.data(), name.size());
     }
 
@@ -93,9 +107,12 @@ class MatchCache {
         uint64_t generation = 0;  // 0: never filled
         Ptr32<FilterNode> filters[kFiltersMax];
         uint8_t count = 0;
-        uint8_t text_size = 0;
+        uint8_t text_size : 7 = 0;
+        uint8_t second_is_older : 1 = 0;  // of the pair; in its first entry
         uint8_t text[kTextMax];
     };
+
+    Entry* pair_of(uint32_t hash) { return &entries_[hash & mask_ & ~1u]; }
 
     // One topic in 64, always the same ones: was it here before?
     void sample(uint32_t hash) {
