@@ -63,7 +63,16 @@ RetainedStore::~RetainedStore() {
 RetainedStore::Place RetainedStore::look(Bytes name) const {
     Place place{name, root_, 0};
     if (root_ == nullptr) return place;
-    for (LevelReader levels(name); levels.more();) {
+    if (trail_.node != nullptr && name.size() >= trail_.size &&
+        std::memcmp(name.data(), trail_.text, trail_.size) == 0) {
+        place.node = trail_.node;
+        place.rest = trail_.size;
+    }
+    RetainedNode* above = place.node;
+    size_t last = place.rest;
+    for (LevelReader levels(name.subspan(place.rest)); levels.more();) {
+        above = place.node;
+        last = place.rest;
         const Bytes level = levels.take();
         place.rest_hash = siphash(key_, level);
         RetainedNode* child = find_child(*place.node, level, place.rest_hash);
@@ -71,7 +80,19 @@ RetainedStore::Place RetainedStore::look(Bytes name) const {
         place.node = child;
         place.rest += level.size() + 1;
     }
+    remember(place, above, last);
     return place;
+}
+
+// `above`: the last node that was looked below, for the level that begins at `last`.
+void RetainedStore::remember(const Place& place, RetainedNode* above, size_t last) const {
+    const Bytes name = place.name;
+    if (last == 0 || last > sizeof trail_.text || trail_.node == above) return;
+    const auto level = name.subspan(last);
+    if (std::find(level.begin(), level.end(), '/') != level.end()) return;  // not the parent
+    trail_.node = above;
+    trail_.size = static_cast<uint32_t>(last);
+    std::memcpy(trail_.text, name.data(), last);
 }
 
 Result<bool> RetainedStore::set(const Place& place,
@@ -175,6 +196,7 @@ void RetainedStore::prune(RetainedNode* node) {
 }
 
 void RetainedStore::unlink(RetainedNode& node) {
+    if (trail_.node == &node) trail_.node = nullptr;
     edges_.remove(node);
     RetainedNode& parent = *node.parent;
     if (node.prev) {

@@ -24,6 +24,9 @@
 //
 // The message itself is a counted Segment that this room does not look into.
 //
+// Names come in families: where the last look went is kept, and the next one with the same parent
+// begins there.
+//
 // Cost: 52 bytes + text per level, 64 at least, and 2 … 4 in the hash; set, clear and find one
 // look-up per level.
 
@@ -158,8 +161,18 @@ class RetainedStore {
     RetainedNode* descend(RetainedCursor& cursor, RetainedNode& from) const;
     static bool matches(const RetainedCursor& cursor, const RetainedNode& node);
 
+    // The parent of the name looked for last, and that name up to there.
+    struct Trail {
+        RetainedNode* node = nullptr;  // null: none
+        uint32_t size = 0;             // with the slash behind it
+        uint8_t text[64];
+    };
+
+    void remember(const Place& place, RetainedNode* above, size_t last) const;
+
     Arena& arena_;
     HashKey key_;
+    mutable Trail trail_;
     HashIndex<RetainedNode, &RetainedNode::hash, 2> edges_;
     RetainedNode* root_ = nullptr;
     uint32_t next_number_ = 1;
