@@ -69,7 +69,7 @@ SIM_OBJECTS     := $(SIM_SOURCES:%.cc=$B/%.o) $B/tests/support/mutant.o \
                    $B/tests/support/alloc_guard.o $(foreach room,base mqtt topics broker net,\
                        $(patsubst %.cc,$B/checked/%.o,$(wildcard src/$(room)/*.cc)))
 CRASH_OBJECTS   := $B/tests/crash/main.o $B/tests/support/journal_world.o \
-                   $B/tests/support/fake_disk.o $(foreach room,base io store,\
+                   $B/tests/support/fake_disk.o $(foreach room,base mqtt io store,\
                        $(patsubst %.cc,$B/checked/%.o,$(wildcard src/$(room)/*.cc)))
 BENCH_OBJECTS   := $(BENCHES:%.cc=$B/%.o)
 BENCH_PROGRAMS  := $(BENCHES:tests/bench/%.cc=$B/bench/%)

@@ -1,0 +1,310 @@
+#include "broker/durable_records.h"
+
+#include <limits>
+
+namespace mqttd {
+
+namespace {
+
+constexpr uint8_t kQosBits = 3;
+constexpr uint8_t kRetainBit = 4;
+constexpr uint8_t kUnlimitedBit = 8;
+
+// Takes what was put in from the front; once something is missing everything is.
+class BodyReader {
+  public:
+    explicit BodyReader(Bytes body) : rest_(body) {}
+
+    template <class T>
+    T number() {
+        const Bytes taken = bytes(sizeof(T));
+        return taken.empty() ? T{0} : load_le<T>(taken.data());
+    }
+
+    Bytes bytes(size_t size) {
+        if (size > rest_.size()) {
+            missing_ = true;
+            rest_ = {};
+            return {};
+        }
+        const Bytes taken = rest_.first(size);
+        rest_ = rest_.subspan(size);
+        return taken;
+    }
+
+    Bytes all() { return bytes(rest_.size()); }
+
+    bool at_end() const { return rest_.empty(); }
+
+    // Nothing was missing and nothing is left over.
+    bool fine() const { return !missing_ && rest_.empty(); }
+
+    bool missing() const { return missing_; }
+
+    Bytes rest() const { return rest_; }
+
+  private:
+    Bytes rest_;
+    bool missing_ = false;
+};
+
+template <class T>
+Result<T> whole(const BodyReader& reader, const T& value, bool valid = true) {
+    if (!reader.fine() || !valid) return Error::kInvalid;
+    return value;
+}
+
+// The rest of the body is the message's.
+bool take_message(BodyReader& reader, DurableMessage& message) {
+    message.name = reader.number<uint64_t>();
+    message.expires_at = reader.number<uint64_t>();
+    const auto flags = reader.number<uint8_t>();
+    message.qos = flags & kQosBits;
+    message.retain = (flags & kRetainBit) != 0;
+    message.priority = reader.number<uint8_t>();
+    const auto topic = reader.number<uint16_t>();
+    const auto properties = reader.number<uint32_t>();
+    message.topic = reader.bytes(topic);
+    message.properties = reader.bytes(properties);
+    message.payload = reader.all();
+    return message.qos <= 2 && flags <= (kQosBits | kRetainBit);
+}
+
+}  // namespace
+
+uint64_t DurableBody::size() const {
+    uint64_t size = used_ - ended_;
+    for (uint32_t i = 0; i < count_; ++i)
+        size += parts_[i].size();
+    return size;
+}
+
+// --- into bytes ----------------------------------------------------------------------------------
+
+void encode(DurableBody& out, const DurableMessage& message) {
+    MQTTD_ASSERT(message.topic.size() <= std::numeric_limits<uint16_t>::max());
+    out.number(message.name);
+    out.number(message.expires_at);
+    out.number(static_cast<uint8_t>(message.qos | (message.retain ? kRetainBit : 0)));
+    out.number(message.priority);
+    out.number(static_cast<uint16_t>(message.topic.size()));
+    out.number(static_cast<uint32_t>(message.properties.size()));
+    out.bytes(message.topic);
+    out.bytes(message.properties);
+    out.bytes(message.payload);
+}
+
+void encode(DurableBody& out, const DurableSession& session) {
+    MQTTD_ASSERT(session.client_id.size() <= std::numeric_limits<uint16_t>::max());
+    out.number(session.number);
+    out.number(session.expiry_s);
+    out.number(session.away_since);
+    out.number(session.listener);
+    out.number(session.level);
+    out.number(static_cast<uint16_t>(session.client_id.size()));
+    out.bytes(session.client_id);
+    if (!session.has_will) return;
+    out.number(session.will_delay_s);
+    encode(out, session.will);
+}
+
+void encode(DurableBody& out, const DurableAway& away) {
+    out.number(away.number);
+    out.number(away.expiry_s);
+    out.number(away.since);
+}
+
+void encode(DurableBody& out, const DurableSubscription& subscription) {
+    out.number(subscription.number);
+    out.number(subscription.identifier);
+    out.number(subscription.options);
+    out.bytes(subscription.filter);
+}
+
+void encode(DurableBody& out, const DurableUnsubscription& unsubscription) {
+    out.number(unsubscription.number);
+    out.bytes(unsubscription.filter);
+}
+
+void encode(DurableBody& out, const DurableSent& sent) {
+    out.number(sent.session);
+    out.number(sent.delivery);
+    out.number(sent.packet_id);
+}
+
+void encode(DurableBody& out, const DurableProgress& progress) {
+    out.number(progress.session);
+    out.number(progress.delivery);
+    out.number(static_cast<uint8_t>(progress.state));
+}
+
+void encode(DurableBody& out, const DurableInbound& inbound) {
+    out.number(inbound.session);
+    out.number(inbound.packet_id);
+    encode(out, inbound.message);
+}
+
+void encode(DurableBody& out, const DurableReleased& released) {
+    out.number(released.session);
+    out.number(released.packet_id);
+}
+
+void encode(DurableBody& out, const DurableClock& clock) {
+    out.number(clock.wall_s);
+    out.number(clock.boot_ms);
+}
+
+void encode_deliveries(DurableBody& out, uint64_t message, Bytes deliveries) {
+    out.number(message);
+    out.bytes(deliveries);
+}
+
+uint32_t delivery_size(const DurableDelivery& delivery) {
+    return 10 + 4u * delivery.id_count;
+}
+
+uint8_t* put_delivery(uint8_t* out, const DurableDelivery& delivery) {
+    store_le<uint32_t>(out, delivery.session);
+    store_le<uint32_t>(out + 4, delivery.delivery);
+    out[8] = static_cast<uint8_t>(delivery.qos | (delivery.retain ? kRetainBit : 0) |
+                                  (delivery.limited ? 0 : kUnlimitedBit));
+    out[9] = delivery.id_count;
+    out += 10;
+    const size_t ids = 4u * delivery.id_count;
+    if (ids > 0) std::memcpy(out, delivery.ids, ids);
+    return out + ids;
+}
+
+// --- and back ------------------------------------------------------------------------------------
+
+template <>
+Result<DurableMessage> decode_durable(Bytes body) {
+    BodyReader reader(body);
+    DurableMessage message;
+    const bool valid = take_message(reader, message);
+    return whole(reader, message, valid);
+}
+
+template <>
+Result<DurableSession> decode_durable(Bytes body) {
+    BodyReader reader(body);
+    DurableSession session;
+    session.number = reader.number<uint32_t>();
+    session.expiry_s = reader.number<uint32_t>();
+    session.away_since = reader.number<uint64_t>();
+    session.listener = reader.number<uint16_t>();
+    session.level = reader.number<uint8_t>();
+    const auto id = reader.number<uint16_t>();
+    session.client_id = reader.bytes(id);
+    session.has_will = !reader.at_end();
+    bool valid = session.level >= 3 && session.level <= 5;
+    if (session.has_will) {
+        session.will_delay_s = reader.number<uint32_t>();
+        valid = take_message(reader, session.will) && valid;
+    }
+    return whole(reader, session, valid);
+}
+
+template <>
+Result<DurableAway> decode_durable(Bytes body) {
+    BodyReader reader(body);
+    DurableAway away;
+    away.number = reader.number<uint32_t>();
+    away.expiry_s = reader.number<uint32_t>();
+    away.since = reader.number<uint64_t>();
+    return whole(reader, away);
+}
+
+template <>
+Result<DurableSubscription> decode_durable(Bytes body) {
+    BodyReader reader(body);
+    DurableSubscription subscription;
+    subscription.number = reader.number<uint32_t>();
+    subscription.identifier = reader.number<uint32_t>();
+    subscription.options = reader.number<uint8_t>();
+    subscription.filter = reader.all();
+    return whole(reader, subscription, !subscription.filter.empty());
+}
+
+template <>
+Result<DurableUnsubscription> decode_durable(Bytes body) {
+    BodyReader reader(body);
+    DurableUnsubscription unsubscription;
+    unsubscription.number = reader.number<uint32_t>();
+    unsubscription.filter = reader.all();
+    return whole(reader, unsubscription, !unsubscription.filter.empty());
+}
+
+template <>
+Result<DurableSent> decode_durable(Bytes body) {
+    BodyReader reader(body);
+    DurableSent sent;
+    sent.session = reader.number<uint32_t>();
+    sent.delivery = reader.number<uint32_t>();
+    sent.packet_id = reader.number<uint16_t>();
+    return whole(reader, sent, sent.packet_id != 0);
+}
+
+template <>
+Result<DurableProgress> decode_durable(Bytes body) {
+    BodyReader reader(body);
+    DurableProgress progress;
+    progress.session = reader.number<uint32_t>();
+    progress.delivery = reader.number<uint32_t>();
+    const auto state = reader.number<uint8_t>();
+    progress.state = static_cast<DurableState>(state);
+    return whole(reader, progress, state == 1 || state == 2);
+}
+
+template <>
+Result<DurableInbound> decode_durable(Bytes body) {
+    BodyReader reader(body);
+    DurableInbound inbound;
+    inbound.session = reader.number<uint32_t>();
+    inbound.packet_id = reader.number<uint16_t>();
+    const bool valid = take_message(reader, inbound.message);
+    return whole(reader, inbound, valid && inbound.packet_id != 0);
+}
+
+template <>
+Result<DurableReleased> decode_durable(Bytes body) {
+    BodyReader reader(body);
+    DurableReleased released;
+    released.session = reader.number<uint32_t>();
+    released.packet_id = reader.number<uint16_t>();
+    return whole(reader, released, released.packet_id != 0);
+}
+
+template <>
+Result<DurableClock> decode_durable(Bytes body) {
+    BodyReader reader(body);
+    DurableClock clock;
+    clock.wall_s = reader.number<uint64_t>();
+    clock.boot_ms = reader.number<uint64_t>();
+    return whole(reader, clock);
+}
+
+DeliveriesReader::DeliveriesReader(Bytes body) {
+    BodyReader reader(body);
+    message_ = reader.number<uint64_t>();
+    damaged_ = reader.missing();
+    rest_ = reader.rest();
+}
+
+bool DeliveriesReader::next(DurableDelivery& out) {
+    if (rest_.empty()) return false;
+    BodyReader reader(rest_);
+    out.session = reader.number<uint32_t>();
+    out.delivery = reader.number<uint32_t>();
+    const auto flags = reader.number<uint8_t>();
+    out.qos = flags & kQosBits;
+    out.retain = (flags & kRetainBit) != 0;
+    out.limited = (flags & kUnlimitedBit) == 0;
+    out.id_count = reader.number<uint8_t>();
+    out.ids = reader.bytes(4u * out.id_count).data();
+    damaged_ = reader.missing() || out.qos > 2 || flags > (kQosBits | kRetainBit | kUnlimitedBit);
+    rest_ = damaged_ ? Bytes{} : reader.rest();
+    return !damaged_;
+}
+
+}  // namespace mqttd

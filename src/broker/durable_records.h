@@ -1,0 +1,237 @@
+#pragma once
+
+// What of the broker survives a power cut: each thing's form in the journal, into bytes and back.
+//
+// The journal (src/store) keeps bodies and gives each a position; what is in them is told here. Two
+// numbers are names on disk: a session has one for its life, and each message that is to reach it
+// gets the next of its deliveries. Times are seconds of the wall clock (the broker's own begins
+// anew with the machine), 0 is "none".
+//
+//     session      number 4, expiry 4, away since 8, listener 2, level 1, identifier 2 + n,
+//                  [will delay 4, message]
+//     away         number 4, expiry 4, since 8           it has disconnected
+//     ended        number 4
+//     subscribed   number 4, identifier 4, options 1, filter n
+//     unsubscribed number 4, filter n
+//     message      name 8, expires 8, flags 1, priority 1, topic 2, properties 4, n + n + payload n
+//     deliveries   message 8, then for each: session 4, delivery 4, flags 1, ids 1, ids × 4
+//     sent         session 4, delivery 4, packet identifier 2
+//     progress     session 4, delivery 4, state 1
+//     inbound      session 4, packet identifier 2, message
+//     released     session 4, packet identifier 2
+//     retained     message                               that of its topic from now on
+//     cleared      topic n
+//     clock        wall 8 (s), boot 8 (ms)
+//
+// Little-endian; on disk, do not renumber. Decoding gives views into the body and believes no
+// length; whether a text is a topic is for whoever takes it in.
+
+#include "mqttd/bytes.h"
+#include "mqttd/result.h"
+
+#include "base/assert.h"
+#include "base/little_endian.h"
+
+#include <array>
+#include <cstdint>
+#include <span>
+
+namespace mqttd {
+
+enum class DurableType : uint8_t {
+    kSession = 16,
+    kAway = 17,
+    kEnded = 18,
+    kSubscribed = 19,
+    kUnsubscribed = 20,
+    kMessage = 21,
+    kDeliveries = 22,
+    kSent = 23,
+    kProgress = 24,
+    kInbound = 25,
+    kReleased = 26,
+    kRetained = 27,
+    kCleared = 28,
+    kClock = 29,
+    // 64 … 95 are kept free for what a link is when it moves to another process, and for peers.
+};
+
+// A body put together from numbers, which it holds, and texts, which it borrows until it has been
+// appended.
+class DurableBody {
+  public:
+    static constexpr uint32_t kPartsMax = 8;
+    static constexpr uint32_t kFixedMax = 96;
+
+    DurableBody() = default;
+    DurableBody(const DurableBody&) = delete;
+    DurableBody& operator=(const DurableBody&) = delete;
+
+    template <class T>
+    void number(T value) {
+        MQTTD_ASSERT(used_ + sizeof value <= kFixedMax);
+        store_le<T>(fixed_ + used_, value);
+        used_ += static_cast<uint32_t>(sizeof value);
+    }
+
+    void bytes(Bytes text) {
+        end_numbers();
+        MQTTD_ASSERT(count_ < kPartsMax);
+        if (!text.empty()) parts_[count_++] = text;
+    }
+
+    // What was put in, in order; nothing may be added afterwards.
+    std::span<const Bytes> parts() {
+        end_numbers();
+        return {parts_.data(), count_};
+    }
+
+    uint64_t size() const;
+
+  private:
+    void end_numbers() {
+        if (used_ == ended_) return;
+        MQTTD_ASSERT(count_ < kPartsMax);
+        parts_[count_++] = Bytes(fixed_ + ended_, used_ - ended_);
+        ended_ = used_;
+    }
+
+    std::array<Bytes, kPartsMax> parts_;
+    uint8_t fixed_[kFixedMax];
+    uint32_t count_ = 0;
+    uint32_t used_ = 0;   // of fixed_
+    uint32_t ended_ = 0;  // of that, what is in parts_
+};
+
+struct DurableMessage {
+    uint64_t name = 0;  // position of the record that held it first; 0: this one
+    uint64_t expires_at = 0;
+    uint8_t qos = 0;
+    bool retain = false;
+    uint8_t priority = 0;
+    Bytes topic;
+    Bytes properties;  // 5.0: those that are passed on
+    Bytes payload;
+};
+
+struct DurableSession {
+    uint32_t number = 0;
+    uint32_t expiry_s = 0;
+    uint64_t away_since = 0;  // 0: connected
+    uint16_t listener = 0;
+    uint8_t level = 4;  // protocol level of its last CONNECT
+    Bytes client_id;
+    bool has_will = false;
+    uint32_t will_delay_s = 0;
+    DurableMessage will;  // expires_at: its Message Expiry Interval; 0: none
+};
+
+struct DurableAway {
+    uint32_t number = 0;
+    uint32_t expiry_s = 0;
+    uint64_t since = 0;
+};
+
+struct DurableSubscription {
+    uint32_t number = 0;      // of the session
+    uint32_t identifier = 0;  // 0: none
+    uint8_t options = 0;      // as in SUBSCRIBE
+    Bytes filter;
+};
+
+struct DurableUnsubscription {
+    uint32_t number = 0;
+    Bytes filter;
+};
+
+// One of the sessions that a message is to reach.
+struct DurableDelivery {
+    static constexpr uint32_t kIdsMax = 255;
+
+    uint32_t session = 0;
+    uint32_t delivery = 0;
+    uint8_t qos = 0;
+    bool retain = false;
+    bool limited = true;  // counts against the queue's limits
+    uint8_t id_count = 0;
+    const uint8_t* ids = nullptr;  // id_count numbers of four bytes
+
+    uint32_t id(uint32_t i) const { return load_le<uint32_t>(ids + 4 * i); }
+};
+
+// PUBLISH left with this identifier.
+struct DurableSent {
+    uint32_t session = 0;
+    uint32_t delivery = 0;
+    uint16_t packet_id = 0;
+};
+
+enum class DurableState : uint8_t {
+    kReleased = 1,  // PUBREC came: only PUBREL may follow
+    kDone = 2,      // acknowledged, dropped or expired
+};
+
+struct DurableProgress {
+    uint32_t session = 0;
+    uint32_t delivery = 0;
+    DurableState state = DurableState::kDone;
+};
+
+struct DurableInbound {
+    uint32_t session = 0;
+    uint16_t packet_id = 0;
+    DurableMessage message;
+};
+
+struct DurableReleased {
+    uint32_t session = 0;
+    uint16_t packet_id = 0;
+};
+
+struct DurableClock {
+    uint64_t wall_s = 0;
+    uint64_t boot_ms = 0;
+};
+
+// A session's number alone (kEnded), or a topic alone (kCleared), are their bodies.
+
+void encode(DurableBody& out, const DurableMessage& message);
+void encode(DurableBody& out, const DurableSession& session);
+void encode(DurableBody& out, const DurableAway& away);
+void encode(DurableBody& out, const DurableSubscription& subscription);
+void encode(DurableBody& out, const DurableUnsubscription& unsubscription);
+void encode(DurableBody& out, const DurableSent& sent);
+void encode(DurableBody& out, const DurableProgress& progress);
+void encode(DurableBody& out, const DurableInbound& inbound);
+void encode(DurableBody& out, const DurableReleased& released);
+void encode(DurableBody& out, const DurableClock& clock);
+
+// kDeliveries: the message's name, then the deliveries one behind the other as `put_delivery` wrote
+// them into the caller's memory.
+void encode_deliveries(DurableBody& out, uint64_t message, Bytes deliveries);
+uint32_t delivery_size(const DurableDelivery& delivery);
+uint8_t* put_delivery(uint8_t* out, const DurableDelivery& delivery);
+
+// Errors: kInvalid.
+template <class T>
+Result<T> decode_durable(Bytes body);
+
+// Walks the deliveries of a kDeliveries body.
+class DeliveriesReader {
+  public:
+    explicit DeliveriesReader(Bytes body);
+
+    uint64_t message() const { return message_; }
+
+    // The next one; false at the end, or where it does not go on: see damaged().
+    bool next(DurableDelivery& out);
+
+    bool damaged() const { return damaged_; }
+
+  private:
+    Bytes rest_;
+    uint64_t message_ = 0;
+    bool damaged_ = false;
+};
+
+}  // namespace mqttd
