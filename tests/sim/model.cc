@@ -44,8 +44,13 @@ void Model::settle_open() {
         return std::any_of(open_.begin(), open_.end(), same);
     };
     for (const SessionRef& session : alive_) {
-        for (Expect& expect : session->expects)
-            expect.open = expect.open && is_open(expect);
+        std::vector<Expect>& expects = session->expects;
+        size_t open = expects.size();  // the first one
+        for (size_t i = session->first_open; i < expects.size(); ++i) {
+            expects[i].open = expects[i].open && is_open(expects[i]);
+            if (expects[i].open) open = std::min(open, i);
+        }
+        session->first_open = open;
     }
 }
 
