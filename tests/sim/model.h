@@ -99,7 +99,7 @@ struct Session {
     // … with these identifiers and at this QoS
     std::map<uint32_t, std::vector<std::pair<uint32_t, uint8_t>>> memberships;
     std::vector<Expect> expects;
-    size_t first_open = 0;  // none before it is open
+    size_t first_open = 0;                                       // none before it is open
     std::unordered_map<uint32_t, std::vector<uint32_t>> places;  // in `expects`, by message
     std::unordered_map<uint16_t, Awaiting> awaiting;             // by packet id
     std::unordered_map<uint16_t, size_t> inflight;               // outbound: packet id → Expect
