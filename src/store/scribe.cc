@@ -78,14 +78,11 @@ Error Scribe::write_some(Position at, Position end) {
     ring_.head->written_bytes.fetch_add(end - at, std::memory_order_relaxed);
     if (error == Error::kNone) error = disk_.sync(file_);
     ring_.head->syncs.fetch_add(1, std::memory_order_relaxed);
-    if (error != Error::kNone) {
-        close_file();
-        next_part_ = name_.part + 1;
-    }
+    if (error != Error::kNone) close_file();
     return error;
 }
 
-// Opens the file of a position, or makes it.
+// Makes the file of a position, or another part of it.
 Error Scribe::begin_file(Position at) {
     close_file();
     const uint64_t number = shape_.number_of(at);
@@ -93,18 +90,10 @@ Error Scribe::begin_file(Position at) {
     folder.number = number;
     const Error listed = disk_.list(Folder::visit, &folder);
     if (listed != Error::kNone) return listed;
-    if (number != name_.number) next_part_ = 0;
-    // Another scribe may have come as far as here, and may have failed as well.
-    const bool goes_on = folder.parts > next_part_;
-    const uint32_t part = goes_on ? folder.parts - 1 : next_part_;
-    name_ = {number, part};
+    // What there is of this file may look whole and not be safe: its sync may have failed.
+    name_ = {number, folder.parts};
+    const uint32_t part = name_.part;
     const NameText name = name_of(name_);
-    if (goes_on) {
-        const Result<int> opened = disk_.open(name, false);
-        if (!opened) return opened.error();
-        file_ = *opened;
-        return Error::kNone;
-    }
     const bool reused = folder.spares > 0 && disk_.rename(folder.a_spare, name) == Error::kNone;
     Error error = open_new(name, !reused);
     if (error == Error::kNone && part > 0) {
@@ -115,9 +104,10 @@ Error Scribe::begin_file(Position at) {
     if (error == Error::kNone) error = disk_.sync(file_);
     if (error == Error::kNone) error = disk_.sync_names();
     if (error == Error::kNone) return error;
-    // It holds nothing yet; what cannot be removed is left behind by its number.
+    // It holds nothing yet; what cannot be removed is left behind, and the next part comes after
+    // it.
     close_file();
-    if (disk_.remove(name) != Error::kNone) next_part_ = part + 1;
+    (void)disk_.remove(name);
     return error;
 }
 

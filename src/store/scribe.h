@@ -2,9 +2,9 @@
 
 // Scribe: writes what the loop left in the ring, and says how far it is safe.
 //
-// It knows positions and files, not records: bytes go to the place that their position names, so a
-// scribe that takes over from a dead one writes the same bytes to the same places. Whatever
-// gathered while it synced goes with the next sync (group commit).
+// It knows positions and files, not records: bytes go to the place that their position names. A
+// scribe that takes over from a dead one writes again what was not durable, into files of its own.
+// Whatever gathered while it synced goes with the next sync (group commit).
 //
 // A file that failed is never touched again: its rest goes to another part of the same number, from
 // the durable position on, out of the ring (record.h). Nobody needs to be told; while it goes on
@@ -51,7 +51,6 @@ class Scribe {
     JournalShape shape_;
     int file_ = -1;
     FileName name_;
-    uint32_t next_part_ = 0;  // of the file after a failure
     Position tidied_ = 0;
 };
 
