@@ -21,6 +21,7 @@
 #include "mqttd/topic.h"
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string_view>
 
@@ -29,7 +30,9 @@ namespace mqttd {
 class Arena;
 class Core;
 class Dirty;
+class Journal;
 class Log;
+class Restore;
 
 // What a listener decides about its clients.
 struct ListenerOptions {
@@ -117,6 +120,8 @@ struct BrokerOptions {
     uint32_t max_keepalive_s = 0;     // 0 = any
     int64_t global_max_clients = -1;  // sessions, -1 = any number
 
+    uint64_t journal_slack_bytes = uint64_t{64} << 20;  // of it that may be dead, beside what lives
+
     uint32_t sys_interval_s = 10;  // 0 = no $SYS
     uint8_t sys_qos = 0;           // highest QoS at which $SYS is delivered: 0 … 2
     bool connection_messages = true;
@@ -126,6 +131,19 @@ struct BrokerOptions {
     uint32_t visit_units = 4'096;   // for one link's visit
     uint32_t fanout_slice = 4'096;  // deliveries made at once; more become a job
     uint32_t backlog_max = 512;     // writes waiting from earlier turns; above, PUBLISH waits
+};
+
+// What a start found in the journal.
+struct RestoreReport {
+    uint64_t records = 0;
+    uint64_t sessions = 0;
+    uint64_t subscriptions = 0;
+    uint64_t retained = 0;
+    uint64_t queued = 0;
+    uint64_t under_way = 0;
+    uint64_t unreadable = 0;     // bodies that verify and are none of ours
+    uint64_t lost_messages = 0;  // deliveries whose message was damaged
+    uint64_t no_memory = 0;      // things that memory_limit had no room for
 };
 
 class Broker final : public StreamHandler {
@@ -138,7 +156,8 @@ class Broker final : public StreamHandler {
            Dirty& dirty,
            const Log& log,
            const BrokerOptions& options,
-           Instant now);
+           Instant now,
+           Journal* journal = nullptr);  // null: nothing outlives the process
     ~Broker();
     Broker(const Broker&) = delete;
     Broker& operator=(const Broker&) = delete;
@@ -160,6 +179,13 @@ class Broker final : public StreamHandler {
 
     // When the next timer is due; kNever if none is.
     Instant next_deadline() const;
+
+    // What the journal holds, body by body in order, before the first turn or between turns;
+    // CONNECTs wait meanwhile.  Only with a journal, and only before anybody came in.  Needs
+    // begin_turn for the time.
+    void begin_restore();
+    void restore(uint8_t type, uint64_t position, Bytes body);
+    RestoreReport end_restore();
 
     // Publishes every $SYS value once; the loop does it before it accepts the first connection.
     void publish_sys();
@@ -192,6 +218,7 @@ class Broker final : public StreamHandler {
   private:
     Arena& arena_;
     Core* core_;
+    std::unique_ptr<Restore> restore_;  // while a start reads the journal
 };
 
 }  // namespace mqttd

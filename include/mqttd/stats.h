@@ -81,6 +81,9 @@ struct Stats {
     uint64_t retained_refused_size = 0;   // above retain_max_payload
     uint64_t paused_publishers = 0;       // not read because all their receivers are blocked; now
 
+    uint64_t answers_held = 0;    // until what they acknowledge was durable
+    uint64_t journal_rounds = 0;  // everything that lives was written once more
+
     uint64_t runs = 0;             // fan-outs of consecutive equal-topic PUBLISH packets
     uint64_t fast_deliveries = 0;  // messages delivered as a range of the inbound segment
     uint64_t copies = 0;           // messages copied once to outlive the turn

@@ -2,13 +2,15 @@
 // may use the arena's reserve; if even that is refused the link cannot go on and ends.
 
 #include "broker/core.h"
+#include "broker/held.h"
+#include "broker/recorder.h"
 #include "mqtt/properties.h"
 
 namespace mqttd {
 
 // False if the link has ended.  One that is being closed in the middle of its own packet, maybe
 // with a DISCONNECT, is not answered.   [MQTT5-3.14.4-1]
-bool Core::answer_bytes(Link& link, Bytes packet, PacketType type) {
+bool Core::answer_now(Link& link, Bytes packet, PacketType type) {
     if (link.broken) return true;
     if (!link.outbox->copy(arena_, packet, Arena::Use::kReserve)) {
         ++stats_.refused_memory;
@@ -21,10 +23,22 @@ bool Core::answer_bytes(Link& link, Bytes packet, PacketType type) {
     return true;
 }
 
+// One that waits for nothing but its link's CONNACK.
+bool Core::answer_bytes(Link& link, Bytes packet, PacketType type) {
+    if (link.corked && hold_packet(link, 0, type, packet))
+        return link.state == LinkState::kConnected;
+    return answer_now(link, packet, type);
+}
+
+// One that says what was done: it waits until that is safe.
 bool Core::answer(Link& link, PacketType type, uint16_t packet_id, uint8_t reason) {
+    if (recorder_ != nullptr) {
+        if (hold(link, owed(link), {type, packet_id, reason}))
+            return link.state == LinkState::kConnected;
+    }
     uint8_t packet[kAckSizeMax];
     const uint32_t size = encode_ack(packet, type, packet_id, link.version, reason);
-    return answer_bytes(link, {packet, size}, type);
+    return answer_now(link, {packet, size}, type);
 }
 
 // A 5.0 client is told why its connection ends.  What cannot be told is left unsaid.
@@ -32,6 +46,7 @@ bool Core::answer(Link& link, PacketType type, uint16_t packet_id, uint8_t reaso
 void Core::tell_why(Link& link, Error why) {
     const uint8_t code = disconnect_code(why);
     if (!is_v5(link.version) || link.state != LinkState::kConnected || link.broken) return;
+    if (link.corked) return;  // it has not been told that it is in
     if (code == 0xff || code == kReasonSuccess) return;
     uint8_t property[64];
     const Bytes text = as_bytes(error_text(why));

@@ -4,6 +4,9 @@
 
 #include "base/assert.h"
 #include "broker/core.h"
+#include "broker/recorder.h"
+#include "broker/restore.h"
+#include "broker/round.h"
 #include "broker/sys_topics.h"
 
 #include <algorithm>
@@ -17,7 +20,8 @@ Core::Core(Arena& arena,
            Dirty& dirty,
            const Log& log,
            const BrokerOptions& options,
-           Instant now)
+           Instant now,
+           Journal* journal)
     : arena_(arena),
       transport_(transport),
       host_(host),
@@ -41,6 +45,12 @@ Core::Core(Arena& arena,
     scratch_->shared = true;
     units_ = options.turn_units;
     visit_units_ = options.visit_units;
+    if (journal != nullptr) {
+        recorder_ = arena_.make<Recorder>(Arena::Use::kReserve, *journal);
+        round_ = arena_.make<Round>(Arena::Use::kReserve);
+        MQTTD_ASSERT(recorder_ != nullptr && round_ != nullptr);
+        messages_.record(*recorder_);
+    }
     if (options.sys_interval_s != 0) {
         sys_ = arena.make<SysTopics>(Arena::Use::kReserve, *this);
         MQTTD_ASSERT(sys_ != nullptr);
@@ -50,6 +60,8 @@ Core::Core(Arena& arena,
 // The server ends with its process; tests, which look at the books, take everything apart.
 Core::~Core() {
     MQTTD_ASSERT(links_.empty() && memory_waiters_.empty() && paused_.empty());
+    MQTTD_ASSERT(journal_waiters_.empty() && parked_.empty() && held_.empty());
+    stop_recording();
     units_ = int64_t{1} << 62;
     while (sessions_.size() > 0) {  // removing moves elements about: not all are met at once
         for (uint64_t bucket = 0;
@@ -74,6 +86,10 @@ Core::~Core() {
     }
     retained_.stop(all);
     if (sys_ != nullptr) arena_.destroy(sys_);
+    if (recorder_ != nullptr) {
+        arena_.destroy(round_);
+        arena_.destroy(recorder_);
+    }
     scratch_->drop(arena_);
     arena_.release(matched_);
     arena_.destroy(timers_);
@@ -85,6 +101,7 @@ void Core::begin_turn(Instant now, int64_t wall_s, uint32_t ready_links) {
     wall_s_ = wall_s;
     units_ = options_.turn_units;
     share_units(ready_links);
+    if (recorder_ != nullptr) recorder_->set_time(now_s(), wall_s);
     if (scratch_->refs == 1) scratch_->used = 0;
 }
 
@@ -134,12 +151,12 @@ void Core::reconfigure(const BrokerOptions& options) {
 bool Core::shut_down() {
     constexpr uint32_t kPerCall = 1'024;
     shutting_down_ = true;
-    while (!memory_waiters_.empty() || !paused_.empty()) {
-        const bool paused = !paused_.empty();
-        Link& link = *(paused ? paused_ : memory_waiters_).pop_front();
-        if (paused) --stats_.paused_publishers;
-        link.waiting = false;
-        links_.push_back(link);
+    stats_.paused_publishers -= paused_.size();
+    for (LinkList* list : {&paused_, &memory_waiters_, &journal_waiters_, &parked_}) {
+        while (Link* link = list->pop_front()) {
+            link->waiting = false;
+            links_.push_back(*link);
+        }
     }
     if (!send_all_wills()) return false;
     if (!fanouts_.empty()) return false;  // they still need their receivers
@@ -202,14 +219,16 @@ Broker::Broker(Arena& arena,
                Dirty& dirty,
                const Log& log,
                const BrokerOptions& options,
-               Instant now)
+               Instant now,
+               Journal* journal)
     : arena_(arena),
       core_(arena.make<Core>(
-          Arena::Use::kReserve, arena, transport, host, dirty, log, options, now)) {
+          Arena::Use::kReserve, arena, transport, host, dirty, log, options, now, journal)) {
     MQTTD_ASSERT(core_ != nullptr);
 }
 
 Broker::~Broker() {
+    restore_.reset();
     arena_.destroy(core_);
 }
 

@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "broker/core.h"
+#include "broker/recorder.h"
 #include "mqtt/properties.h"
 
 namespace mqttd {
@@ -90,6 +91,20 @@ bool Core::welcome(Link& link, const ConnectView& connect, Bytes assigned_id, bo
 
 bool Core::send_connack(Link& link, bool present, uint8_t code, Bytes properties) {
     const uint32_t size = connack_size(link.version, properties);
+    const uint64_t position =
+        link.session && link.session->durable && code == kReasonSuccess ? owed(link) : 0;
+    if (position != 0 && !recorder_->durable(position)) {
+        Segment* segment = scratch(size);
+        if (segment == nullptr) {
+            ++stats_.refused_memory;
+            end_link(link, Error::kNoMemory, true);
+            return false;
+        }
+        encode_connack(segment->end(), link.version, present, code, properties);
+        cork(link);
+        return hold_packet(link, position, PacketType::kConnack, {segment->end(), size}) &&
+               link.state == LinkState::kConnected;
+    }
     uint8_t* at = link.outbox->room(arena_, size, Arena::Use::kReserve);
     if (at == nullptr) {
         ++stats_.refused_memory;

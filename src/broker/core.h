@@ -12,6 +12,7 @@
 //     queue.cc             what waits for a session
 //     pump.cc, replay.cc, jobs.cc   work in slices
 //     timers.cc, sessions.cc, sys_topics.cc
+//     journal.cc, held.cc, round.cc   what is durable: told, waited for, told again
 //
 // Ownership: links belong to their connection, sessions to the core, messages to their holders.
 // Everything lives in the arena. Every function that allocates says what happens when it is
@@ -27,6 +28,7 @@
 #include "base/outbox.h"
 #include "base/siphash.h"
 #include "base/timer_wheel.h"
+#include "broker/held.h"
 #include "broker/link.h"
 #include "broker/message.h"
 #include "broker/publication.h"
@@ -40,7 +42,11 @@
 
 namespace mqttd {
 
+class Journal;
+class Recorder;
+class Restore;
 class SysTopics;
+struct Round;
 
 class Core {
   public:
@@ -50,7 +56,8 @@ class Core {
          Dirty& dirty,
          const Log& log,
          const BrokerOptions& options,
-         Instant now);
+         Instant now,
+         Journal* journal);
     ~Core();
     Core(const Core&) = delete;
     Core& operator=(const Core&) = delete;
@@ -67,6 +74,8 @@ class Core {
     bool clear_alarm(std::string_view id);
     bool shut_down();
     bool send_all_wills();
+    void begin_restore();
+    void end_restore();
     void reconfigure(const BrokerOptions& options);
     void dump(const Log& log) const;
     Link* opened(Outbox& outbox, const Arrival& arrival);
@@ -81,6 +90,8 @@ class Core {
 
   private:
     friend class SysTopics;
+    friend class Restore;
+    using LinkList = IntrusiveList<Link, &Link::list_hook>;
 
     // How a handler leaves its packet.
     enum class Taken : uint8_t {
@@ -105,6 +116,9 @@ class Core {
     Taken stop_before(Link& link, StopReason reason);
     Taken stop_behind(Link& link, StopReason reason);
     Taken wait_for_memory(Link& link);
+    bool waits_for_journal(Link& link, const Frame& frame);
+    void wait_in_list(Link& link, LinkList& list);
+    LinkList& waiters_for(StopReason reason);
     void resume(Link& link);
     void leave_list(Link& link);
 
@@ -189,6 +203,8 @@ class Core {
     uint8_t subscribe_to(Link& link, Bytes text, const FilterView& filter, uint32_t identifier);
     uint8_t unsubscribe_one(Link& link, const FilterView& filter);
     Taken finish_request(Link& link, const SubscribeView& request, PacketType type);
+    bool hold_suback(Link& link, const SubscribeView& request, PacketType type);
+    void remove_subscription(Session& session, Subscription& subscription);
     void drop_partial(Link& link);
 
     // --- handle_disconnect.cc
@@ -199,7 +215,41 @@ class Core {
     bool answer(Link& link, PacketType type, uint16_t packet_id, uint8_t reason = 0);
     void tell_why(Link& link, Error why);
     bool answer_bytes(Link& link, Bytes packet, PacketType type);
+    bool answer_now(Link& link, Bytes packet, PacketType type);
     void flush(Outbox& outbox);
+
+    // --- held.cc
+    uint64_t owed(const Link& link);
+    bool hold(Link& link, uint64_t position, const Answer& answer);
+    bool hold_packet(Link& link, uint64_t position, PacketType type, Bytes packet);
+    void release_held();
+    void release_answers(Link& link, Held& held);
+    bool send_held(Link& link, uint16_t packet_id);
+    void settle_held(Link& link, uint64_t what, uint64_t position);
+    void settle_whole();
+    void drop_held(Link& link);
+    void cork(Link& link);
+    void uncork(Link& link);
+
+    // --- journal.cc
+    void tend_journal();
+    bool round_is_due() const;
+    bool journal_at_rest() const;
+    bool fanout_may_go_on() const;
+    void stop_recording();
+
+    // --- round.cc
+    void run_round();
+    void begin_round();
+    void end_round();
+    bool say_sessions();
+    bool say_retained();
+    bool say_flows();
+    bool say_all_of(Session& session);
+    bool say_subscriptions(Session& session);
+    bool say_queue(Session& session);
+    void say_window(Session& session);
+    void say_inbound(Session& session);
 
     // --- publish.cc
     bool publish(Publication& publication, Link* publisher);
@@ -285,6 +335,12 @@ class Core {
                        const Delivery& delivery,
                        Arena::Use use = Arena::Use::kNormal);
 
+    void record_sent(Session& session,
+                     Message& message,
+                     const Delivery& delivery,
+                     uint16_t packet_id);
+    void hold_publish(Link& link, uint16_t packet_id);
+
     // --- send_copy.cc: one packet for many at QoS 1 or 2
     bool send_copy(Publication& publication, Session& session, uint8_t options);
     bool encode_counted(Publication& publication, bool v5);
@@ -308,6 +364,8 @@ class Core {
     Queued enqueue(Session& session, Message& message, const Delivery& delivery);
     void note_queued(Session& session, Publication& publication, Queued queued);
     bool make_room(Session& session, const Message& message);
+    uint32_t next_delivery(Outflow& outflow);
+    void drop_queued(Session& session, const Waiting& waiting, Drop reason);
     void watch_queue(Session& session);
     bool tell_queue_alarm(Session& session, bool high);
     bool end_queue_alarm(Session& session);
@@ -346,6 +404,7 @@ class Core {
     void attach(Link& link, Session& session);
     void detach(Link& link, bool send_will, bool broke);
     void drop_extras(Link& link);
+    void record_away(Session& session, bool had_will);
     void publish_will(Session& session);
     void end_session(Session& session);
     bool tear_down(Session& session);
@@ -416,6 +475,8 @@ class Core {
     TimerWheel* timers_;  // in the arena, like what it links
     HashIndex<Session, &Session::hash> sessions_;
     SysTopics* sys_ = nullptr;
+    Recorder* recorder_ = nullptr;  // null: nothing outlives the process
+    Round* round_ = nullptr;
 
     Instant now_;
     Instant started_;
@@ -446,10 +507,24 @@ class Core {
     bool sweeping_ = false;
     bool retained_expire_ = false;  // some retained message had a Message Expiry Interval
 
-    IntrusiveList<Link, &Link::list_hook> links_;
-    IntrusiveList<Link, &Link::list_hook> memory_waiters_;
-    IntrusiveList<Link, &Link::list_hook> paused_;  // until somebody reads what they publish
-    IntrusiveList<Link, &Link::slow_hook> slow_;    // in the order in which they became so
+    static constexpr uint64_t kNothingSaid = ~uint64_t{0};
+    uint64_t said_before_ = kNothingSaid;  // Recorder::said() before the packet under way
+    uint64_t journal_seen_ = 0;            // durable when those who wait for room were woken last
+    uint64_t released_ = 0;                // answers that waited for this have left
+    static constexpr uint32_t kTouchedMost = 16;
+    Held* touched_[kTouchedMost] = {};  // hold something that waits for the whole under way
+    uint32_t touched_count_ = 0;        // more than kTouchedMost: not all are there
+    bool held_stuck_ = false;           // but for some that could not be sent
+    bool restoring_ = false;            // nobody is let in yet
+    Instant next_clock_ = 0;
+
+    LinkList links_;
+    LinkList memory_waiters_;
+    LinkList journal_waiters_;
+    LinkList parked_;  // until the journal has been read
+    LinkList paused_;  // until somebody reads what they publish
+    IntrusiveList<Held, &Held::hook> held_;
+    IntrusiveList<Link, &Link::slow_hook> slow_;  // in the order in which they became so
     IntrusiveList<Session, &Session::job_hook> pumping_;
     IntrusiveList<Session, &Session::job_hook> starved_;  // pumped again when memory is tried again
     IntrusiveList<Session, &Session::job_hook> teardown_;

@@ -4,6 +4,8 @@
 #include "base/mutant.h"
 #include "broker/append_run.h"
 #include "broker/core.h"
+#include "broker/held.h"
+#include "broker/recorder.h"
 #include "broker/window.h"
 
 #include <algorithm>
@@ -171,18 +173,25 @@ bool Core::send_inflight(Session& session,
     const uint32_t place = outflow->window.span() - 1;
     slot->state = delivery.qos == 1 ? FlowState::kAwaitPuback : FlowState::kAwaitPubrec;
     const uint64_t position = session.outbox->appended();
-    const Appended appended = append_publish(
-        *session.link, parts_of(message), delivery, false, outflow->window.id_at(place), use);
+    const bool recorded = session.durable && message.named;
+    const bool waits = recorded && delivery.qos == 2 && recorder_->holds_answers();
+    Appended appended = Appended::kYes;
+    if (!waits) {
+        appended = append_publish(
+            *session.link, parts_of(message), delivery, false, outflow->window.id_at(place), use);
+    }
     if (appended != Appended::kYes) {
         outflow->window.take_back();  // a place in the span would wait for all before it
         if (ids != nullptr) arena_.release(ids);
-        if (appended == Appended::kTooLarge) drop(&session, Drop::kReceiverSize, 1);
-        return appended == Appended::kTooLarge;
+        if (appended != Appended::kTooLarge) return false;
+        drop(&session, Drop::kReceiverSize, 1);
+        if (delivery.queued != 0) recorder_->dropped(session.number, delivery.queued);
+        return true;
     }
     slot->ids = ids;
     slot->position = position;
     slot->sent_ms = now_ms();
-    slot->sent = true;
+    slot->sent = !waits;
     slot->counted = true;
     slot->retain = delivery.retain;
     slot->shared = delivery.shared;
@@ -191,10 +200,39 @@ bool Core::send_inflight(Session& session,
     messages_.hold(message);
     slot->message = &message;
     outflow->bytes += message.payload_size;
+    if (recorded) record_sent(session, message, delivery, outflow->window.id_at(place));
+    if (waits) hold_publish(*session.link, outflow->window.id_at(place));
     if (options_.unack_retry_interval_s != 0 && !is_v5(session.link->version)) {
         arm_session_by(session, now_ + options_.unack_retry_interval_s * kSecond);
     }
     return true;
+}
+
+// A message went into the window: out of the queue, or at once.
+void Core::record_sent(Session& session,
+                       Message& message,
+                       const Delivery& delivery,
+                       uint16_t packet_id) {
+    if (delivery.queued != 0) {
+        recorder_->sent(session.number, delivery.queued, packet_id);
+        return;
+    }
+    const Recorder::Flow flow{packet_id, true, delivery.qos, delivery.retain, delivery.limited};
+    recorder_->delivery(session.number, message, flow, delivery.ids);
+}
+
+// At QoS 2 it leaves when it is known for good what its identifier stands for.
+void Core::hold_publish(Link& link, uint16_t packet_id) {
+    const Answer waiting{PacketType::kPublish, packet_id};
+    if (recorder_->in_whole()) {
+        if (!hold(link, Recorder::kAfterWhole, waiting) || !link.extras) return;
+        Held* held = link.extras->held.get();
+        if (held != nullptr && touched_count_ < kTouchedMost) touched_[touched_count_] = held;
+        if (held != nullptr) ++touched_count_;
+        return;
+    }
+    const bool held = hold(link, recorder_->flush(), waiting);
+    if (!held) send_held(link, packet_id);
 }
 
 // Every drop has a name, a counter and, the first time in a row, a log line.

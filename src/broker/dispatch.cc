@@ -6,6 +6,8 @@
 #include "base/mutant.h"
 #include "base/peer_text.h"
 #include "broker/core.h"
+#include "broker/held.h"
+#include "broker/recorder.h"
 
 namespace mqttd {
 
@@ -45,13 +47,15 @@ Consumed Core::receive(Link& link, const Range& input) {
     const int64_t visit_end = units_ - visit_units_;
     Range rest = input;
     const auto stopped = [&](StopReason reason) {
+        said_before_ = kNothingSaid;
         ++stats_.stops[static_cast<uint32_t>(reason)];
         return Consumed{rest.begin - input.begin, 0, reason};
     };
     while (rest.size() > 0 && link.state != LinkState::kClosing && !link.broken) {
         if (units_ <= 0 || units_ <= visit_end) return stopped(StopReason::kBudget);
         const Bytes bytes = bytes_of(rest);
-        if (bytes[0] == kPuback && link.state == LinkState::kConnected) {
+        if (bytes[0] == kPuback && link.state == LinkState::kConnected &&
+            (recorder_ == nullptr || recorder_->admits(0))) {
             const uint32_t taken = handle_pubacks(link, bytes);
             if (taken > 0) {
                 heard(link);
@@ -85,6 +89,10 @@ Consumed Core::receive(Link& link, const Range& input) {
             link.stop = StopReason::kShutdown;
             return stopped(StopReason::kShutdown);
         }
+        if (recorder_ != nullptr) {
+            if (waits_for_journal(link, frame)) return stopped(StopReason::kJournal);
+            said_before_ = recorder_->said();
+        }
         heard(link);
         Taken taken = Taken::kYes;
         uint32_t size = frame.size;
@@ -107,7 +115,20 @@ Consumed Core::receive(Link& link, const Range& input) {
         rest.begin += size;
         if (taken == Taken::kStop) return stopped(link.stop);
     }
+    said_before_ = kNothingSaid;
     return Consumed{input.size(), 0};
+}
+
+// Whether this packet may have to be recorded and the journal has no room for it now: the link goes
+// on when it has.
+bool Core::waits_for_journal(Link& link, const Frame& frame) {
+    const PacketType type = frame.type();
+    const bool plain = frame.first == kPlainPublish && !options_.upgrade_outgoing_qos;
+    const bool silent = plain || type == PacketType::kPingreq || type == PacketType::kDisconnect;
+    if (silent || recorder_->admits(frame.size)) return false;
+    wait_in_list(link, journal_waiters_);
+    link.stop = StopReason::kJournal;
+    return true;
 }
 
 // A sign of life: a packet, or some bytes of one, for a large one may take longer than a
@@ -181,6 +202,7 @@ void Core::end_link(Link& link, Error why, bool send_will) {
     if (link.state == LinkState::kClosing) return;
     log_leaving(link, why);
     tell_why(link, why);
+    if (link.corked) uncork(link);
     detach(link, send_will, MQTTD_MUTANT(45));  // what lingers comes again without DUP
     link.state = LinkState::kClosing;
     ++closing_links_;
@@ -217,20 +239,38 @@ Core::Taken Core::stop_behind(Link& link, StopReason reason) {
 // The arena refused something that must not be lost: the packet comes again when there is room.
 Core::Taken Core::wait_for_memory(Link& link) {
     ++stats_.refused_memory;
-    if (!link.waiting) {
-        links_.remove(link);
-        memory_waiters_.push_back(link);
-        link.waiting = true;
-    }
+    wait_in_list(link, memory_waiters_);
     return stop_before(link, StopReason::kMemory);
+}
+
+void Core::wait_in_list(Link& link, LinkList& list) {
+    if (link.waiting) return;
+    links_.remove(link);
+    list.push_back(link);
+    link.waiting = true;
+}
+
+// The list that a link is in which waits for this.
+Core::LinkList& Core::waiters_for(StopReason reason) {
+    switch (reason) {
+        case StopReason::kSlowConsumer:
+            return paused_;
+        case StopReason::kJournal:
+            return journal_waiters_;
+        case StopReason::kParked:
+            return parked_;
+        default:
+            return memory_waiters_;
+    }
 }
 
 void Core::resume(Link& link) {
     if (link.stop == StopReason::kNone) return;
-    const bool paused = link.stop == StopReason::kSlowConsumer;
+    const StopReason reason = link.stop;
+    const bool paused = reason == StopReason::kSlowConsumer;
     link.stop = StopReason::kNone;
     if (link.waiting) {
-        (paused ? paused_ : memory_waiters_).remove(link);
+        waiters_for(reason).remove(link);
         if (paused) --stats_.paused_publishers;
         links_.push_back(link);
         link.waiting = false;
@@ -266,17 +306,23 @@ Link* Core::opened(Outbox& outbox, const Arrival& arrival) {
     return link;
 }
 
-// All links are in one of three lists.
+// All links are in one list.
 void Core::leave_list(Link& link) {
     const bool paused = link.stop == StopReason::kSlowConsumer;
     if (link.waiting && paused) --stats_.paused_publishers;
-    (!link.waiting ? links_ : paused ? paused_ : memory_waiters_).remove(link);
+    (!link.waiting ? links_ : waiters_for(link.stop)).remove(link);
 }
 
 // The outbox had blocked the link and has been written out.
 void Core::writable(Link& link) {
+    if (link.corked) {  // by us
+        link.outbox->set_blocked(true);
+        return;
+    }
     if (link.slow_hook.in_list) slow_.remove(link);
     if (link.session) {
+        if (held_stuck_ && link.extras && link.extras->held)
+            release_answers(link, *link.extras->held);
         link.session->warned = false;
         if (!MQTTD_MUTANT(48)) pump(*link.session);  // a queue waits though its link has drained
     }

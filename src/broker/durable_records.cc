@@ -9,6 +9,8 @@ namespace {
 constexpr uint8_t kQosBits = 3;
 constexpr uint8_t kRetainBit = 4;
 constexpr uint8_t kUnlimitedBit = 8;
+constexpr uint8_t kSentBit = 16;
+constexpr uint8_t kAllBits = kQosBits | kRetainBit | kUnlimitedBit | kSentBit;
 
 // Takes what was put in from the front; once something is missing everything is.
 class BodyReader {
@@ -134,8 +136,13 @@ void encode(DurableBody& out, const DurableSent& sent) {
 
 void encode(DurableBody& out, const DurableProgress& progress) {
     out.number(progress.session);
-    out.number(progress.delivery);
     out.number(static_cast<uint8_t>(progress.state));
+    out.bytes(Bytes(progress.ids, 2 * size_t{progress.id_count}));
+}
+
+void encode(DurableBody& out, const DurableDropped& dropped) {
+    out.number(dropped.session);
+    out.number(dropped.delivery);
 }
 
 void encode(DurableBody& out, const DurableInbound& inbound) {
@@ -165,9 +172,10 @@ uint32_t delivery_size(const DurableDelivery& delivery) {
 
 uint8_t* put_delivery(uint8_t* out, const DurableDelivery& delivery) {
     store_le<uint32_t>(out, delivery.session);
-    store_le<uint32_t>(out + 4, delivery.delivery);
+    store_le<uint32_t>(out + 4, delivery.number);
     out[8] = static_cast<uint8_t>(delivery.qos | (delivery.retain ? kRetainBit : 0) |
-                                  (delivery.limited ? 0 : kUnlimitedBit));
+                                  (delivery.limited ? 0 : kUnlimitedBit) |
+                                  (delivery.sent ? kSentBit : 0));
     out[9] = delivery.id_count;
     out += 10;
     const size_t ids = 4u * delivery.id_count;
@@ -250,10 +258,22 @@ Result<DurableProgress> decode_durable(Bytes body) {
     BodyReader reader(body);
     DurableProgress progress;
     progress.session = reader.number<uint32_t>();
-    progress.delivery = reader.number<uint32_t>();
     const auto state = reader.number<uint8_t>();
     progress.state = static_cast<DurableState>(state);
-    return whole(reader, progress, state == 1 || state == 2);
+    const Bytes ids = reader.all();
+    progress.ids = ids.data();
+    progress.id_count = static_cast<uint32_t>(ids.size() / 2);
+    return whole(
+        reader, progress, (state == 1 || state == 2) && !ids.empty() && ids.size() % 2 == 0);
+}
+
+template <>
+Result<DurableDropped> decode_durable(Bytes body) {
+    BodyReader reader(body);
+    DurableDropped dropped;
+    dropped.session = reader.number<uint32_t>();
+    dropped.delivery = reader.number<uint32_t>();
+    return whole(reader, dropped);
 }
 
 template <>
@@ -295,14 +315,16 @@ bool DeliveriesReader::next(DurableDelivery& out) {
     if (rest_.empty()) return false;
     BodyReader reader(rest_);
     out.session = reader.number<uint32_t>();
-    out.delivery = reader.number<uint32_t>();
+    out.number = reader.number<uint32_t>();
     const auto flags = reader.number<uint8_t>();
     out.qos = flags & kQosBits;
     out.retain = (flags & kRetainBit) != 0;
     out.limited = (flags & kUnlimitedBit) == 0;
+    out.sent = (flags & kSentBit) != 0;
     out.id_count = reader.number<uint8_t>();
     out.ids = reader.bytes(4u * out.id_count).data();
-    damaged_ = reader.missing() || out.qos > 2 || flags > (kQosBits | kRetainBit | kUnlimitedBit);
+    damaged_ = reader.missing() || out.qos > 2 || flags > kAllBits ||
+               (out.sent && (out.number == 0 || out.number > 0xffff));
     rest_ = damaged_ ? Bytes{} : reader.rest();
     return !damaged_;
 }

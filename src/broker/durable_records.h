@@ -3,9 +3,12 @@
 // What of the broker survives a power cut: each thing's form in the journal, into bytes and back.
 //
 // The journal (src/store) keeps bodies and gives each a position; what is in them is told here. Two
-// numbers are names on disk: a session has one for its life, and each message that is to reach it
-// gets the next of its deliveries. Times are seconds of the wall clock (the broker's own begins
-// anew with the machine), 0 is "none".
+// numbers are names on disk: a session has one for its life, and each message that waits in its
+// queue is the next of its deliveries, until it is sent: then its packet identifier names it.
+//
+// Whatever is said again (broker/round.h) says the same once more, so reading it twice, or without
+// what had been said before it, comes to the same end. Times are seconds of the wall clock (the
+// broker's own begins anew with the machine), 0 is "none".
 //
 //     session      number 4, expiry 4, away since 8, listener 2, level 1, identifier 2 + n,
 //                  [will delay 4, message]
@@ -14,14 +17,16 @@
 //     subscribed   number 4, identifier 4, options 1, filter n
 //     unsubscribed number 4, filter n
 //     message      name 8, expires 8, flags 1, priority 1, topic 2, properties 4, n + n + payload n
-//     deliveries   message 8, then for each: session 4, delivery 4, flags 1, ids 1, ids × 4
-//     sent         session 4, delivery 4, packet identifier 2
-//     progress     session 4, delivery 4, state 1
+//     deliveries   message 8, then for each: session 4, number 4, flags 1, ids 1, ids × 4
+//     sent         session 4, delivery 4, packet identifier 2      from now on that is its name
+//     progress     session 4, state 1, packet identifiers 2 each
+//     dropped      session 4, delivery 4                           from its queue
 //     inbound      session 4, packet identifier 2, message
 //     released     session 4, packet identifier 2
 //     retained     message                               that of its topic from now on
 //     cleared      topic n
 //     clock        wall 8 (s), boot 8 (ms)
+//     gone         names of messages 8 each                        nothing speaks of them again
 //
 // Little-endian; on disk, do not renumber. Decoding gives views into the body and believes no
 // length; whether a text is a topic is for whoever takes it in.
@@ -53,6 +58,8 @@ enum class DurableType : uint8_t {
     kRetained = 27,
     kCleared = 28,
     kClock = 29,
+    kDropped = 30,
+    kGone = 31,
     // 64 … 95 are kept free for what a link is when it moves to another process, and for peers.
 };
 
@@ -149,8 +156,9 @@ struct DurableDelivery {
     static constexpr uint32_t kIdsMax = 255;
 
     uint32_t session = 0;
-    uint32_t delivery = 0;
+    uint32_t number = 0;  // of the delivery; its packet identifier if it was sent
     uint8_t qos = 0;
+    bool sent = false;
     bool retain = false;
     bool limited = true;  // counts against the queue's limits
     uint8_t id_count = 0;
@@ -168,13 +176,21 @@ struct DurableSent {
 
 enum class DurableState : uint8_t {
     kReleased = 1,  // PUBREC came: only PUBREL may follow
-    kDone = 2,      // acknowledged, dropped or expired
+    kDone = 2,      // it is over
 };
 
 struct DurableProgress {
     uint32_t session = 0;
-    uint32_t delivery = 0;
     DurableState state = DurableState::kDone;
+    uint32_t id_count = 0;         // at least 1
+    const uint8_t* ids = nullptr;  // packet identifiers of two bytes
+
+    uint16_t id(uint32_t i) const { return load_le<uint16_t>(ids + 2 * i); }
+};
+
+struct DurableDropped {
+    uint32_t session = 0;
+    uint32_t delivery = 0;
 };
 
 struct DurableInbound {
@@ -193,7 +209,7 @@ struct DurableClock {
     uint64_t boot_ms = 0;
 };
 
-// A session's number alone (kEnded), or a topic alone (kCleared), are their bodies.
+// A session's number alone (kEnded), a topic alone (kCleared), names (kGone) are their bodies.
 
 void encode(DurableBody& out, const DurableMessage& message);
 void encode(DurableBody& out, const DurableSession& session);
@@ -202,6 +218,7 @@ void encode(DurableBody& out, const DurableSubscription& subscription);
 void encode(DurableBody& out, const DurableUnsubscription& unsubscription);
 void encode(DurableBody& out, const DurableSent& sent);
 void encode(DurableBody& out, const DurableProgress& progress);
+void encode(DurableBody& out, const DurableDropped& dropped);
 void encode(DurableBody& out, const DurableInbound& inbound);
 void encode(DurableBody& out, const DurableReleased& released);
 void encode(DurableBody& out, const DurableClock& clock);

@@ -11,6 +11,7 @@
 #include "base/mutant.h"
 #include "broker/append_run.h"
 #include "broker/core.h"
+#include "broker/recorder.h"
 
 #include <algorithm>
 #include <new>
@@ -228,6 +229,12 @@ void Core::end_fanout_job(FanoutJob& job) {
     if (job.wire != nullptr) job.wire->drop(arena_);
     if (job.message) messages_.drop(*job.message);
     Link* publisher = job.publisher.get();
+    if (publisher != nullptr && recorder_ != nullptr) {
+        if (job.released != 0 && publisher->session) {
+            recorder_->released(publisher->session->number, job.released);
+        }
+        settle_held(*publisher, Recorder::kAfterFanout, recorder_->flush());
+    }
     fanouts_.remove(job);
     --stats_.fanout_jobs_now;
     arena_.destroy(&job);

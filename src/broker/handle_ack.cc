@@ -6,6 +6,7 @@
 #include "base/assert.h"
 #include "base/mutant.h"
 #include "broker/core.h"
+#include "broker/recorder.h"
 
 #include <algorithm>
 
@@ -100,6 +101,7 @@ void Core::handle_pubrec(Link& link, uint16_t packet_id, uint8_t reason) {
     }
     let_message_go(session, slot);
     slot.state = FlowState::kAwaitPubcomp;
+    if (session.durable) recorder_->progress(session.number, packet_id, DurableState::kReleased);
     slot.sent_ms = now_ms();
     slot.position = link.outbox->appended();
     arm_flow(session, slot);
@@ -125,6 +127,8 @@ Core::Taken Core::handle_pubrel(Link& link, uint16_t packet_id) {
     Session& session = *link.session;
     AwaitingEntry* entry = session.awaiting ? session.awaiting->find(packet_id) : nullptr;
     Taken taken = Taken::kYes;
+    const bool recorded = entry != nullptr && session.durable;
+    if (recorded) recorder_->begin_whole();
     if (entry != nullptr) {
         if (entry->message && entry->message->expired(now_s())) {  // [MQTT5-3.3.2-5]
             drop(nullptr, Drop::kExpired, 1);
@@ -132,11 +136,27 @@ Core::Taken Core::handle_pubrel(Link& link, uint16_t packet_id) {
         } else if (entry->message) {
             Publication publication = publication_of(*entry->message, &session);
             taken = pass_on(link, publication);
-            if (taken == Taken::kAgain) return taken;
+            if (taken == Taken::kAgain) {
+                if (recorded) {
+                    recorder_->end_whole();
+                    settle_whole();
+                }
+                return taken;
+            }
             messages_.drop(*entry->message);
         }
         session.awaiting->erase(*entry);
         --stats_.inflight_in;
+    }
+    if (recorded) {
+        // While a job hands it out, that is said when it is done: rather twice than not at all.
+        if (link.fanout) {
+            link.fanout->released = packet_id;
+        } else {
+            recorder_->released(session.number, packet_id);
+        }
+        recorder_->end_whole();
+        settle_whole();
     }
     if (MQTTD_MUTANT(14)) return taken;  // PUBREL without PUBCOMP
     const uint8_t reason = entry != nullptr ? kReasonSuccess : kReasonPacketIdNotFound;
@@ -158,6 +178,9 @@ void Core::let_message_go(Session& session, InflightSlot& slot) {
 void Core::finish_slot(Session& session, uint32_t i) {
     Outflow& outflow = *session.outflow;
     InflightSlot& slot = outflow.window.at(i);
+    if (session.durable && !session.dead) {
+        recorder_->progress(session.number, outflow.window.id_at(i), DurableState::kDone);
+    }
     let_message_go(session, slot);
     if (slot.ids) arena_.release(slot.ids.get());
     slot.ids = nullptr;

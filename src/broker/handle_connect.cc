@@ -8,6 +8,7 @@
 #include "base/peer_text.h"
 #include "broker/append_run.h"
 #include "broker/core.h"
+#include "broker/recorder.h"
 #include "mqtt/properties.h"
 
 #include <algorithm>
@@ -37,6 +38,10 @@ uint32_t largest_of(const Result<ConnectView>& connect) {
 }  // namespace
 
 Core::Taken Core::handle_connect(Link& link, const Input& input) {
+    if (restoring_ && link.state != LinkState::kRefused) {
+        wait_in_list(link, parked_);
+        return stop_before(link, StopReason::kParked);
+    }
     spend(limits::kConnectUnits);
     const Result<ConnectView> decoded = decode_connect(input.body(), input.frame.flags());
     if (!decoded && decoded.error() != Error::kUnsupportedVersion) {
@@ -101,6 +106,8 @@ Error Core::let_in(Link& link, const ConnectView& connect, const Input& input) {
     set_expiry(*session, session_expiry_of(connect));
     link.bridge = connect.bridge;
     attach(link, *session);
+    session->durable = session->durable || (recorder_ != nullptr && session->expiry_s != 0);
+    if (session->durable) recorder_->session(*session);
     if (present) ++stats_.sessions_resumed;
     log_welcome(link, client_id, connect);
     const bool told = present && !MQTTD_MUTANT(20);  // Session Present is never said

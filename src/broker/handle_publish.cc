@@ -6,6 +6,7 @@
 #include "base/mutant.h"
 #include "broker/append_run.h"
 #include "broker/core.h"
+#include "broker/recorder.h"
 #include "mqtt/properties.h"
 
 namespace mqttd {
@@ -208,6 +209,7 @@ Core::Taken Core::accept_qos2(Link& link,
         return wait_for_memory(link);
     }
     ++stats_.inflight_in;
+    if (session.durable) recorder_->inbound(session.number, publish.packet_id, message);
     if (options_.await_rel_timeout_s != 0) {
         arm_session_by(session, now_ + options_.await_rel_timeout_s * kSecond);
     }

@@ -9,6 +9,9 @@
 #include "base/assert.h"
 #include "base/mutant.h"
 #include "broker/core.h"
+#include "broker/held.h"
+#include "broker/recorder.h"
+#include "broker/round.h"
 #include "mqtt/properties.h"
 
 #include <algorithm>
@@ -64,6 +67,7 @@ Core::Taken Core::handle_subscribe(Link& link, const Input& input) {
                                  : unsubscribe_one(link, filter);
         if (partial->codes) partial->codes[partial->done] = code;
         ++partial->done;
+        partial->recorded = partial->recorded || link.session->durable;
         partial->offset = static_cast<uint32_t>(request.filters.size() - rest.size());
         spend(limits::kSubscribeUnits);
     }
@@ -87,6 +91,7 @@ Core::Taken Core::finish_request(Link& link, const SubscribeView& request, Packe
         fail(link, Error::kPacketTooLarge);  // it cannot be told
         return Taken::kYes;
     }
+    if (recorder_ != nullptr && hold_suback(link, request, answer_type)) return Taken::kYes;
     uint8_t* at = link.outbox->room(arena_, size, Arena::Use::kReserve);
     if (at == nullptr) {
         ++stats_.refused_memory;
@@ -101,6 +106,28 @@ Core::Taken Core::finish_request(Link& link, const SubscribeView& request, Packe
     drop_partial(link);
     delivered(link, true);
     return Taken::kYes;
+}
+
+// True: the answer is held until what was subscribed is safe, or the link has ended.
+bool Core::hold_suback(Link& link, const SubscribeView& request, PacketType type) {
+    PartialRequest& partial = *link.partial;
+    const uint64_t position =
+        partial.recorded && recorder_->holds_answers() ? recorder_->flush() : 0;
+    const Held* held = link.extras ? link.extras->held.get() : nullptr;
+    const bool behind = held != nullptr && held->count > 0;
+    if (!behind && (position == 0 || recorder_->durable(position))) return false;
+    const uint32_t header = suback_header_size(partial.count, link.version);
+    Segment* segment = scratch(header + partial.count);
+    if (segment == nullptr) {
+        ++stats_.refused_memory;
+        end_link(link, Error::kNoMemory, true);
+        return true;
+    }
+    uint8_t* at = segment->end();
+    encode_suback_header(at, type, request.packet_id, partial.count, link.version);
+    std::memcpy(at + header, partial.codes.get(), partial.count);
+    if (hold_packet(link, position, type, {at, header + partial.count})) drop_partial(link);
+    return true;
 }
 
 // Subscribes to one filter and starts its retained replay.  Returns the SUBACK code.
@@ -161,13 +188,14 @@ uint8_t Core::subscribe_to(Link& link, Bytes text, const FilterView& filter, uin
                    unsigned{qos},
                    Clean(text).c_str());
     }
+    if (session.durable) recorder_->subscribed(session.number, *added->subscription);
     // 3.1.1 sends retained messages for every SUBSCRIBE, also for one it already had; 5.0 asks.
     // [MQTT5-3.8.4-3], [MQTT5-3.3.1-9…-11]
     const bool replay = !is_shared(text) && (filter.retain_handling == 0 ||
                                              (filter.retain_handling == 1 && !added->existed));
     if (replay && !start_replay(session, *added->subscription)) {
         ++stats_.refused_memory;
-        if (!added->existed) subscriptions_.remove(*added->subscription);
+        if (!added->existed) remove_subscription(session, *added->subscription);
         return kReasonQuotaExceeded;
     }
     return qos;
@@ -183,7 +211,7 @@ uint8_t Core::unsubscribe_one(Link& link, const FilterView& filter) {
     Subscription* subscription = subscriptions_.find(session, text.bytes);
     if (subscription != nullptr) {
         if (subscription->replay) end_replay(*subscription->replay);
-        if (!MQTTD_MUTANT(19)) subscriptions_.remove(*subscription);  // it stays subscribed
+        if (!MQTTD_MUTANT(19)) remove_subscription(session, *subscription);  // it stays subscribed
         if (log_.wants(LogKind::kUnsubscribe)) {
             log_.write(LogKind::kUnsubscribe,
                        "%s %s",
@@ -193,6 +221,15 @@ uint8_t Core::unsubscribe_one(Link& link, const FilterView& filter) {
     }
     let_go(text);
     return subscription != nullptr ? kReasonSuccess : kReasonNoSubscriptionExisted;
+}
+
+// One that its session no longer wants.
+void Core::remove_subscription(Session& session, Subscription& subscription) {
+    if (session.durable) {
+        recorder_->unsubscribed(session.number, subscription.filter->filter());
+        round_->leave(subscription);
+    }
+    subscriptions_.remove(subscription);
 }
 
 void Core::drop_partial(Link& link) {

@@ -18,6 +18,17 @@ bool InflightWindow::grow(Arena& arena, Arena::Use use) {
     return true;
 }
 
+InflightSlot* InflightWindow::push_at(Arena& arena, uint16_t packet_id) {
+    const uint32_t number = packet_id - 1u;
+    const uint32_t place = number >= first_ ? number - first_ : number + kIds - first_;
+    if (place < span_ || place >= kSpanMax) return nullptr;
+    while (span_ < place) {
+        if (push(arena) == nullptr) return nullptr;
+        --live_;  // a hole
+    }
+    return push(arena);
+}
+
 void InflightWindow::take_back() {
     InflightSlot& slot = at(span_ - 1);
     MQTTD_ASSERT(span_ > 0 && slot.state != FlowState::kHole && !slot.message);

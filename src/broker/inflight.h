@@ -72,6 +72,15 @@ class InflightWindow {
         return slot;
     }
 
+    // An empty window goes on with this identifier; then a slot with a later one, holes before it.
+    // nullptr: refused, or too far.
+    void begin_at(uint16_t packet_id) {
+        MQTTD_ASSERT(span_ == 0 && packet_id != 0);
+        first_ = packet_id - 1u;
+    }
+
+    InflightSlot* push_at(Arena& arena, uint16_t packet_id);
+
     // The place of a live slot in the span, or -1.
     int64_t find(uint16_t packet_id) {
         const uint32_t number = packet_id - 1u;

@@ -4,6 +4,7 @@
 #include "base/assert.h"
 #include "base/mutant.h"
 #include "broker/core.h"
+#include "broker/recorder.h"
 #include "broker/sys_topics.h"
 
 #include <algorithm>
@@ -31,6 +32,7 @@ void Core::tick() {
             session_timer(*reinterpret_cast<Session*>(bytes));
         }
     }
+    if (recorder_ != nullptr) tend_journal();
     shed();
     end_slow_consumers();
     run_jobs();
@@ -48,7 +50,7 @@ void Core::run_jobs() {
         switch ((job_turn_ + kind) % kKinds) {
             case 0:
                 // One after the other: a later message must not overtake an earlier one.
-                while (!fanouts_.empty() && units_ > 0) {
+                while (!fanouts_.empty() && units_ > 0 && fanout_may_go_on()) {
                     FanoutJob* first = fanouts_.front();
                     run_fanout_job(*first);
                     if (fanouts_.front() == first) break;  // a slice a turn
@@ -91,14 +93,18 @@ void Core::bury_more() {
 
 bool Core::idle() const {
     const bool replayed = replays_.empty() || MQTTD_MUTANT(50);  // asleep over a replay
-    return fanouts_.empty() && pumping_.empty() && replayed && teardown_.empty() &&
+    const bool handed_out = fanouts_.empty() || !fanout_may_go_on();
+    const bool journal = recorder_ == nullptr || journal_at_rest();
+    return handed_out && journal && pumping_.empty() && replayed && teardown_.empty() &&
            !timers_->due() && !sweeping_ && !rearming_ && (sys_ == nullptr || !sys_->busy());
 }
 
 Instant Core::next_deadline() const {
     Instant next = timers_->next_deadline();
     if (sys_ != nullptr) next = std::min(next, sys_->next_tick());
-    const bool waiting = !memory_waiters_.empty() || !starved_.empty() || !paused_.empty();
+    const bool waiting =
+        !memory_waiters_.empty() || !starved_.empty() || !paused_.empty() || held_stuck_;
+    if (recorder_ != nullptr) next = std::min(next, next_clock_);
     if (waiting) next = std::min(next, next_memory_try_);
     if (options_.slow_consumer == SlowConsumer::kDisconnect && !slow_.empty()) {
         const uint32_t blocked = now_ms() - slow_.front()->slow_since_ms;
@@ -111,7 +117,8 @@ Instant Core::next_deadline() const {
 
 // Links that wait for memory try again now and then; so many at a time that there is some hope.
 void Core::resume_memory_waiters() {
-    const bool none = memory_waiters_.empty() && starved_.empty() && paused_.empty();
+    const bool none =
+        memory_waiters_.empty() && starved_.empty() && paused_.empty() && !held_stuck_;
     if (none || now_ < next_memory_try_) return;
     next_memory_try_ = now_ + kMemoryRetry;
     constexpr uint32_t kAtOnce = 64;

@@ -23,6 +23,7 @@
 namespace mqttd {
 
 struct FanoutJob;
+struct Held;
 struct LinkExtras;
 struct PartialRequest;
 struct Session;
@@ -48,6 +49,7 @@ struct alignas(16) Link {
     bool probed : 1 = false;        // its keep-alive ran out; it is being read once more
     bool broken : 1 = false;        // memory ran out in the middle of a packet: it is being closed
     bool waiting : 1 = false;       // on the list of those that wait for memory, or for a reader
+    bool corked : 1 = false;        // its CONNACK is held (held.h)
     uint32_t slow_since_ms = 0;     // low bits of the time it came to the list of slow ones
     uint32_t written_at_probe = 0;  // low bits of outbox.written() when a draining link was judged
     ListHook<Link> slow_hook;       // its last write came short and messages waited or were dropped
@@ -64,6 +66,7 @@ struct alignas(16) LinkExtras {
     bool mounted = false;  // its listener's mount point is cut off every topic it gets
     Ptr32<InboundAliases> inbound;
     Ptr32<OutboundAliases> outbound;
+    Ptr32<Held> held;  // answers that wait for the journal
 
     // Whether packets to this link must be looked at one by one.
     bool own_head() const { return max_packet_size != ~uint32_t{0} || mounted || outbound; }
@@ -71,10 +74,11 @@ struct alignas(16) LinkExtras {
 
 // What is left to do of a SUBSCRIBE or UNSUBSCRIBE with very many filters.
 struct alignas(16) PartialRequest {
-    uint32_t offset = 0;   // bytes of the filter list that are done
-    uint32_t done = 0;     // filters
-    uint32_t count = 0;    // filters in all
-    Ptr32<uint8_t> codes;  // SUBACK return codes, one per filter
+    uint32_t offset = 0;    // bytes of the filter list that are done
+    uint32_t done = 0;      // filters
+    uint32_t count = 0;     // filters in all
+    Ptr32<uint8_t> codes;   // SUBACK return codes, one per filter
+    bool recorded = false;  // some of it is in the journal
 };
 
 }  // namespace mqttd

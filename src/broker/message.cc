@@ -1,6 +1,7 @@
 #include "broker/message.h"
 
 #include "base/assert.h"
+#include "broker/recorder.h"
 
 #include <algorithm>
 
@@ -25,7 +26,8 @@ Message* MessagePool::make(const MessageParts& parts) {
     const bool adopt = adoptable(parts.payload);
     const size_t text = parts.topic.size() + parts.properties.size();
     const size_t size = text + (adopt ? sizeof(uint32_t) : parts.payload.size());
-    void* memory = arena_.allocate(std::max<size_t>(sizeof(Message), Message::kHead + size));
+    const size_t name = recorder_ != nullptr && !parts.system ? sizeof(uint64_t) : 0;
+    void* memory = arena_.allocate(std::max<size_t>(sizeof(Message), Message::kHead + size + name));
     if (memory == nullptr) return nullptr;
     auto* message = new (memory) Message;
     message->capacity = static_cast<uint32_t>(arena_.room(memory) - sizeof(Segment));
@@ -38,6 +40,7 @@ Message* MessagePool::make(const MessageParts& parts) {
     message->retain = parts.retain;
     message->priority = parts.priority;
     message->system = parts.system;
+    message->named = name != 0;
     MQTTD_DCHECK(message->text() == reinterpret_cast<uint8_t*>(&message->properties_size + 1));
     uint8_t* at = put(message->text(), parts.topic);
     at = put(at, parts.properties);
@@ -57,6 +60,7 @@ Message* MessagePool::make(const MessageParts& parts) {
 
 void MessagePool::let_go(Message& message) {
     count(message, false);
+    if (message.recorded && recorder_ != nullptr) recorder_->gone(message.name());
     if (message.body) {
         message.body->drop(arena_);
         message.body = nullptr;

@@ -27,12 +27,17 @@
 
 namespace mqttd {
 
+class Recorder;
+
 constexpr uint64_t kNeverExpires = (uint64_t{1} << 56) - 1;
 
 struct alignas(16) Message : Segment {
     uint8_t qos : 2 = 0;
     bool retain : 1 = false;
-    bool system : 1 = false;  // our own: in no message counter
+    bool system : 1 = false;    // our own: in no message counter
+    bool named : 1 = false;     // has room for its name in the journal
+    bool recorded : 1 = false;  // is in the journal (recorder.h)
+    bool round : 1 = false;     // when it was said there last
     uint16_t topic_size = 0;
     // Second of the broker's clock.  A will: seconds to live.
     uint64_t expires_s : 56 = kNeverExpires;
@@ -54,6 +59,18 @@ struct alignas(16) Message : Segment {
     }
 
     bool expired(uint32_t now_s) const { return now_s >= expires_s; }
+
+    // Its position in the journal, behind everything else.
+    uint64_t name() const {
+        uint64_t name;
+        std::memcpy(&name, data() + used, sizeof name);
+        return name;
+    }
+
+    void set_name(uint64_t name) {
+        MQTTD_DCHECK(named);
+        std::memcpy(data() + used, &name, sizeof name);
+    }
 
     // The text begins behind the last field, in what the alignment leaves: topic, properties, and
     // the payload or its place in `body` (four bytes).
@@ -85,6 +102,9 @@ class MessagePool {
 
     MessagePool(Arena& arena, Stats& stats) : arena_(arena), stats_(stats) {}
 
+    // From now on messages can be recorded; `gone` is told of those that were.
+    void record(Recorder& recorder) { recorder_ = &recorder; }
+
     // A message with one holder, or nullptr if the arena refused.
     Message* make(const MessageParts& parts);
 
@@ -105,6 +125,7 @@ class MessagePool {
 
     Arena& arena_;
     Stats& stats_;
+    Recorder* recorder_ = nullptr;
 };
 
 }  // namespace mqttd

@@ -72,6 +72,7 @@ bool OutQueue::push(Arena& arena, const Waiting& waiting) {
     entry->retain = waiting.retain;
     entry->limited = waiting.limited;
     entry->shared = waiting.shared;
+    entry->delivery = waiting.delivery;
     ++lane->size;
     lane->limited += waiting.limited;
     count(waiting, true);
@@ -115,8 +116,13 @@ Waiting OutQueue::take(Arena& arena, QueueLane& lane, QueueChunk* before, uint16
     QueueEntry* entries = chunk->entries();
     uint32_t at = uint32_t{chunk->begin} + place;
     const QueueEntry& entry = entries[at];
-    const Waiting waiting{
-        entry.message.get(), entry.ids.get(), entry.qos, entry.retain, entry.limited, entry.shared};
+    const Waiting waiting{entry.message.get(),
+                          entry.ids.get(),
+                          entry.qos,
+                          entry.retain,
+                          entry.limited,
+                          entry.shared,
+                          entry.delivery};
     for (; at > chunk->begin; --at)
         entries[at] = entries[at - 1];
     if (++chunk->begin == chunk->end) {

@@ -3,7 +3,7 @@
 // OutQueue: messages that wait for one session.
 //
 // They wait because the session is away, its link is blocked, or its window is full. A FIFO of
-// twelve-byte entries in chunks that grow from 4 to 84, so that an empty queue costs nothing and a
+// sixteen-byte entries in chunks that grow from 3 to 63, so that an empty queue costs nothing and a
 // long one is never copied. Messages with a priority wait in lanes of their own, made when the
 // first one comes and gone with the last, so whoever has no priorities has one FIFO:
 //
@@ -29,16 +29,18 @@ struct QueueEntry {
     bool retain : 1 = false;
     bool limited : 1 = true;
     uint16_t shared = 0;
+    uint32_t delivery = 0;  // its name in the journal; 0: none
 };
 
 // An entry outside the arena, where a Ptr32 cannot be.
 struct Waiting {
     Message* message = nullptr;
     SubscriptionIds* ids = nullptr;
-    uint8_t qos = 0;      // of the delivery
-    bool retain = false;  // as the receiver sees it
-    bool limited = true;  // counts against the queue's limits; retained replays do not
-    uint16_t shared = 0;  // number of the shared group it came through; 0: none
+    uint8_t qos = 0;        // of the delivery
+    bool retain = false;    // as the receiver sees it
+    bool limited = true;    // counts against the queue's limits; retained replays do not
+    uint16_t shared = 0;    // number of the shared group it came through; 0: none
+    uint32_t delivery = 0;  // its name in the journal; 0: none
 };
 
 struct alignas(16) QueueChunk {
@@ -59,7 +61,14 @@ struct alignas(16) QueueLane {
     uint8_t priority = 0;
 };
 
-static_assert(sizeof(QueueChunk) == 16 && sizeof(QueueEntry) == 12);
+static_assert(sizeof(QueueChunk) == 16 && sizeof(QueueEntry) == 16);
+
+// How far a walk through a queue has come: behind the entry with this name, in this lane.
+struct QueuePlace {
+    bool begun = false;
+    uint8_t priority = 0;
+    uint32_t delivery = 0;
+};
 
 class OutQueue {
   public:
@@ -95,6 +104,38 @@ class OutQueue {
     // there must be one.  O(those before it that do not: a replay stops at a few,
     // limits::kReplayLowMark).
     Waiting pop_lowest(Arena& arena);
+
+    // Calls visit(entry) for those with a name behind `place`, in order, and moves that, until
+    // visit returns false.  True if it did; false at the end.  Entries may come and go between two
+    // calls.
+    template <class Visit>
+    bool visit_behind(QueuePlace& place, Visit visit) {
+        for (QueueLane* lane = lanes_ ? lanes_.get() : &base_; lane != nullptr;
+             lane = lane == &base_ ? nullptr
+                    : lane->next   ? lane->next.get()
+                                   : &base_) {
+            if (place.begun && lane->priority > place.priority) continue;
+            const bool within = place.begun && lane->priority == place.priority;
+            const auto passed = [&](const QueueEntry& entry) {
+                return entry.delivery == 0 ||
+                       (within && static_cast<int32_t>(entry.delivery - place.delivery) <= 0);
+            };
+            for (QueueChunk* chunk = lane->first.get(); chunk != nullptr;
+                 chunk = chunk->next.get()) {
+                const QueueEntry& last = chunk->entries()[chunk->end - 1];
+                if (last.delivery != 0 && passed(last)) continue;
+                for (uint32_t i = chunk->begin; i < chunk->end; ++i) {
+                    const QueueEntry& entry = chunk->entries()[i];
+                    if (passed(entry)) continue;
+                    const uint32_t delivery = entry.delivery;
+                    const bool more = visit(entry);
+                    place = {true, lane->priority, delivery};
+                    if (!more) return true;
+                }
+            }
+        }
+        return false;
+    }
 
   private:
     static const QueueEntry& oldest(const QueueLane& lane) {

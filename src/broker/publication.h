@@ -107,6 +107,7 @@ struct Delivery {
     bool limited = true;  // counts against the queue's limits; retained replays do not
     uint16_t shared = 0;  // number of the group it came through, whose members may get it if the
                           // session ends; 0: none
+    uint32_t queued = 0;  // its name in the journal while it waited; 0: it did not, or has none
 };
 
 // What is left to hand out of a publication with many receivers.
@@ -137,6 +138,7 @@ struct FanoutJob {
     bool upgrade = false;
     bool queue_qos0 = false;
     Direct wire_fits = Direct::kNobody;
+    uint16_t released = 0;  // QoS 2 of a durable session: the identifier that is free afterwards
 };
 
 }  // namespace mqttd

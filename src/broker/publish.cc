@@ -5,6 +5,7 @@
 #include "base/assert.h"
 #include "base/mutant.h"
 #include "broker/core.h"
+#include "broker/recorder.h"
 #include "broker/sys_topics.h"
 
 #include <algorithm>
@@ -114,6 +115,7 @@ void Core::retain(Publication& publication) {
     const bool stored = retained_.set(place, &message, next_retained_sequence_++, now_s()).ok();
     if (stored) {
         retained_bytes_ += message.payload_size;
+        if (message.named) recorder_->retained(message);
         if (old != nullptr) leave_store(*old);
         retained_expire_ = retained_expire_ || message.expires_s != kNeverExpires;
     } else {
@@ -127,6 +129,7 @@ void Core::retain(Publication& publication) {
 void Core::forget_retained(RetainedNode& node) {
     auto& message = static_cast<Message&>(*node.message);
     message.hold();
+    if (message.recorded) recorder_->cleared(message.topic());
     retained_.clear(node);
     leave_store(message);
     message.Segment::drop(arena_);

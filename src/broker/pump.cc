@@ -2,6 +2,7 @@
 
 #include "base/mutant.h"
 #include "broker/core.h"
+#include "broker/recorder.h"
 #include "broker/window.h"
 
 namespace mqttd {
@@ -19,6 +20,10 @@ void Core::pump(Session& session) {
     const auto may_append = [&] {
         return !outbox.blocked() && !link->broken && outbox.pending() < limits::kPumpBytes;
     };
+    if (session.durable && !recorder_->has_room(limits::kPumpSlice * 64)) {
+        starve(session);
+        return;
+    }
     if (Outflow* outflow = session.outflow.get()) {
         uint32_t slice = limits::kPumpSlice;
         OutQueue& queue = outflow->queue;
@@ -36,8 +41,7 @@ void Core::pump(Session& session) {
             Message& message = *front.message;
             const bool expired = message.expired(now_s());  // [MQTT5-3.3.2-5]
             if (expired && !MQTTD_MUTANT(11)) {             // expiry ignored while queued
-                forget(session, queue.pop(arena_));
-                drop(&session, Drop::kExpired, 1);
+                drop_queued(session, queue.pop(arena_), Drop::kExpired);
                 continue;
             }
             Delivery delivery;
@@ -45,6 +49,7 @@ void Core::pump(Session& session) {
             delivery.retain = front.retain;
             delivery.ids = encoded_ids(front.ids.get());
             delivery.shared = front.shared;
+            delivery.queued = front.delivery;
             // The first one may use the reserve: what leaves a queue makes room.
             const auto use = outbox.pending() == 0 ? Arena::Use::kReserve : Arena::Use::kNormal;
             const bool sent = front.qos == 0 ? send_qos0(session, message, delivery)

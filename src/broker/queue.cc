@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/mutant.h"
 #include "broker/core.h"
+#include "broker/recorder.h"
 #include "broker/sys_alarms.h"
 #include "broker/sys_text.h"
 #include "broker/window.h"
@@ -37,11 +38,19 @@ Core::Queued Core::enqueue(Session& session, Message& message, const Delivery& d
         ids = SubscriptionIds::make(arena_, delivery.ids);
         if (ids == nullptr) return Queued::kNoMemory;
     }
-    if (!outflow->queue.push(
-            arena_,
-            {&message, ids, delivery.qos, delivery.retain, delivery.limited, delivery.shared})) {
+    const bool recorded = session.durable && delivery.qos > 0 && message.named;
+    const uint32_t name = recorded ? next_delivery(*outflow) : 0;
+    const Waiting waiting{
+        &message, ids, delivery.qos, delivery.retain, delivery.limited, delivery.shared, name};
+    if (!outflow->queue.push(arena_, waiting)) {
         if (ids != nullptr) arena_.release(ids);
         return Queued::kNoMemory;
+    }
+    if (recorded) {
+        recorder_->delivery(session.number,
+                            message,
+                            {name, false, delivery.qos, delivery.retain, delivery.limited},
+                            delivery.ids);
     }
     messages_.hold(message);
     ++stats_.queued;
@@ -61,15 +70,13 @@ bool Core::make_room(Session& session, const Message& message) {
                 queue.limited_bytes() + message.payload_size > options_.max_queued_bytes);
     };
     while (full() && !queue.empty() && queue.front().message->expired(now_s())) {
-        forget(session, queue.pop(arena_));
-        drop(&session, Drop::kExpired, 1);
+        drop_queued(session, queue.pop(arena_), Drop::kExpired);
     }
     const bool fits =
         options_.max_queued_bytes == 0 || message.payload_size <= options_.max_queued_bytes;
     while (options_.queue_full == QueueFull::kDropOld && fits && full() && queue.limited() > 0 &&
            queue.lowest_priority() <= message.priority) {
-        forget(session, queue.pop_lowest(arena_));
-        drop(&session, Drop::kQueueFull, 1);
+        drop_queued(session, queue.pop_lowest(arena_), Drop::kQueueFull);
     }
     if (!full()) return true;
     drop(&session, Drop::kQueueFull, 1);
@@ -79,6 +86,18 @@ bool Core::make_room(Session& session, const Message& message) {
         break_off(*session.link, Error::kQuotaExceeded);
     }
     return false;
+}
+
+// 0 is no name.
+uint32_t Core::next_delivery(Outflow& outflow) {
+    if (++outflow.deliveries == 0) ++outflow.deliveries;
+    return outflow.deliveries;
+}
+
+void Core::drop_queued(Session& session, const Waiting& waiting, Drop reason) {
+    if (waiting.delivery != 0) recorder_->dropped(session.number, waiting.delivery);
+    forget(session, waiting);
+    drop(&session, reason, 1);
 }
 
 // Lets go of what came out of a queue.

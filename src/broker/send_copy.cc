@@ -6,6 +6,7 @@
 // own three bytes. Whoever waits, or has an alias, an identifier, a limit, goes through deliver().
 
 #include "broker/core.h"
+#include "broker/recorder.h"
 #include "broker/window.h"
 #include "mqtt/properties.h"
 
@@ -20,6 +21,7 @@ bool Core::send_copy(Publication& publication, Session& session, uint8_t options
     Outflow* outflow = session.outflow.get();
     Message& message = *publication.message;
     if (qos == 0 || outflow == nullptr || publication.refused) return false;
+    if (session.durable && qos == 2) return false;  // it may have to wait for the journal
     Outbox& outbox = *session.outbox;
     if (outbox.blocked() || !window_open(session, message.payload_size)) return false;
     const EncodedCounted& packet = publication.made().counted[v5];
@@ -56,6 +58,9 @@ bool Core::send_copy(Publication& publication, Session& session, uint8_t options
     spend(limits::kCountedUnits - 1);  // the loop over receivers spends one for each
     publication.begun = true;
     publication.taken = true;
+    if (session.durable && message.named) {
+        recorder_->delivery(session.number, message, {packet_id, true, qos, retain, true}, {});
+    }
     if (options_.unack_retry_interval_s != 0 && !v5) {
         arm_session_by(session, now_ + options_.unack_retry_interval_s * kSecond);
     }

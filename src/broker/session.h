@@ -43,6 +43,7 @@ struct alignas(16) Outflow {
     uint32_t resend = 0;          // place in the span of the next slot to repeat after a reconnect
     uint32_t resend_end = 0;      // one past the last of them
     uint32_t unacknowledged = 0;  // slots sent on this connection: what Receive Maximum bounds
+    uint32_t deliveries = 0;      // recorded ones so far: the name of the last that was queued
     uint64_t bytes = 0;           // payload of the slots in the window
 };
 
@@ -83,6 +84,8 @@ struct alignas(16) Session : Subscriber {
     bool warned : 1 = false;       // its drops were logged this time
     bool behind_job : 1 = false;   // a job of its client may be under way: the next one goes behind
     bool starved : 1 = false;      // job_hook is in the list of those whose pump was refused memory
+    bool durable : 1 = false;      // what becomes of it is recorded (recorder.h)
+    bool round : 1 = false;        // in which round it was said last (round.h)
     uint8_t running_replays = 0;
     uint16_t listener = 0;  // by which it came in last
 };

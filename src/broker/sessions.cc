@@ -3,6 +3,8 @@
 #include "base/assert.h"
 #include "base/mutant.h"
 #include "broker/core.h"
+#include "broker/recorder.h"
+#include "broker/round.h"
 
 #include <algorithm>
 
@@ -32,6 +34,7 @@ Session* Core::make_session(Bytes client_id, uint32_t expiry_s) {
     session->number = ++next_session_number_;
     session->expiry_s = expiry_s;
     session->timer.kind = kSessionTimer;
+    if (recorder_ != nullptr) session->round = recorder_->round();
     stats_.sessions_max = std::max(stats_.sessions_max, ++stats_.sessions);
     if (expiry_s != 0) ++stats_.sessions_persistent;
     return session;
@@ -108,6 +111,7 @@ void Core::detach(Link& link, bool send_will, bool broke) {
     session->away_since_s = now_s_up();
     --stats_.clients_connected;
     if (link.slow_hook.in_list) slow_.remove(link);
+    const bool had_will = session->will;
     if (session->will && (!send_will || MQTTD_MUTANT(31))) {  // no will is sent
         messages_.drop(*session->will);
         session->will = nullptr;
@@ -116,12 +120,14 @@ void Core::detach(Link& link, bool send_will, bool broke) {
         end_session(*session);
         return;
     }
+    if (session->durable) record_away(*session, had_will);
     const bool at_once = session->will_delay_s == 0 || MQTTD_MUTANT(30);  // no will waits
     if (session->will && at_once) publish_will(*session);
     arm_session(*session);
 }
 
 void Core::drop_extras(Link& link) {
+    drop_held(link);
     LinkExtras* extras = link.extras.get();
     if (extras == nullptr) return;
     if (extras->inbound) extras->inbound->release(arena_);
@@ -136,6 +142,16 @@ void Core::publish_will(Session& session) {
     session.will = nullptr;
     publish_message(*will, &session);
     messages_.drop(*will);
+    if (session.durable && !session.dead && !session.link) recorder_->session(session);
+}
+
+// The client has gone, its session stays.  A will that is not sent has gone with it.
+void Core::record_away(Session& session, bool had_will) {
+    if (had_will && !session.will) {
+        recorder_->session(session);
+    } else {
+        recorder_->away(session);
+    }
 }
 
 void Core::end_session(Session& session) {
@@ -196,6 +212,7 @@ bool Core::tear_down(Session& session) {
     }
     while (Subscription* subscription = session.first_subscription.get()) {
         if (units_ <= 0) return false;
+        if (session.durable) round_->leave(*subscription);
         subscriptions_.remove(*subscription);
         spend(limits::kTeardownUnits);
     }
@@ -218,6 +235,10 @@ bool Core::tear_down(Session& session) {
 bool Core::bury(Session& session) {
     MQTTD_ASSERT(session.subscriptions == 0 && !session.replays && !session.will);
     if (session.queue_alarm && !end_queue_alarm(session)) return false;
+    if (session.durable) {
+        round_->leave(session);
+        recorder_->ended(session.number);
+    }
     arena_.release(session.id.get());
     arena_.destroy(&session);
     return true;

@@ -8,6 +8,7 @@
 #include "base/mutant.h"
 #include "broker/append_run.h"
 #include "broker/core.h"
+#include "broker/recorder.h"
 #include "broker/window.h"
 
 namespace mqttd {
@@ -123,6 +124,7 @@ bool Core::redistribute(Message& message, uint16_t number) {
     Publication publication = publication_of(message, nullptr);
     const Ending ending{*this, publication};
     publication.begun = true;
+    if (message.recorded) recorder_->doubt(message);
     hand_to_group(publication, *group);
     return true;
 }

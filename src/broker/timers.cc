@@ -6,6 +6,7 @@
 
 #include "base/mutant.h"
 #include "broker/core.h"
+#include "broker/recorder.h"
 
 #include <algorithm>
 
@@ -34,6 +35,11 @@ void Core::arm_keep_alive(Link& link) {
 
 void Core::link_timer(Link& link) {
     if (link.state == LinkState::kClosing) return;
+    if (link.state != LinkState::kConnected && link.stop == StopReason::kParked) {
+        resume(link);  // it is told that we are not ready yet
+        link.state = LinkState::kRefused;
+        return;
+    }
     if (link.state != LinkState::kConnected) {
         ++stats_.connect_timeouts;
         end_link(link, Error::kConnectTimeout, false);
@@ -240,6 +246,7 @@ void Core::drop_unreleased(Session& session) {
             continue;
         }
         if (entry.message) messages_.drop(*entry.message);
+        if (session.durable) recorder_->released(session.number, entry.packet_id);
         awaiting->erase(entry);  // another entry may have moved into this place: look again
         --stats_.inflight_in;
         drop(nullptr, Drop::kRelTimeout, 1);

@@ -36,7 +36,7 @@ BrokerOptions World::test_options() {
     return options;
 }
 
-World::World(const BrokerOptions& options, size_t memory_bytes)
+World::World(const BrokerOptions& options, size_t memory_bytes, FakeJournal* journal)
     : arena_(memory_bytes),
       log_(
           [](void* context, LogKind, std::string_view line) {
@@ -44,8 +44,19 @@ World::World(const BrokerOptions& options, size_t memory_bytes)
           },
           this,
           ~0u),
-      broker_(std::make_unique<Broker>(arena_.arena, *this, *this, dirty_, log_, options, now_)) {
-    broker_->begin_turn(now_, 0);
+      journal_(journal),
+      broker_(std::make_unique<Broker>(
+          arena_.arena, *this, *this, dirty_, log_, options, now_, journal)) {
+    if (journal != nullptr && journal->wall_s > wall_s())
+        wall_ahead_s_ = journal->wall_s - wall_s();
+    broker_->begin_turn(now_, wall_s());
+    if (journal != nullptr) {
+        broker_->begin_restore();
+        journal->visit([&](uint8_t type, uint64_t position, Bytes body) {
+            broker_->restore(type, position, body);
+        });
+        restored_ = broker_->end_restore();
+    }
     broker_->publish_sys();
 }
 
@@ -69,7 +80,7 @@ FakeConnection& World::connection(bool refused) {
     connections_.push_back(connection_memory_.arena.make<FakeConnection>(Arena::Use::kNormal));
     FakeConnection& connection = *connections_.back();
     connection.world_ = this;
-    broker_->begin_turn(now_, 0);
+    broker_->begin_turn(now_, wall_s());
     Arrival arrival;
     arrival.refused = refused;
     arrival.listener = listener_;
@@ -135,7 +146,7 @@ void World::settle() {
 
 void World::turn() {
     ++turns_;
-    broker_->begin_turn(now_, static_cast<int64_t>(now_ / 1000));
+    broker_->begin_turn(now_, wall_s());
     for (FakeConnection* connection : connections_) {
         if (connection->blocked()) write(*connection);
     }
@@ -144,6 +155,10 @@ void World::turn() {
         }
     }
     broker_->tick();
+    if (journal_ != nullptr) {
+        journal_->end_turn();
+        journal_->wall_s = wall_s();
+    }
     for (uint32_t writes = 0; writes < writes_per_turn_; ++writes) {
         Outbox* outbox = dirty_.take();
         if (outbox == nullptr) break;

@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "base/outbox.h"
 #include "support/arena_memory.h"
+#include "support/fake_journal.h"
 #include "support/packets.h"
 #include "support/packets5.h"
 
@@ -84,8 +85,14 @@ class alignas(16) FakeConnection : public Outbox {
 
 class World final : public Transport, public Host {
   public:
+    // With a journal: what that holds is there at once.
     explicit World(const BrokerOptions& options = test_options(),
-                   size_t memory_bytes = size_t{64} << 20);
+                   size_t memory_bytes = size_t{64} << 20,
+                   FakeJournal* journal = nullptr);
+
+    explicit World(FakeJournal& journal, const BrokerOptions& options = test_options())
+        : World(options, size_t{64} << 20, &journal) {}
+
     ~World();
 
     // Anonymous clients, no $SYS, fixed hash key.
@@ -109,6 +116,9 @@ class World final : public Transport, public Host {
     // By which listener connections come from now on.
     void set_listener(uint16_t listener) { listener_ = listener; }
 
+    // The wall clock says so much more than the broker's from now on.
+    void set_wall_ahead(int64_t seconds) { wall_ahead_s_ = seconds; }
+
     // How many outboxes a turn writes; the rest is backlog.
     void set_writes_per_turn(uint32_t writes) { writes_per_turn_ = writes; }
 
@@ -121,6 +131,8 @@ class World final : public Transport, public Host {
     const std::string& log_text() const { return log_text_; }
 
     uint64_t turns() const { return turns_; }
+
+    const RestoreReport& restored() const { return restored_; }
 
     // What the shell has to say when the broker samples it.
     HostStats host;
@@ -137,6 +149,8 @@ class World final : public Transport, public Host {
     void sample(HostStats& out) override;
 
   private:
+    int64_t wall_s() const { return static_cast<int64_t>(now_ / 1000) + wall_ahead_s_; }
+
     bool read(FakeConnection& connection);
     void write(FakeConnection& connection);
     bool reap();
@@ -146,12 +160,15 @@ class World final : public Transport, public Host {
     std::string log_text_;
     Log log_;
     Instant now_ = 1'000'000;
+    int64_t wall_ahead_s_ = 0;
     uint64_t turns_ = 0;
     uint32_t cut_ = 0;
     uint16_t listener_ = 0;
     uint32_t writes_per_turn_ = 4'096;
     TestArena connection_memory_;  // near the broker's arena: outboxes are ends of Ptr32 links
     std::deque<FakeConnection*> connections_;
+    FakeJournal* journal_ = nullptr;
+    RestoreReport restored_;
     std::unique_ptr<Broker> broker_;
 };
 

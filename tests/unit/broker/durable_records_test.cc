@@ -150,15 +150,28 @@ TEST_CASE("the small records come back as they were", "[store]") {
     require_nothing_behind<DurableSent>(sent);
     CHECK_FALSE(decode_durable<DurableSent>(Bytes(body_of(DurableSent{7, 100, 0}))).ok());
 
+    const uint8_t ids[] = {1, 0, 0xff, 0xff};
     for (const DurableState state : {DurableState::kReleased, DurableState::kDone}) {
-        const auto progress = body_of(DurableProgress{7, 100, state});
-        CHECK(decode_durable<DurableProgress>(Bytes(progress))->state == state);
-        require_whole<DurableProgress>(progress);
-        require_nothing_behind<DurableProgress>(progress);
+        const auto progress = body_of(DurableProgress{7, state, 2, ids});
+        const auto back = decode_durable<DurableProgress>(Bytes(progress));
+        REQUIRE(back.ok());
+        CHECK(back->session == 7);
+        CHECK(back->state == state);
+        REQUIRE(back->id_count == 2);
+        CHECK(back->id(0) == 1);
+        CHECK(back->id(1) == 65'535);
+        CHECK(decode_durable<DurableProgress>(Bytes(progress).first(7)).ok());
+        for (const size_t size : {size_t{5}, size_t{6}, size_t{8}})
+            CHECK_FALSE(decode_durable<DurableProgress>(Bytes(progress).first(size)).ok());
     }
-    CHECK_FALSE(
-        decode_durable<DurableProgress>(Bytes(body_of(DurableProgress{7, 1, DurableState{3}})))
-            .ok());
+    const auto unknown = body_of(DurableProgress{7, DurableState{3}, 2, ids});
+    CHECK_FALSE(decode_durable<DurableProgress>(Bytes(unknown)).ok());
+
+    const auto dropped = body_of(DurableDropped{7, 100});
+    CHECK(decode_durable<DurableDropped>(Bytes(dropped))->session == 7);
+    CHECK(decode_durable<DurableDropped>(Bytes(dropped))->delivery == 100);
+    require_whole<DurableDropped>(dropped);
+    require_nothing_behind<DurableDropped>(dropped);
 
     const auto inbound = body_of(DurableInbound{7, 12, a_message()});
     REQUIRE(decode_durable<DurableInbound>(Bytes(inbound)).ok());
@@ -184,7 +197,8 @@ TEST_CASE("a thousand deliveries in one record", "[store]") {
     for (uint32_t i = 0; i < 1000; ++i) {
         DurableDelivery delivery;
         delivery.session = i;
-        delivery.delivery = 5'000 + i;
+        delivery.number = 5'000 + i;
+        delivery.sent = i % 7 == 0;
         delivery.qos = static_cast<uint8_t>(1 + i % 2);
         delivery.retain = i % 3 == 0;
         delivery.limited = i % 5 != 0;
@@ -208,9 +222,10 @@ TEST_CASE("a thousand deliveries in one record", "[store]") {
     DurableDelivery delivery;
     uint32_t i = 0;
     for (; reader.next(delivery); ++i) {
-        const bool same = delivery.session == i && delivery.delivery == 5'000 + i &&
-                          delivery.qos == 1 + i % 2 && delivery.retain == (i % 3 == 0) &&
-                          delivery.limited == (i % 5 != 0) && delivery.id_count == i % 4;
+        const bool same = delivery.session == i && delivery.number == 5'000 + i &&
+                          delivery.sent == (i % 7 == 0) && delivery.qos == 1 + i % 2 &&
+                          delivery.retain == (i % 3 == 0) && delivery.limited == (i % 5 != 0) &&
+                          delivery.id_count == i % 4;
         REQUIRE(same);
         for (uint32_t n = 0; n < delivery.id_count; ++n)
             REQUIRE(delivery.id(n) == i * 10 + n);

@@ -1,0 +1,93 @@
+// What the core does for its journal in every turn.
+
+#include "mqttd/journal.h"
+
+#include "broker/core.h"
+#include "broker/recorder.h"
+#include "broker/round.h"
+
+namespace mqttd {
+
+namespace {
+
+constexpr Duration kClockPeriod = 60 * kSecond;
+
+// What a thing takes of the journal besides its payload and texts, about.
+constexpr uint64_t kMessageBytes = 150;
+constexpr uint64_t kSessionBytes = 120;
+constexpr uint64_t kSubscriptionBytes = 80;
+
+}  // namespace
+
+void Core::tend_journal() {
+    if (restoring_) return;
+    release_held();
+    Journal& journal = recorder_->journal();
+    const uint64_t durable = journal.durable();
+    if (durable != journal_seen_) {
+        journal_seen_ = durable;
+        for (uint32_t n = journal_waiters_.size(); n > 0 && !journal_waiters_.empty(); --n) {
+            if (journal.room() < journal.capacity() / 2) break;
+            spend(1);
+            resume(*journal_waiters_.front());
+        }
+    }
+    if (now_ >= next_clock_ && recorder_->has_room(0)) {
+        next_clock_ = now_ + kClockPeriod;
+        recorder_->clock(now_);
+    }
+    if (!round_->running() && round_is_due()) begin_round();
+    if (round_->running()) run_round();
+    recorder_->flush();
+}
+
+bool Core::round_is_due() const {
+    const Journal& journal = recorder_->journal();
+    if (recorder_->missed()) return journal.room() >= journal.capacity() / 2;
+    const uint64_t lives = stats_.messages_stored_bytes + kMessageBytes * stats_.messages_stored +
+                           kSessionBytes * stats_.sessions_persistent +
+                           kSubscriptionBytes * subscriptions_.subscriptions();
+    return journal.tail() - journal.oldest() > 2 * lives + options_.journal_slack_bytes;
+}
+
+// Nothing is to be done for it before something becomes durable.
+bool Core::journal_at_rest() const {
+    if (restoring_) return true;
+    const Journal& journal = recorder_->journal();
+    const bool released = held_.empty() || released_ == journal.durable();
+    const bool waits = round_->phase == Round::Phase::kSyncing
+                           ? !recorder_->durable(round_->end)
+                           : journal.room() < journal.capacity() / 2;
+    const bool quiet = round_->running() ? waits : !round_is_due();
+    return released && quiet && (journal_waiters_.empty() || journal_seen_ == journal.durable());
+}
+
+// The next in line may need room in the journal.
+bool Core::fanout_may_go_on() const {
+    if (recorder_ == nullptr) return true;
+    const FanoutJob& job = *fanouts_.front();
+    return (job.qos == 0 && !job.upgrade) || recorder_->admits(0);
+}
+
+// The core is being taken apart; what it holds stays in the journal.
+void Core::stop_recording() {
+    if (recorder_ == nullptr) return;
+    if (round_->phase == Round::Phase::kRetained) retained_.stop(round_->retained);
+    round_->phase = Round::Phase::kNone;
+    recorder_->mute();
+}
+
+// --- start
+// -----------------------------------------------------------------------------------------
+
+void Core::begin_restore() {
+    restoring_ = true;
+}
+
+void Core::end_restore() {
+    restoring_ = false;
+    while (!parked_.empty())
+        resume(*parked_.front());
+}
+
+}  // namespace mqttd

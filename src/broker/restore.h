@@ -1,0 +1,95 @@
+#pragma once
+
+// Restore: what the journal holds becomes the state of the core, before anybody is let in.
+//
+// Bodies come in the order in which they were said and are applied one by one; saying a thing again
+// changes nothing, and what is said about something unknown is skipped (round.h says why that is
+// right). Messages under way and queued are kept by their names until the end, since a round may
+// have said them in another order; then each session gets its window and its queue.
+//
+// It works with ordinary memory, given back when it is done: a start is not the loop.
+
+#include "mqttd/broker.h"
+
+#include "broker/core.h"
+#include "broker/durable_records.h"
+
+#include <unordered_map>
+#include <vector>
+
+namespace mqttd {
+
+class Restore {
+  public:
+    explicit Restore(Core& core);
+    ~Restore();
+    Restore(const Restore&) = delete;
+    Restore& operator=(const Restore&) = delete;
+
+    // A body of a DurableType, and its position.
+    void apply(uint8_t type, uint64_t position, Bytes body);
+
+    // All bodies have been applied.
+    void finish();
+
+    const RestoreReport& report() const { return report_; }
+
+  private:
+    struct Flow {
+        Message* message = nullptr;  // held; null: PUBREC has come
+        SubscriptionIds* ids = nullptr;
+        uint8_t qos = 0;
+        bool retain = false;
+        bool limited = true;
+    };
+
+    struct Kept {  // a message by its name; held
+        Message* message = nullptr;
+    };
+
+    using Flows = std::unordered_map<uint64_t, Flow>;
+
+    struct Place {
+        uint64_t key;
+        Flow flow;
+    };
+
+    static uint64_t key_of(uint32_t session, uint32_t number) {
+        return uint64_t{session} << 32 | number;
+    }
+
+    void session(Bytes body);
+    void away(Bytes body);
+    void ended(uint32_t number);
+    void subscribed(Bytes body);
+    void unsubscribed(Bytes body);
+    void deliveries(Bytes body);
+    void sent(Bytes body);
+    void progress(Bytes body);
+    void dropped(Bytes body);
+    void inbound(Bytes body, uint64_t position);
+    void released(uint32_t number, uint16_t packet_id);
+    void retained(Bytes body, uint64_t position);
+    void cleared(Bytes topic);
+    void gone(Bytes names);
+
+    Session* find(uint32_t number);
+    Message* keep(const DurableMessage& message, uint64_t position);
+    Message* make(const DurableMessage& message, bool will);
+    void let_go(Flow& flow);
+    void away_since(Session& session, uint64_t wall_s);
+    void fill_windows();
+    void fill_window(Session& session, std::vector<Place>& flows);
+    void fill_queues();
+    void settle_sessions();
+
+    Core& core_;
+    RestoreReport report_;
+    uint64_t last_seen_s_ = 0;  // wall clock of the last life's last word
+    std::unordered_map<uint32_t, Session*> sessions_;
+    std::unordered_map<uint64_t, Kept> messages_;
+    Flows under_way_;  // by session and packet identifier
+    Flows queued_;     // by session and delivery
+};
+
+}  // namespace mqttd
