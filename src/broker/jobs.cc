@@ -42,6 +42,7 @@ void Core::tick() {
 // first, each list is served once over, and a job that has more to do goes behind the others. What
 // one of them does may take others off its list: the count is how many at most.
 void Core::run_jobs() {
+    if (restoring_) return run_sys();  // what comes later may undo what is there so far
     units_ = std::max<int64_t>(units_, options_.turn_units / limits::kJobShareDivisor + 1);
     constexpr uint32_t kKinds = 4;
     if (rearming_) rearm_sessions();

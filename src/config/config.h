@@ -61,6 +61,9 @@ struct AddressRule {
     bool operator==(const AddressRule&) const = default;
 };
 
+// When an acknowledgement may leave: when what it says is on the disk, or at once.
+enum class SyncWhen : uint8_t { kAlways, kInterval, kNone };
+
 // One line of queue_priority.
 struct TopicRank {
     std::string filter;
@@ -175,6 +178,16 @@ struct Config {
     uint32_t sys_qos = 0;             // highest QoS of $SYS messages, 0..2
     std::string user;                 // account to change to when started as root; empty = unset
     std::string pid_file;             // empty = none
+
+    // What survives the process.
+    bool persistence = false;
+    std::string persistence_location;  // directory; empty = the working directory
+    std::string persistence_file = "mosquitto.db";  // imported when there is no journal yet
+    std::string sync = "always";                    // as written; finish_config reads it:
+    SyncWhen sync_when = SyncWhen::kAlways;
+    uint64_t sync_interval_ms = 0;        // with kInterval, >= 1
+    uint32_t autosave_interval_s = 1800;  // or changes; 0 = only at the end and when asked
+    bool autosave_on_changes = false;     // autosave_interval_s counts changes
 
     // The log.
     uint32_t log_dests = kLogToStderr;  // LogDestBits

@@ -2,6 +2,7 @@
 
 #include "config/address.h"
 #include "config/messages.h"
+#include "config/values.h"
 
 #include <algorithm>
 #include <string>
@@ -22,6 +23,7 @@ class Finisher {
             check_collisions(i);
         }
         name_listeners();
+        read_sync();
         if (!config_.allow_anonymous_is_set) {
             config_.allow_anonymous = config_.local_only;
         }
@@ -41,6 +43,7 @@ class Finisher {
     void check_listener(const ListenerConfig& listener);
     void check_collisions(size_t index);
     void name_listeners();
+    void read_sync();
 
     // About the listener, whose line is 0 if -p made it.
     void report(Severity severity, const ListenerConfig& listener, std::string message) {
@@ -99,6 +102,31 @@ void Finisher::check_listener(const ListenerConfig& listener) {
                "listener address '" + printable(listener.host) +
                    "' is not of the family that socket_domain asks for: remove one of the two");
     }
+}
+
+// always, none, or interval with a number and s or ms.
+void Finisher::read_sync() {
+    std::string_view rest = config_.sync;
+    const std::string_view word = take_word(rest);
+    const std::string_view time = take_word(rest);
+    const bool alone = time.empty() && rest.empty();
+    if (word == "always" && alone) return;
+    config_.sync_when = word == "none" ? SyncWhen::kNone : SyncWhen::kInterval;
+    if (word == "none" && alone) return;
+    const bool ms = time.ends_with("ms");
+    const bool seconds = !ms && time.ends_with('s');
+    const Number number = parse_digits(time.substr(0, time.size() - (ms ? 2 : seconds ? 1 : 0)), 10);
+    constexpr int64_t kMost = 3'600'000;
+    const int64_t value = ms ? number.value : number.value * 1'000;
+    if (word != "interval" || !rest.empty() || (!ms && !seconds) ||
+        number.error != NumberError::kNone || number.value > kMost || value < 1 || value > kMost) {
+        report(Severity::kError,
+               "sync",
+               "sync '" + printable(config_.sync) +
+                   "' is none of: always, none, interval TIME with TIME from 1ms to 3600s");
+        return;
+    }
+    config_.sync_interval_ms = static_cast<uint64_t>(value);
 }
 
 void Finisher::name_listeners() {

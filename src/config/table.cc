@@ -331,23 +331,24 @@ constexpr ConfigKey kKeys[] = {
     ignored(kLogging, "websockets_log_level", "libwebsockets is not used."),
 
     // ---- Persistence ----
-    coming(kPersistence, Scope::kGlobal, Kind::kBool, "persistence", "false",
-        "Sessions, queues and retained messages survive a restart."),
+    needs_restart(flag<&Config::persistence>(kPersistence, "persistence", "false",
+        "Sessions, queues and retained messages survive a restart and a power cut.")),
     alias(kPersistence, "retained_persistence", "persistence"),
-    switched_by("persistence", coming(kPersistence, Scope::kGlobal, Kind::kText,
-        "persistence_location", {},
-        "Directory of the journal.")),
-    switched_by("persistence", coming(kPersistence, Scope::kGlobal, Kind::kText,
-        "persistence_file", {},
-        "Name of a mosquitto database to import.")),
-    switched_by("persistence", coming(kPersistence, Scope::kGlobal, Kind::kText, "sync", {},
-        "When acks leave: always, interval SECONDS or none.")),
-    switched_by("persistence", coming_int(kPersistence, Scope::kGlobal, "autosave_interval", 0,
-        kIntMax, {}, "seconds",
-        "Period of a full sync.")),
-    switched_by("persistence", coming(kPersistence, Scope::kGlobal, Kind::kBool,
-        "autosave_on_changes", {},
-        "autosave_interval counts changes instead of seconds.")),
+    needs_restart(text<&Config::persistence_location>(kPersistence, "persistence_location", {},
+        "DIRECTORY",
+        "Directory that exists; the journal becomes a directory mqttd.journal in it. Without it: "
+        "MOSQUITTO_PERSISTENCE_LOCATION of the environment, else the working directory.")),
+    coming(kPersistence, Scope::kGlobal, Kind::kText, "persistence_file", "mosquitto.db",
+        "Name of a mosquitto database to import."),
+    text<&Config::sync>(kPersistence, "sync", "always", "always, interval TIME or none",
+        "When an acknowledgement leaves: always = when what it says is on the disk; else at once, "
+        "with a sync every TIME (100ms, 2s), or none but the kernel's."),
+    number<&Config::autosave_interval_s>(kPersistence, "autosave_interval", 0, kIntMax, "1800",
+        "seconds",
+        "Everything gathered is synced at least so often, whatever 'sync' says; 0 = only at the "
+        "end and when asked (SIGUSR1). With 'sync always' nothing is ever left to do."),
+    flag<&Config::autosave_on_changes>(kPersistence, "autosave_on_changes", "false",
+        "autosave_interval counts changes instead of seconds."),
 
     // ---- TLS ----
     tls(Scope::kListener, Kind::kText, "cafile", {}, "Authorities of client certificates."),

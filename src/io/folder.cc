@@ -4,6 +4,8 @@
 
 #include <cerrno>
 #include <dirent.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <string_view>
 
 namespace mqttd {
@@ -32,6 +34,14 @@ Result<std::vector<std::string>> list_folder(const char* path, size_t names_max)
     closedir(folder);
     if (error != Error::kNone) return error;
     return names;
+}
+
+Error make_folder(const char* path, const Account* account) {
+    if (mkdir(path, 0700) != 0) return errno == EEXIST ? Error::kExists : error_of_errno(errno);
+    if (account != nullptr && chown(path, account->uid, account->gid) != 0) {
+        return error_of_errno(errno);
+    }
+    return Error::kNone;
 }
 
 const char* folder_error_text(Error error) {

@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <vector>
 
 namespace mqttd {
 
@@ -53,7 +54,37 @@ Keeper::~Keeper() {
     }
 }
 
-Error Keeper::start() {
+Error Keeper::start_again(Settle settle, void* context, std::span<const int> keep) {
+    for (int* fd : {&socket_, &life_.read_end}) {
+        if (*fd >= 0) close(*fd);
+        *fd = -1;
+    }
+    // Helpers of the old keeper end by the old line: its write end stays open as long as we do.
+    life_.write_end = -1;
+    gone_ = false;
+    keep_ = keep;
+    const Error error = start(settle, context);
+    keep_ = {};
+    gone_ = error != Error::kNone;
+    return error;
+}
+
+// In the child: closes what is open behind the standard three and not in the list.
+void Keeper::let_go_of_others(int socket) const {
+    std::vector<unsigned> kept{static_cast<unsigned>(socket),
+                               static_cast<unsigned>(life_.read_end)};
+    for (const int fd : keep_)
+        kept.push_back(static_cast<unsigned>(fd));
+    std::sort(kept.begin(), kept.end());
+    unsigned from = 3;
+    for (const unsigned fd : kept) {
+        if (fd > from) (void)close_range(from, fd - 1, 0);
+        from = std::max(from, fd + 1);
+    }
+    (void)close_range(from, ~0u, 0);
+}
+
+Error Keeper::start(Settle settle, void* context) {
     const Result<LifeLine> life = open_life_line();
     if (!life) return life.error();
     life_ = *life;
@@ -72,6 +103,8 @@ Error Keeper::start() {
         close(ends[0]);
         close(life_.write_end);
         life_.write_end = -1;
+        if (!keep_.empty()) let_go_of_others(ends[1]);
+        if (settle != nullptr && !settle(context)) _exit(1);
         keep(ends[1]);
     }
     close(ends[1]);

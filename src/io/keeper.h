@@ -19,6 +19,7 @@
 #include "io/event.h"
 
 #include <cstdint>
+#include <span>
 
 namespace mqttd {
 
@@ -48,8 +49,14 @@ class Keeper {
     Keeper(const Keeper&) = delete;
     Keeper& operator=(const Keeper&) = delete;
 
+    // What the keeper does first; false ends it.
+    using Settle = bool (*)(void* context);
+
     // Forks the keeper.  Returns in the caller only.  Errors: what pipe, socketpair and fork say.
-    Error start();
+    Error start(Settle settle = nullptr, void* context = nullptr);
+
+    // When it is gone: another one.  It lets go of all that the loop has open but `keep`.
+    Error start_again(Settle settle, void* context, std::span<const int> keep);
 
     // Asks for a helper; one that runs already is not made again.
     void ask_for(uint32_t helper);
@@ -64,6 +71,7 @@ class Keeper {
 
   private:
     [[noreturn]] void keep(int socket);
+    void let_go_of_others(int socket) const;
     void fork_helper(uint32_t helper, int socket, int signals);
     void reap(int socket);
 
@@ -72,6 +80,7 @@ class Keeper {
     int pids_[kHelpersMax] = {};  // in the keeper
     int socket_ = -1;
     LifeLine life_;
+    std::span<const int> keep_;  // while another one is started
     bool gone_ = false;
 };
 

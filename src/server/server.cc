@@ -17,7 +17,7 @@ void Server::run() {
 
 // The one order of things; DESIGN §2 says why it is this one.
 void Server::turn() {
-    auto& [net, broker, sampler, log_sink, log, reloader, signals] = parts_;
+    auto& [net, broker, sampler, log_sink, log, reloader, signals, persistence] = parts_;
     wait();
     const uint64_t began_us = monotonic_us();
     now_ = boot_ms();
@@ -27,10 +27,12 @@ void Server::turn() {
     net.begin_turn(now_);
     net.accept();
     take_signals();
+    if (persistence != nullptr) tend_journal();
     const uint64_t reading_us = monotonic_us();
     net.serve_ready();
     broker.tick();
     close_links();
+    if (persistence != nullptr) persistence->end_turn(now_);
     net.flush();
     sampler.add_writes(reading_us, monotonic_us(), broker.stats());
     net.reap();
@@ -60,8 +62,11 @@ void Server::wait() {
 Duration Server::sleep_time() const {
     if (!parts_.net.idle() || !parts_.broker.idle()) return 0;
     if (state_ == State::kClosingLinks) return 0;
+    const Persistence* persistence = parts_.persistence;
+    if (persistence != nullptr && persistence->reading() && state_ == State::kServing) return 0;
     Instant until = std::min(parts_.net.next_deadline(), parts_.broker.next_deadline());
     until = std::min(until, stop_at_);
+    if (persistence != nullptr) until = std::min(until, persistence->next_deadline());
     if (parts_.log_sink.waiting()) until = std::min(until, now_ + kLogRetry);
     if (until == kNever) return kNever;
     return until > now_ ? until - now_ : 0;
@@ -84,7 +89,11 @@ void Server::take_signals() {
                 reopen_log();
                 break;
             case SignalEvent::kSync:
-                parts_.log.write(LogKind::kNotice, "Nothing to sync: persistence is not built.");
+                if (parts_.persistence != nullptr) {
+                    parts_.persistence->sync_all();
+                } else {
+                    parts_.log.write(LogKind::kNotice, "Nothing to sync: persistence is off.");
+                }
                 break;
             case SignalEvent::kDump:
                 parts_.broker.dump(parts_.log);
@@ -110,11 +119,25 @@ void Server::close_links() {
     if (state_ == State::kClosingLinks && parts_.broker.shut_down() &&
         parts_.net.close_all(Error::kShuttingDown)) {
         state_ = State::kDraining;
+        if (parts_.persistence != nullptr) parts_.persistence->sync_all();
     }
 }
 
+// What is still in the journal's memory is written, too; should that take longer, the scribe goes on
+// when we have gone.
 bool Server::all_is_said() const {
-    return (state_ == State::kDraining && parts_.net.connections() == 0) || now_ >= stop_at_;
+    const bool written = parts_.persistence == nullptr || parts_.persistence->all_written();
+    const bool said = state_ == State::kDraining && parts_.net.connections() == 0;
+    return (said && written) || now_ >= stop_at_;
+}
+
+// While the journal is being read nobody is in; then it is like any other source of events.
+void Server::tend_journal() {
+    Persistence& persistence = *parts_.persistence;
+    persistence.look(parts_.net, now_);
+    if (persistence.reading() && state_ == State::kServing) {
+        (void)persistence.read_some(parts_.broker, now_);
+    }
 }
 
 void Server::reopen_log() {

@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "io/log_sink.h"
 #include "net/net.h"
+#include "server/persistence.h"
 #include "server/reloader.h"
 #include "server/sampler.h"
 
@@ -40,6 +41,7 @@ class Server {
         const Log& log;
         Reloader& reloader;
         int signals = -1;  // watched as kSignalsId
+        Persistence* persistence = nullptr;
     };
 
     explicit Server(const Parts& parts) : parts_(parts) {}
@@ -57,6 +59,7 @@ class Server {
     void on_stop_signal();
     void reopen_log();
     void close_links();
+    void tend_journal();
     bool all_is_said() const;
 
     Parts parts_;

@@ -14,6 +14,7 @@
 #include "io/signals.h"
 #include "net/net.h"
 #include "server/active.h"
+#include "server/persistence.h"
 #include "server/reloader.h"
 #include "server/server.h"
 #include "server/settings.h"
@@ -56,7 +57,10 @@ class Startup {
                    const BindAddress* at);
     bool go_background();
     bool write_pid_file();
+    bool find_user();
     bool give_up_root();
+    bool prepare_journal();
+    bool open_journal(Net& net);
     std::optional<std::string> user_to_become() const;
     bool fail(const std::string& text);
 
@@ -68,11 +72,15 @@ class Startup {
     Region region_;
     Daemon daemon_;
     PidFile pid_file_;
+    std::optional<Account> account_;  // whom root becomes
+    std::unique_ptr<Persistence> persistence_;
 };
 
 int Startup::run() {
     if (options_.daemon) close_inherited_files();
-    if (!open_log() || !reserve_arena()) return kNoStart;
+    if (!open_log() || !go_background() || !find_user()) return kNoStart;
+    if (config_.persistence && !prepare_journal()) return kNoStart;
+    if (!reserve_arena()) return kNoStart;
 
     MachineLimits machine;
     machine.files = raise_file_limit(std::min(kFilesMost, region_.bytes / kArenaBytesPerFile));
@@ -86,14 +94,15 @@ int Startup::run() {
     machine.clients = clients_allowed(options);
     Net net(arena, dirty, log_, options);
     Sampler sampler(net, dirty, log_sink_);
-    Broker broker(arena, net, sampler, dirty, log_, broker_options, boot_ms());
+    Journal* journal = persistence_ ? &persistence_->journal() : nullptr;
+    Broker broker(arena, net, sampler, dirty, log_, broker_options, boot_ms(), journal);
     net.bind(broker);
     Reloader reloader({options_, broker, net, log_sink_, log_}, std::move(active), wall_s());
     sampler.watch(reloader.counts());
     if (!open_net(net, reloader.limits())) return kNoStart;
-    if (!go_background() || !write_pid_file() || !give_up_root()) return kNoStart;
+    if (!write_pid_file() || !give_up_root()) return kNoStart;
     const int signals = watch_signals(net);
-    if (signals < 0) return kNoStart;
+    if (signals < 0 || (persistence_ && !open_journal(net))) return kNoStart;
 
     report_machine(machine);
     sampler.set_files(machine.files, files_open());
@@ -101,17 +110,32 @@ int Startup::run() {
     sampler.set_listeners(config_.listeners);
     broker.begin_turn(boot_ms(), wall_s());
     broker.publish_sys();
+    if (persistence_) broker.begin_restore();
 
     log_.write(LogKind::kInformation, "mqttd version %s running", kVersion);
     log_sink_.flush();
     daemon_.running();
     if (options_.daemon) log_sink_.restart_streams();
 
-    Server({net, broker, sampler, log_sink_, log_, reloader, signals}).run();
+    Server({net, broker, sampler, log_sink_, log_, reloader, signals, persistence_.get()}).run();
 
     pid_file_.remove();
     log_sink_.flush();
     return kFine;
+}
+
+// The journal's processes come before listeners and heap: they hold neither.
+bool Startup::prepare_journal() {
+    persistence_ = std::make_unique<Persistence>(config_, log_);
+    std::string problem = persistence_->prepare(account_);
+    if (problem.empty()) problem = persistence_->take_folder();
+    return problem.empty() || fail(problem);
+}
+
+bool Startup::open_journal(Net& net) {
+    std::string problem = persistence_->open();
+    if (problem.empty()) problem = persistence_->watch(net);
+    return problem.empty() || fail(problem);
 }
 
 bool Startup::make_hash_key(BrokerOptions& options) {
@@ -280,8 +304,8 @@ std::optional<std::string> Startup::user_to_become() const {
     return std::nullopt;
 }
 
-bool Startup::give_up_root() {
-    allow_no_new_privileges();
+// Whom root is to become; nobody, if we are not root or are to stay it.
+bool Startup::find_user() {
     if (!is_root() && !config_.user.empty()) {
         log_.write(LogKind::kNotice,
                    "user %s has no effect: mqttd was not started as root and stays who it is.",
@@ -299,10 +323,19 @@ bool Startup::give_up_root() {
     if (!account.ok()) {
         return fail("Unable to become user '" + *user + "': there is no such user in /etc/passwd.");
     }
-    log_sink_.give_file_to(account->uid, account->gid);
-    const std::string problem = become(*account);
-    if (!problem.empty()) return fail("Unable to become user '" + *user + "': " + problem + ".");
-    log_.write(LogKind::kInformation, "Running as user %s.", user->c_str());
+    account_ = *account;
+    return true;
+}
+
+bool Startup::give_up_root() {
+    allow_no_new_privileges();
+    if (!account_) return true;
+    log_sink_.give_file_to(account_->uid, account_->gid);
+    const std::string problem = become(*account_);
+    if (!problem.empty()) {
+        return fail("Unable to become user '" + account_->name + "': " + problem + ".");
+    }
+    log_.write(LogKind::kInformation, "Running as user %s.", account_->name.c_str());
     return true;
 }
 

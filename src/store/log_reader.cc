@@ -125,6 +125,10 @@ Error LogReader::secure() {
 }
 
 // Makes a part of what was read from `from` to `until`.
+Position LogReader::oldest() const {
+    return names_.empty() ? next_begin_ : shape_.begin_of(names_.front().number);
+}
+
 Error LogReader::copy(const FileName& file, Position from, Position until) {
     const Result<int> made = disk_.open(name_of(file), true);
     if (!made) return made.error();

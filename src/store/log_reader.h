@@ -61,6 +61,9 @@ class LogReader {
 
     const LogReport& report() const { return report_; }
 
+    // Where the oldest file begins; next_begin() if there is none.
+    Position oldest() const;
+
     // Where the next life begins: in a file that does not exist.
     Position next_begin() const { return next_begin_; }
 

@@ -45,24 +45,32 @@ struct Folder {
 
 }  // namespace
 
-Error Scribe::step() {
+Error Scribe::step(bool syncs, Position sync_to) {
     const Position tail = ring_.head->tail.load(std::memory_order_acquire);
     Position at = ring_.head->durable.load(std::memory_order_relaxed);
     Error error = Error::kNone;
     while (at < tail && error == Error::kNone) {
         const Position end = std::min(tail, shape_.end_after(at));
-        error = write_some(at, end);
+        error = write_some(at, end, syncs);
         if (error != Error::kNone) break;
         at = end;
         ring_.head->durable.store(at, std::memory_order_release);
+    }
+    if (error == Error::kNone && unsynced_ && (syncs || sync_to > synced_)) {
+        error = sync_file();
+        synced_ = at;
     }
     ring_.head->error.store(static_cast<uint32_t>(error), std::memory_order_relaxed);
     return error;
 }
 
 // Up to `end`, all in one file, and syncs it.
-Error Scribe::write_some(Position at, Position end) {
+Error Scribe::write_some(Position at, Position end, bool syncs) {
     if (file_ < 0 || name_.number != shape_.number_of(at)) {
+        if (unsynced_) {
+            const Error error = sync_file();
+            if (error != Error::kNone) return error;
+        }
         const Error error = begin_file(at);
         if (error != Error::kNone) return error;
     }
@@ -76,8 +84,16 @@ Error Scribe::write_some(Position at, Position end) {
         from += piece.size();
     }
     ring_.head->written_bytes.fetch_add(end - at, std::memory_order_relaxed);
-    if (error == Error::kNone) error = disk_.sync(file_);
+    unsynced_ = true;
+    if (error == Error::kNone && syncs) return sync_file();
+    if (error != Error::kNone) close_file();
+    return error;
+}
+
+Error Scribe::sync_file() {
+    const Error error = disk_.sync(file_);
     ring_.head->syncs.fetch_add(1, std::memory_order_relaxed);
+    unsynced_ = false;
     if (error != Error::kNone) close_file();
     return error;
 }
@@ -128,12 +144,17 @@ Error Scribe::open_new(const NameText& name, bool make) {
 void Scribe::close_file() {
     if (file_ >= 0) disk_.close(file_);
     file_ = -1;
+    unsynced_ = false;
 }
 
 // One after the other, each for good before the next: so a gap between files is always damage.
 Error Scribe::tidy() {
     const Position oldest = ring_.head->oldest.load(std::memory_order_acquire);
     if (oldest < tidied_ + shape_.file_bytes) return Error::kNone;
+    if (unsynced_) {  // what they held has been written again, and may be there only
+        const Error error = sync_file();
+        if (error != Error::kNone) return error;
+    }
     while (true) {
         Folder folder;
         Error error = disk_.list(Folder::visit, &folder);

@@ -35,13 +35,15 @@ class Scribe {
 
     // Writes and syncs all that has gathered.  kNone: it is durable, or there was nothing; else the
     // ring's `durable` says how far it came, and the next call tries again with another file.
-    Error step();
+    // Without `syncs` written is called durable, and only what lies before `sync_to` is synced.
+    Error step(bool syncs = true, Position sync_to = 0);
 
     // Removes what lies before the ring's `oldest`, oldest first.
     Error tidy();
 
   private:
-    Error write_some(Position at, Position end);
+    Error write_some(Position at, Position end, bool syncs);
+    Error sync_file();
     Error begin_file(Position at);
     Error open_new(const NameText& name, bool make);
     void close_file();
@@ -52,6 +54,8 @@ class Scribe {
     int file_ = -1;
     FileName name_;
     Position tidied_ = 0;
+    Position synced_ = 0;    // without `syncs`: up to here it was
+    bool unsynced_ = false;  // the open file has bytes that were not
 };
 
 }  // namespace mqttd

@@ -22,7 +22,8 @@ bool take_lock(FolderDisk& disk, const ScribeJob& job, int life) {
         job.desk->lock_owner.store(disk.lock_owner(), std::memory_order_relaxed);
         job.desk->state.store(ScribeState::kWaiting, std::memory_order_release);
         tell_event(job.to_loop);
-        if (wait_event(job.to_scribe, life, kLockRetry).alone) return false;
+        // Its predecessor may still be at work; what it is told is not ours to take.
+        if (wait_event(-1, life, kLockRetry).alone) return false;
     }
     job.desk->state.store(ScribeState::kServing, std::memory_order_release);
     tell_event(job.to_loop);
@@ -68,7 +69,9 @@ int run_scribe(void* context, int life_read_end) {
     Position tidied = 0;
     while (true) {
         const Position before = ring.durable.load(std::memory_order_relaxed);
-        const bool failed = scribe.step() != Error::kNone;
+        const bool syncs = desk.unsynced.load(std::memory_order_relaxed) == 0;
+        const Position sync_to = desk.sync_to.load(std::memory_order_acquire);
+        const bool failed = scribe.step(syncs, sync_to) != Error::kNone;
         failures = failed ? failures + 1 : 0;
         if (failed || ring.durable.load(std::memory_order_relaxed) != before) {
             tell_event(job.to_loop);
@@ -88,6 +91,10 @@ int run_scribe(void* context, int life_read_end) {
         desk.asleep.store(0);
         alone = alone || waited.alone;
     }
+}
+
+void tell_scribe(const ScribeJob& job) {
+    tell_event(job.to_scribe);
 }
 
 void wake_scribe(const ScribeJob& job) {

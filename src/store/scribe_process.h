@@ -32,6 +32,8 @@ struct ScribeDesk {
     // The loop's, once it knows what it will write: file_bytes 0 until then.
     std::atomic<uint32_t> file_bytes{0};
     std::atomic<uint64_t> journal{0};
+    std::atomic<uint32_t> unsynced{0};  // not 0: written is good enough, but up to here:
+    std::atomic<Position> sync_to{0};
     RingHead ring;
 };
 
@@ -53,5 +55,8 @@ int run_scribe(void* context, int life_read_end);
 
 // The loop's side of `asleep`, after it moved `tail` or `oldest`.
 void wake_scribe(const ScribeJob& job);
+
+// Wakes it in any case.
+void tell_scribe(const ScribeJob& job);
 
 }  // namespace mqttd

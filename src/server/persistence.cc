@@ -1,0 +1,282 @@
+#include "server/persistence.h"
+
+#include "io/clock.h"
+#include "io/event.h"
+#include "io/file.h"
+#include "io/folder.h"
+#include "io/process.h"
+#include "io/random.h"
+
+#include <algorithm>
+#include <bit>
+
+namespace mqttd {
+
+namespace {
+
+constexpr uint64_t kRingLeast = uint64_t{8} << 20;
+constexpr Duration kLockPatience = 10 * kSecond;  // for the scribe of a broker that just ended
+constexpr Duration kAskAgain = 500;               // ms between scribes that end at once
+constexpr uint64_t kSliceUs = 3'000;              // of reading, in one turn
+constexpr uint32_t kSliceRecords = 64;            // between looks at the clock
+constexpr uint32_t kScribe = 0;                   // the keeper's only helper
+
+// The largest packet has to fit beside the part that is kept for what cannot wait.
+uint64_t ring_bytes(const Config& config) {
+    return std::bit_ceil(std::max<uint64_t>(kRingLeast, uint64_t{4} * config.max_packet_size));
+}
+
+std::string location_of(const Config& config) {
+    if (const char* place = environment("MOSQUITTO_PERSISTENCE_LOCATION")) return place;
+    return config.persistence_location.empty() ? "." : config.persistence_location;
+}
+
+SyncRule rule_of(const Config& config) {
+    switch (config.sync_when) {
+        case SyncWhen::kInterval:
+            return {SyncRule::Mode::kInterval, config.sync_interval_ms};
+        case SyncWhen::kNone:
+            return {SyncRule::Mode::kNone, 0};
+        default:
+            return {};
+    }
+}
+
+// In the keeper, before it makes anybody: they are whom the broker will be.
+bool settle(void* context) {
+    const auto& account = *static_cast<const std::optional<Account>*>(context);
+    return !account || !is_root() || become(*account).empty();
+}
+
+unsigned long long number(uint64_t value) {
+    return value;
+}
+
+}  // namespace
+
+Persistence::~Persistence() {
+    keeper_.reset();
+    if (memory_.base != nullptr) release_memory(memory_);
+}
+
+std::string Persistence::prepare(const std::optional<Account>& account) {
+    account_ = account;
+    const std::string location = location_of(config_);
+    folder_ = location + (location.ends_with('/') ? "" : "/") + "mqttd.journal";
+    const Error made = make_folder(folder_.c_str(), account ? &*account : nullptr);
+    if (made != Error::kNone && made != Error::kExists) {
+        return "Unable to make the directory of the journal, " + folder_ + ": " +
+               folder_error_text(made) + ".";
+    }
+    const uint64_t bytes = 2 * ring_bytes(config_);
+    const Result<Region> memory = share_memory(bytes);
+    const Result<int> to_scribe = open_event();
+    const Result<int> to_loop = open_event();
+    if (!memory || !to_scribe || !to_loop) return "Unable to get memory for the journal.";
+    memory_ = *memory;
+    job_ = set_desk(memory_.base, bytes);
+    job_.folder = folder_.c_str();
+    job_.to_scribe = *to_scribe;
+    job_.to_loop = *to_loop;
+    journal_ = std::make_unique<ScribeJournal>(job_);
+    journal_->set_rule(rule_of(config_));
+    const Keeper::Helper scribe{"mqttd-scribe", run_scribe, &job_};
+    keeper_ = std::make_unique<Keeper>(&scribe, 1);
+    const Error started = keeper_->start(settle, &account_);
+    if (started != Error::kNone) {
+        return std::string("Unable to fork for the journal: ") + error_text(started) + ".";
+    }
+    keeper_->ask_for(kScribe);
+    return {};
+}
+
+std::string Persistence::take_folder() {
+    const Instant until = boot_ms() + kLockPatience;
+    bool told = false;
+    while (true) {
+        const ScribeState state = job_.desk->state.load(std::memory_order_acquire);
+        if (state == ScribeState::kServing) return {};
+        if (state == ScribeState::kRefused) {
+            const auto error = static_cast<Error>(job_.desk->error.load());
+            return "Unable to use the directory of the journal, " + folder_ + ": " +
+                   folder_error_text(error) + ".";
+        }
+        const int owner = job_.desk->lock_owner.load(std::memory_order_relaxed);
+        const Instant now = boot_ms();
+        if (now >= until || keeper_->gone()) {
+            if (state != ScribeState::kWaiting) return "The scribe of the journal did not start.";
+            return "The journal in " + folder_ + " is in use by another broker (process " +
+                   std::to_string(owner) + ").";
+        }
+        if (state == ScribeState::kWaiting && !told) {
+            log_.write(LogKind::kNotice,
+                       "Waiting for process %d, which writes the journal in %s.",
+                       owner,
+                       folder_.c_str());
+            told = true;
+        }
+        (void)wait_event(job_.to_loop, -1, std::min<Duration>(until - now, 100));
+        Keeper::Ended ended;
+        while (keeper_->take(ended))
+            keeper_->ask_for(kScribe);
+    }
+}
+
+std::string Persistence::open() {
+    const Error opened = disk_.open_folder(folder_);
+    if (opened != Error::kNone) {
+        return "Unable to read the journal in " + folder_ + ": " + folder_error_text(opened) + ".";
+    }
+    uint8_t id[sizeof shape_.id];
+    if (random_bytes(id) != Error::kNone) return "Unable to get random bytes from the kernel.";
+    std::copy_n(id, sizeof id, reinterpret_cast<uint8_t*>(&shape_.id));
+    reader_ = std::make_unique<LogReader>(disk_);
+    const Error read = reader_->open(shape_);
+    reading_since_ = boot_ms();
+    if (read == Error::kUnsupportedVersion) {
+        return "The journal in " + folder_ +
+               " is of another version of its format: start the mqttd that wrote it, or give "
+               "another persistence_location.";
+    }
+    if (read == Error::kInvalid) {
+        return "The directory " + folder_ +
+               " holds files of more than one journal: take those of the others away.";
+    }
+    if (read != Error::kNone) {
+        return "Unable to read the journal in " + folder_ + ": " + error_text(read) + ".";
+    }
+    return {};
+}
+
+std::string Persistence::watch(Net& net) {
+    const bool watched = net.watch(job_.to_loop, kScribeId) == Error::kNone &&
+                         net.watch(keeper_->descriptor(), kKeeperId) == Error::kNone;
+    return watched ? "" : "Unable to watch the scribe of the journal.";
+}
+
+void Persistence::look(Net& net, Instant now) {
+    if (net.take_watched(kScribeId)) take_event(job_.to_loop);
+    if (net.take_watched(kKeeperId)) {
+        Keeper::Ended ended;
+        while (keeper_->take(ended)) {
+            log_.write(LogKind::kError,
+                       "Error: the scribe of the journal ended (%s %d); another one takes over.",
+                       ended.killed ? "signal" : "status",
+                       ended.status);
+            if (ended.killed) {
+                keeper_->ask_for(kScribe);
+            } else {
+                ask_again_at_ = now + kAskAgain;
+            }
+        }
+        if (keeper_->gone()) {
+            log_.write(LogKind::kError, "Error: the keeper ended; another one takes over.");
+            net.unwatch(keeper_->descriptor());
+            const int keep[] = {job_.to_scribe, job_.to_loop};
+            const Error started = keeper_->start_again(settle, &account_, keep);
+            if (started == Error::kNone) {
+                (void)net.watch(keeper_->descriptor(), kKeeperId);
+            }
+            ask_again_at_ = now;
+        }
+    }
+    if (now >= ask_again_at_) {
+        ask_again_at_ = kNever;
+        keeper_->ask_for(kScribe);
+    }
+    const Error error = journal_->error();
+    const bool failing = error != Error::kNone;
+    if (failing == failing_) return;
+    failing_ = failing;
+    if (failing) {
+        log_.write(LogKind::kError,
+                   "Error: the journal in %s cannot be written (%s). What depends on it waits.",
+                   folder_.c_str(),
+                   error_text(error));
+    } else {
+        log_.write(LogKind::kNotice, "The journal in %s is written again.", folder_.c_str());
+    }
+}
+
+bool Persistence::read_some(Broker& broker, Instant now) {
+    const uint64_t until = monotonic_us() + kSliceUs;
+    LogRecord record;
+    do {
+        for (uint32_t i = 0; i < kSliceRecords; ++i) {
+            if (reader_->next(record)) {
+                if (record.type >= RecordType::kFirstOfBroker) {
+                    broker.restore(static_cast<uint8_t>(record.type), record.position, record.body);
+                }
+                continue;
+            }
+            // What is not known to be safe is made so before anybody builds on it.
+            const Error secured = reader_->secure();
+            if (secured != Error::kNone) {
+                log_.write(LogKind::kError,
+                           "Error: the end of the journal in %s cannot be made safe (%s).",
+                           folder_.c_str(),
+                           error_text(secured));
+            }
+            const LogReport& read = reader_->report();
+            journal_->open(shape_, reader_->next_begin(), read.end, reader_->oldest());
+            report(broker.end_restore(), now);
+            reader_.reset();
+            autosave_at_ = now + config_.autosave_interval_s * kSecond;
+            return false;
+        }
+    } while (monotonic_us() < until);
+    return true;
+}
+
+void Persistence::report(const RestoreReport& restored, Instant now) const {
+    const LogReport& read = reader_->report();
+    log_.write(LogKind::kInformation,
+               "Journal %s read in %llu ms: %llu sessions, %llu subscriptions, %llu retained "
+               "messages, %llu queued and %llu under way.",
+               folder_.c_str(),
+               number(now - reading_since_),
+               number(restored.sessions),
+               number(restored.subscriptions),
+               number(restored.retained),
+               number(restored.queued),
+               number(restored.under_way));
+    if (read.damaged > 0 || restored.unreadable > 0 || restored.lost_messages > 0) {
+        log_.write(LogKind::kError,
+                   "Error: the journal was damaged in %llu places (%llu bytes); %llu records and "
+                   "%llu messages were lost.",
+                   number(read.damaged),
+                   number(read.damaged_bytes),
+                   number(restored.unreadable),
+                   number(restored.lost_messages));
+    }
+    if (restored.no_memory > 0) {
+        log_.write(LogKind::kError,
+                   "Error: memory_limit had no room for %llu things of the journal.",
+                   number(restored.no_memory));
+    }
+}
+
+void Persistence::end_turn(Instant now) {
+    journal_->end_turn(now);
+    if (config_.autosave_interval_s == 0 || !journal_->is_open()) return;
+    // A change is a few dozen bytes of the journal and more.
+    constexpr uint64_t kChangeBytes = 64;
+    const bool due = config_.autosave_on_changes
+                         ? journal_->tail() - saved_ >
+                               kChangeBytes * uint64_t{config_.autosave_interval_s}
+                         : now >= autosave_at_;
+    if (!due) return;
+    autosave_at_ = now + config_.autosave_interval_s * kSecond;
+    saved_ = journal_->tail();
+    if (!journal_->holds_answers()) journal_->sync_all();
+}
+
+Instant Persistence::next_deadline() const {
+    return std::min(journal_->next_deadline(), ask_again_at_);
+}
+
+void Persistence::sync_all() {
+    journal_->sync_all();
+}
+
+}  // namespace mqttd
