@@ -83,6 +83,7 @@ struct Stats {
 
     uint64_t answers_held = 0;    // until what they acknowledge was durable
     uint64_t journal_rounds = 0;  // everything that lives was written once more
+    uint64_t journal_missed = 0;  // what could not be said for lack of room, and was mended by one
 
     uint64_t runs = 0;             // fan-outs of consecutive equal-topic PUBLISH packets
     uint64_t fast_deliveries = 0;  // messages delivered as a range of the inbound segment

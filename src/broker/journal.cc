@@ -39,6 +39,7 @@ void Core::tend_journal() {
     if (!round_->running() && round_is_due()) begin_round();
     if (round_->running()) run_round();
     recorder_->flush();
+    stats_.journal_missed = recorder_->missed_count();
 }
 
 bool Core::round_is_due() const {
@@ -74,7 +75,7 @@ void Core::stop_recording() {
     if (recorder_ == nullptr) return;
     if (round_->phase == Round::Phase::kRetained) retained_.stop(round_->retained);
     round_->phase = Round::Phase::kNone;
-    recorder_->mute();
+    recorder_->mute(true);
 }
 
 // --- start
@@ -82,10 +83,12 @@ void Core::stop_recording() {
 
 void Core::begin_restore() {
     restoring_ = true;
+    recorder_->mute(true);
 }
 
 void Core::end_restore() {
     restoring_ = false;
+    recorder_->mute(false);
     while (!parked_.empty())
         resume(*parked_.front());
 }

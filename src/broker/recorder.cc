@@ -124,6 +124,7 @@ void Recorder::cleared(Bytes topic) {
 }
 
 void Recorder::gone(uint64_t name) {
+    if (muted_) return;
     if (gone_used_ == sizeof gone_) flush_gone();
     if (gone_used_ == sizeof gone_) return;  // in the middle of a whole: read, and held for nothing
     store_le<uint64_t>(gone_ + gone_used_, name);

@@ -101,8 +101,8 @@ class Recorder {
 
     bool holds_answers() const { return journal_.holds_answers(); }
 
-    // From now on nothing is said.
-    void mute() { muted_ = true; }
+    // Whether anything is said: not while the journal is being read, or at the very end.
+    void mute(bool muted) { muted_ = muted; }
 
     Journal& journal() { return journal_; }
 

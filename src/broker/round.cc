@@ -38,7 +38,8 @@ void Core::run_round() {
             case Round::Phase::kFlows:
                 if (say_flows()) continue;
                 recorder_->clock(now_);
-                round_->end = recorder_->flush();
+                recorder_->flush();
+                round_->end = recorder_->journal().tail();
                 round_->phase = Round::Phase::kSyncing;
                 return;
             default:

@@ -112,6 +112,9 @@ std::string entry(const ConfigKey& row) {
         }
         return out + '\n';
     }
+    if (!row.shipped.empty()) {
+        return out + std::string(row.name) + ' ' + std::string(row.shipped) + "\n\n";
+    }
     const bool has_default = !row.fallback.empty();
     out += has_default ? "#" : "# ";
     out += row.name;

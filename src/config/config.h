@@ -181,7 +181,7 @@ struct Config {
 
     // What survives the process.
     bool persistence = false;
-    std::string persistence_location;  // directory; empty = the working directory
+    std::string persistence_location;               // directory; empty = the working directory
     std::string persistence_file = "mosquitto.db";  // imported when there is no journal yet
     std::string sync = "always";                    // as written; finish_config reads it:
     SyncWhen sync_when = SyncWhen::kAlways;

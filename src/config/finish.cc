@@ -115,7 +115,11 @@ void Finisher::read_sync() {
     if (word == "none" && alone) return;
     const bool ms = time.ends_with("ms");
     const bool seconds = !ms && time.ends_with('s');
-    const Number number = parse_digits(time.substr(0, time.size() - (ms ? 2 : seconds ? 1 : 0)), 10);
+    const Number number = parse_digits(time.substr(0,
+                                                   time.size() - (ms        ? 2
+                                                                  : seconds ? 1
+                                                                            : 0)),
+                                       10);
     constexpr int64_t kMost = 3'600'000;
     const int64_t value = ms ? number.value : number.value * 1'000;
     if (word != "interval" || !rest.empty() || (!ms && !seconds) ||

@@ -331,8 +331,9 @@ constexpr ConfigKey kKeys[] = {
     ignored(kLogging, "websockets_log_level", "libwebsockets is not used."),
 
     // ---- Persistence ----
-    needs_restart(flag<&Config::persistence>(kPersistence, "persistence", "false",
-        "Sessions, queues and retained messages survive a restart and a power cut.")),
+    needs_restart(shipped_as("true", flag<&Config::persistence>(kPersistence, "persistence", "false",
+        "Sessions, queues and retained messages survive a restart and a power cut. The default is "
+        "mosquitto's: false."))),
     alias(kPersistence, "retained_persistence", "persistence"),
     needs_restart(text<&Config::persistence_location>(kPersistence, "persistence_location", {},
         "DIRECTORY",

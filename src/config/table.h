@@ -114,6 +114,7 @@ struct ConfigKey {
     int64_t min = 0;                 // of numbers
     int64_t max = 0;                 // of numbers; of text the bytes
     std::string_view fallback = {};  // the default as one writes it; empty = unset
+    std::string_view shipped = {};   // what conf/mqttd.conf says instead; empty = the default
     std::string_view unit = {};
     std::string_view words = {};   // divided by blanks
     std::string_view off = {};     // divided by '|'; what the writer shows is the first

@@ -216,6 +216,12 @@ constexpr ConfigKey needs_restart(ConfigKey key) {
     return key;
 }
 
+// Our own files do not leave it at its default.
+constexpr ConfigKey shipped_as(std::string_view value, ConfigKey key) {
+    key.shipped = value;
+    return key;
+}
+
 constexpr ConfigKey with_flags(unsigned flags, ConfigKey key) {
     key.flags = static_cast<uint8_t>(flags);
     return key;

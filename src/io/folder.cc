@@ -4,9 +4,9 @@
 
 #include <cerrno>
 #include <dirent.h>
+#include <string_view>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <string_view>
 
 namespace mqttd {
 

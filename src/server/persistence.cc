@@ -261,10 +261,10 @@ void Persistence::end_turn(Instant now) {
     if (config_.autosave_interval_s == 0 || !journal_->is_open()) return;
     // A change is a few dozen bytes of the journal and more.
     constexpr uint64_t kChangeBytes = 64;
-    const bool due = config_.autosave_on_changes
-                         ? journal_->tail() - saved_ >
-                               kChangeBytes * uint64_t{config_.autosave_interval_s}
-                         : now >= autosave_at_;
+    const bool due =
+        config_.autosave_on_changes
+            ? journal_->tail() - saved_ > kChangeBytes * uint64_t{config_.autosave_interval_s}
+            : now >= autosave_at_;
     if (!due) return;
     autosave_at_ = now + config_.autosave_interval_s * kSecond;
     saved_ = journal_->tail();

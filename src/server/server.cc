@@ -123,8 +123,8 @@ void Server::close_links() {
     }
 }
 
-// What is still in the journal's memory is written, too; should that take longer, the scribe goes on
-// when we have gone.
+// What is still in the journal's memory is written, too; should that take longer, the scribe goes
+// on when we have gone.
 bool Server::all_is_said() const {
     const bool written = parts_.persistence == nullptr || parts_.persistence->all_written();
     const bool said = state_ == State::kDraining && parts_.net.connections() == 0;

@@ -79,7 +79,7 @@ class ScribeJournal final : public Journal {
     std::optional<LogWriter> writer_;
     SyncRule rule_;
     Position oldest_ = 0;
-    Position handed_ = 0;     // up to here the scribe knows
+    Position handed_ = 0;       // up to here the scribe knows
     Instant gathers_ = kNever;  // since when something waits to be handed over
 };
 

@@ -116,6 +116,12 @@ FakeConnection& World::client(std::string_view client_id, bool clean) {
     return client(fields);
 }
 
+void World::hang_up_all_but(const FakeConnection& one) {
+    for (FakeConnection* connection : connections_)
+        connection->gone_ = connection->gone_ || connection != &one;
+    settle();
+}
+
 void World::advance(Duration ms) {
     // In steps, as a loop that wakes for its timers would see it.
     while (ms > 0) {

@@ -106,6 +106,9 @@ class World final : public Transport, public Host {
     FakeConnection& client(const packets::Connect& fields);
     FakeConnection& client5(const packets5::Connect& fields);
 
+    // All other peers go at once.
+    void hang_up_all_but(const FakeConnection& one);
+
     void turn();
     void settle();  // turns until nothing moves
     void advance(Duration ms);

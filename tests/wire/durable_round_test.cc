@@ -195,3 +195,33 @@ TEST_CASE("a round that is broken off has only repeated", "[wire][durable]") {
     writer.send(connect("writer", false) + pubrel(99));
     CHECK(state + writer.received() == whole);
 }
+
+// What cannot be told because there is no room at all is told by the next round; until then no
+// answer leaves that may depend on it.
+TEST_CASE("what could not be said is mended by a round", "[wire][durable]") {
+    FakeJournal journal(64 * 1024);
+    BrokerOptions options = World::test_options();
+    options.max_queued_messages = 0;
+    auto world = std::make_unique<World>(options, size_t{64} << 20, &journal);
+    for (int i = 0; i < 3'000; ++i) {
+        packets::Connect fields;
+        fields.client_id = "c" + std::to_string(i);
+        fields.clean = false;
+        world->client(fields);
+    }
+    auto& writer = world->client("writer", false);
+    journal.sync_each_turn(false);
+    world->hang_up_all_but(writer);  // each is to be told: that is more than fits
+    REQUIRE(world->stats().journal_missed > 0);
+    writer.send(publish({.topic = "t", .payload = "x", .qos = 1, .packet_id = 1, .retain = true}));
+    CHECK(writer.received().empty());
+    journal.sync_each_turn(true);
+    world->settle();
+    CHECK(writer.received() == "PUBACK(1)");
+    CHECK(world->stats().journal_rounds > 0);
+    world = nullptr;
+    journal.cut();
+    World again(options, size_t{64} << 20, &journal);
+    CHECK(again.restored().sessions == 3'001);
+    CHECK(again.restored().retained == 1);
+}
