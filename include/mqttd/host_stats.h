@@ -77,6 +77,16 @@ struct HostStats {
 
     std::span<const ListenerHostStats> listeners;
 
+    std::string_view persist_state = "off";  // reading, serving, failing: its last write failed
+    uint64_t persist_bytes = 0;              // of the journal that are kept
+    uint64_t persist_lag = 0;                // of them, not yet written and synced
+    uint64_t persist_syncs = 0;
+    uint64_t persist_written = 0;            // bytes since the start
+    uint64_t persist_saved_s = 0;            // wall clock when all was last written; 0 = not yet
+    uint64_t persist_restored_messages = 0;  // retained, queued and under way, at the start
+    uint64_t persist_restore_ms = 0;
+    uint64_t persist_scribes_lost = 0;  // scribes that ended and were replaced
+
     uint64_t config_reloads = 0;         // good ones, since the start
     uint64_t config_reloads_failed = 0;  // the old configuration stayed in force
     uint64_t config_loaded_s = 0;        // wall clock of the last good one, or of the start

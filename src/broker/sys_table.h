@@ -73,7 +73,7 @@ std::span<const SysListenerRow> sys_listener_rows();
 
 constexpr const char* kSysSpanNames[SysLoads::kSpans] = {"1min", "5min", "15min"};
 
-constexpr uint32_t kSysRowsMax = 192;
+constexpr uint32_t kSysRowsMax = 208;
 constexpr uint32_t kSysPoolRows = 3;
 constexpr uint32_t kSysListenerRows = 10;
 

@@ -15,6 +15,8 @@ const SysTopics::TextRow SysTopics::kTexts[] = {
     {"version",                &SysTopics::write_version    },
     {"loop/turn_us/histogram", &SysTopics::write_histogram  },
     {"slow/top",               &SysTopics::write_slow       },
+    {"persist/state",          &SysTopics::write_persist    },
+    {"persist/last_save",      &SysTopics::write_last_save  },
     {"config/last_reload",     &SysTopics::write_last_reload},
     {"config/last_error",      &SysTopics::write_last_error },
 };
@@ -53,6 +55,18 @@ void SysTopics::write_histogram(SysText& out) const {
 
 void SysTopics::write_slow(SysText& out) const {
     SysSlow(core_.slow_, core_.options_, core_.now_ms()).write(out);
+}
+
+void SysTopics::write_persist(SysText& out) const {
+    out.add(host_.persist_state);
+}
+
+void SysTopics::write_last_save(SysText& out) const {
+    if (host_.persist_saved_s == 0) {
+        out.add("never");
+    } else {
+        out.time(static_cast<int64_t>(host_.persist_saved_s));
+    }
 }
 
 void SysTopics::write_last_reload(SysText& out) const {

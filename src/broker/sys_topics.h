@@ -111,6 +111,8 @@ class alignas(16) SysTopics {
     void write_version(SysText& out) const;
     void write_histogram(SysText& out) const;
     void write_slow(SysText& out) const;
+    void write_persist(SysText& out) const;
+    void write_last_save(SysText& out) const;
     void write_last_reload(SysText& out) const;
     void write_last_error(SysText& out) const;
 

@@ -15,11 +15,11 @@ namespace mqttd {
 namespace {
 
 constexpr uint64_t kRingLeast = uint64_t{8} << 20;
-constexpr Duration kLockPatience = 10 * kSecond;  // for the scribe of a broker that just ended
-constexpr Duration kAskAgain = 500;               // ms between scribes that end at once
-constexpr uint64_t kSliceUs = 3'000;              // of reading, in one turn
-constexpr uint32_t kSliceRecords = 64;            // between looks at the clock
-constexpr uint32_t kScribe = 0;                   // the keeper's only helper
+constexpr Duration kLockPatience = 3 * kSecond;  // for the scribe of a broker that just ended
+constexpr Duration kAskAgain = 500;              // ms between scribes that end at once
+constexpr uint64_t kSliceUs = 3'000;             // of reading, in one turn
+constexpr uint32_t kSliceRecords = 64;           // between looks at the clock
+constexpr uint32_t kScribe = 0;                  // the keeper's only helper
 
 // The largest packet has to fit beside the part that is kept for what cannot wait.
 uint64_t ring_bytes(const Config& config) {
@@ -154,11 +154,13 @@ std::string Persistence::watch(Net& net) {
     return watched ? "" : "Unable to watch the scribe of the journal.";
 }
 
-void Persistence::look(Net& net, Instant now) {
+void Persistence::look(Net& net, Instant now, int64_t wall_s) {
+    wall_s_ = wall_s;
     if (net.take_watched(kScribeId)) take_event(job_.to_loop);
     if (net.take_watched(kKeeperId)) {
         Keeper::Ended ended;
         while (keeper_->take(ended)) {
+            ++scribes_lost_;
             log_.write(LogKind::kError,
                        "Error: the scribe of the journal ended (%s %d); another one takes over.",
                        ended.killed ? "signal" : "status",
@@ -228,8 +230,22 @@ bool Persistence::read_some(Broker& broker, Instant now) {
     return true;
 }
 
-void Persistence::report(const RestoreReport& restored, Instant now) const {
+void Persistence::sample(HostStats& out) const {
+    out.persist_state = reading() ? "reading" : failing_ ? "failing" : "serving";
+    out.persist_bytes = journal_->tail() - journal_->oldest();
+    out.persist_lag = journal_->tail() - journal_->durable();
+    out.persist_syncs = journal_->syncs();
+    out.persist_written = journal_->written_bytes();
+    out.persist_saved_s = all_safe_s_;
+    out.persist_restored_messages = restored_messages_;
+    out.persist_restore_ms = restore_ms_;
+    out.persist_scribes_lost = scribes_lost_;
+}
+
+void Persistence::report(const RestoreReport& restored, Instant now) {
     const LogReport& read = reader_->report();
+    restored_messages_ = restored.retained + restored.queued + restored.under_way;
+    restore_ms_ = now - reading_since_;
     log_.write(LogKind::kInformation,
                "Journal %s read in %llu ms: %llu sessions, %llu subscriptions, %llu retained "
                "messages, %llu queued and %llu under way.",
@@ -258,6 +274,9 @@ void Persistence::report(const RestoreReport& restored, Instant now) const {
 
 void Persistence::end_turn(Instant now) {
     journal_->end_turn(now);
+    if (journal_->is_open() && journal_->all_durable()) {
+        all_safe_s_ = static_cast<uint64_t>(std::max<int64_t>(wall_s_, 0));
+    }
     if (config_.autosave_interval_s == 0 || !journal_->is_open()) return;
     // A change is a few dozen bytes of the journal and more.
     constexpr uint64_t kChangeBytes = 64;

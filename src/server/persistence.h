@@ -50,7 +50,7 @@ class Persistence {
     // --- in the loop ---
 
     // What the helpers had to tell.  `now`: the broker's clock.
-    void look(Net& net, Instant now);
+    void look(Net& net, Instant now, int64_t wall_s);
 
     // Reads some of the journal into the broker; false when it is through.
     bool read_some(Broker& broker, Instant now);
@@ -68,8 +68,10 @@ class Persistence {
 
     const std::string& folder() const { return folder_; }
 
+    void sample(HostStats& out) const;
+
   private:
-    void report(const RestoreReport& restored, Instant now) const;
+    void report(const RestoreReport& restored, Instant now);
 
     const Config config_;
     const Log& log_;
@@ -87,6 +89,11 @@ class Persistence {
     Instant autosave_at_ = kNever;
     uint64_t saved_ = 0;  // tail at the last autosave
     bool failing_ = false;
+    int64_t wall_s_ = 0;
+    uint64_t restored_messages_ = 0;
+    uint64_t restore_ms_ = 0;
+    uint64_t scribes_lost_ = 0;
+    uint64_t all_safe_s_ = 0;  // wall clock when everything was
 };
 
 }  // namespace mqttd

@@ -52,6 +52,7 @@ void Sampler::sample(HostStats& out) {
     out.files_limit = files_limit_;
     out.resident_bytes = resident_bytes();
     out.cgroup_limit_bytes = cgroup_limit_;
+    if (persistence_ != nullptr) persistence_->sample(out);
     if (reloads_ != nullptr) {
         out.config_reloads = reloads_->reloads;
         out.config_reloads_failed = reloads_->failed;

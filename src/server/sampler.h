@@ -13,6 +13,7 @@
 #include "config/config.h"
 #include "io/log_sink.h"
 #include "net/net.h"
+#include "server/persistence.h"
 #include "server/reloader.h"
 #include "server/turn_times.h"
 
@@ -49,6 +50,8 @@ class Sampler final : public Host {
     // `counts` outlives the sampler.
     void watch(const ReloadCounts& counts) { reloads_ = &counts; }
 
+    void watch(const Persistence& persistence) { persistence_ = &persistence; }
+
     void sample(HostStats& out) override;
 
   private:
@@ -58,6 +61,7 @@ class Sampler final : public Host {
     const Dirty& dirty_;
     const LogSink& log_sink_;
     const ReloadCounts* reloads_ = nullptr;
+    const Persistence* persistence_ = nullptr;
     uint64_t files_limit_ = 0;
     uint64_t files_other_ = 0;
     uint64_t cgroup_limit_ = 0;

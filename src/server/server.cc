@@ -27,7 +27,7 @@ void Server::turn() {
     net.begin_turn(now_);
     net.accept();
     take_signals();
-    if (persistence != nullptr) tend_journal();
+    if (persistence != nullptr) tend_journal(wall);
     const uint64_t reading_us = monotonic_us();
     net.serve_ready();
     broker.tick();
@@ -132,9 +132,9 @@ bool Server::all_is_said() const {
 }
 
 // While the journal is being read nobody is in; then it is like any other source of events.
-void Server::tend_journal() {
+void Server::tend_journal(int64_t wall) {
     Persistence& persistence = *parts_.persistence;
-    persistence.look(parts_.net, now_);
+    persistence.look(parts_.net, now_, wall);
     if (persistence.reading() && state_ == State::kServing) {
         (void)persistence.read_some(parts_.broker, now_);
     }

@@ -59,7 +59,7 @@ class Server {
     void on_stop_signal();
     void reopen_log();
     void close_links();
-    void tend_journal();
+    void tend_journal(int64_t wall);
     bool all_is_said() const;
 
     Parts parts_;

@@ -99,6 +99,7 @@ int Startup::run() {
     net.bind(broker);
     Reloader reloader({options_, broker, net, log_sink_, log_}, std::move(active), wall_s());
     sampler.watch(reloader.counts());
+    if (persistence_) sampler.watch(*persistence_);
     if (!open_net(net, reloader.limits())) return kNoStart;
     if (!write_pid_file() || !give_up_root()) return kNoStart;
     const int signals = watch_signals(net);

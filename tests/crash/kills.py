@@ -22,6 +22,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PATIENCE_S = 20
 WINDOW = 20
+BACKLOG = 500  # messages the subscriber may be behind
 
 
 def field(text):
@@ -124,9 +125,9 @@ class Publisher(Client):
                 data += self.publish(packet_id, number, 1)
         self.send(data)
 
-    def fill(self):
+    def fill(self, seen):
         data = b""
-        while self.greeted and len(self.open) < WINDOW:
+        while self.greeted and len(self.open) < WINDOW and self.next - seen < BACKLOG:
             while self.next_id in self.open:
                 self.next_id = self.next_id % 65535 + 1
             self.open[self.next_id] = [self.next, False]
@@ -248,7 +249,7 @@ class Run:
     def play(self, folder):
         broker = Broker(folder)
         publishers = [Publisher(1, broker.port), Publisher(2, broker.port)]
-        subscriber = Subscriber(broker.port)
+        subscriber = self.subscriber = Subscriber(broker.port)
         everybody = [*publishers, subscriber]
         broker.start()
         self.work(everybody, lambda: subscriber.subscribed, publish=False)
@@ -301,7 +302,7 @@ class Run:
                         each.drop()
                         time.sleep(0.002)
                 if publish and isinstance(each, Publisher):
-                    each.fill()
+                    each.fill(len(self.subscriber.seen[each.qos]))
             sockets = {each.socket: each for each in everybody if each.socket}
             for readable in select.select(list(sockets), [], [], 0.01)[0]:
                 if sockets[readable].socket is readable:

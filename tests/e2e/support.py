@@ -164,9 +164,16 @@ class Broker:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (self.files, self.files))
 
         command = [*self.prefix, self.binary, "-c", self.config_path, *self.arguments]
+        # What is persistent stays in our folder, whatever a configuration says.
+        environment = {**os.environ, "MOSQUITTO_PERSISTENCE_LOCATION": self.folder}
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=limit_files
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                preexec_fn=limit_files,
+                env=environment,
             )
         if not wait_until(lambda: self.is_up() or self.process.poll() is not None, START_S):
             self.kill()
