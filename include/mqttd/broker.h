@@ -120,6 +120,7 @@ struct BrokerOptions {
     uint32_t max_keepalive_s = 0;     // 0 = any
     int64_t global_max_clients = -1;  // sessions, -1 = any number
 
+    uint32_t disk_wait_s = 10;  // so long a client waits for a disk that fails; 0 = for ever
     uint64_t journal_slack_bytes = uint64_t{64} << 20;  // of it that may be dead, beside what lives
 
     uint32_t sys_interval_s = 10;  // 0 = no $SYS

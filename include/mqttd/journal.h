@@ -38,6 +38,9 @@ class Journal {
     virtual void forget_before(uint64_t position) = 0;
     virtual uint64_t oldest() const = 0;
 
+    // It cannot be written, or is as long as it may be: what would have to be kept is refused.
+    virtual bool failing() const = 0;
+
     // False: acknowledgements need not wait until what they acknowledge is durable.
     virtual bool holds_answers() const = 0;
 

@@ -26,6 +26,7 @@ enum class Drop : uint8_t {
     kReceiverSize,  // above the receiver's Maximum Packet Size
     kNoLocal,       // its publisher had asked not to get it back
     kNoMember,      // no member of a shared group could take it
+    kDisk,          // it would have to be kept, and the journal cannot be written
     kCount,
 };
 
@@ -83,6 +84,7 @@ struct Stats {
 
     uint64_t answers_held = 0;    // until what they acknowledge was durable
     uint64_t journal_rounds = 0;  // everything that lives was written once more
+    uint64_t disk_closed = 0;     // links closed because the journal could not be written
     uint64_t journal_missed = 0;  // what could not be said for lack of room, and was mended by one
 
     uint64_t runs = 0;             // fan-outs of consecutive equal-topic PUBLISH packets

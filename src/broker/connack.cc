@@ -93,7 +93,7 @@ bool Core::send_connack(Link& link, bool present, uint8_t code, Bytes properties
     const uint32_t size = connack_size(link.version, properties);
     const uint64_t position =
         link.session && link.session->durable && code == kReasonSuccess ? owed(link) : 0;
-    if (position != 0 && !recorder_->durable(position)) {
+    if (position != 0 && !recorder_->durable(position) && !disk_fails()) {
         Segment* segment = scratch(size);
         if (segment == nullptr) {
             ++stats_.refused_memory;

@@ -117,6 +117,7 @@ class Core {
     Taken stop_behind(Link& link, StopReason reason);
     Taken wait_for_memory(Link& link);
     bool waits_for_journal(Link& link, const Frame& frame);
+    Taken wait_for_disk(Link& link);
     void wait_in_list(Link& link, LinkList& list);
     LinkList& waiters_for(StopReason reason);
     void resume(Link& link);
@@ -164,6 +165,7 @@ class Core {
                       const Publication& publication,
                       uint8_t refusal);
     Taken pass_on(Link& link, Publication& publication);
+    Taken refuse_for_disk(Link& link, const Publication& publication);
     Taken pause(Link& link);
 
     // --- handle_run.cc
@@ -235,6 +237,8 @@ class Core {
     void tend_journal();
     bool round_is_due() const;
     bool journal_at_rest() const;
+    bool disk_fails() const;
+    void end_overdue();
     bool fanout_may_go_on() const;
     void stop_recording();
 
@@ -253,6 +257,7 @@ class Core {
 
     // --- publish.cc
     bool publish(Publication& publication, Link* publisher);
+    bool is_durable(const Publication& publication, std::span<FilterNode*> filters);
     bool all_blocked(std::span<FilterNode*> filters);
     uint8_t priority_of(Bytes topic) const;
     void spend_match();
@@ -516,6 +521,8 @@ class Core {
     uint32_t touched_count_ = 0;        // more than kTouchedMost: not all are there
     bool held_stuck_ = false;           // but for some that could not be sent
     bool restoring_ = false;            // nobody is let in yet
+    bool failed_ = false;               // the disk did, when it was looked at last
+    Instant next_overdue_ = kNever;     // when those who wait for it are looked at
     Instant next_clock_ = 0;
 
     LinkList links_;

@@ -55,7 +55,7 @@ Consumed Core::receive(Link& link, const Range& input) {
         if (units_ <= 0 || units_ <= visit_end) return stopped(StopReason::kBudget);
         const Bytes bytes = bytes_of(rest);
         if (bytes[0] == kPuback && link.state == LinkState::kConnected &&
-            (recorder_ == nullptr || recorder_->admits(0))) {
+            (recorder_ == nullptr || recorder_->admits(0) || disk_fails())) {
             const uint32_t taken = handle_pubacks(link, bytes);
             if (taken > 0) {
                 heard(link);
@@ -126,9 +126,18 @@ bool Core::waits_for_journal(Link& link, const Frame& frame) {
     const bool plain = frame.first == kPlainPublish && !options_.upgrade_outgoing_qos;
     const bool silent = plain || type == PacketType::kPingreq || type == PacketType::kDisconnect;
     if (silent || recorder_->admits(frame.size)) return false;
-    wait_in_list(link, journal_waiters_);
-    link.stop = StopReason::kJournal;
+    // On a failing disk a publish is refused by what it touches; who comes back for what waits for
+    // him is let in, and what he acknowledges is told when it can be.
+    const bool waits = type == PacketType::kSubscribe || type == PacketType::kUnsubscribe ||
+                       type == PacketType::kPubrel;
+    if (disk_fails() && !waits) return false;
+    (void)wait_for_disk(link);
     return true;
+}
+
+Core::Taken Core::wait_for_disk(Link& link) {
+    wait_in_list(link, journal_waiters_);
+    return stop_before(link, StopReason::kJournal);
 }
 
 // A sign of life: a packet, or some bytes of one, for a large one may take longer than a
@@ -269,6 +278,7 @@ void Core::resume(Link& link) {
     const StopReason reason = link.stop;
     const bool paused = reason == StopReason::kSlowConsumer;
     link.stop = StopReason::kNone;
+    link.overdue = false;
     if (link.waiting) {
         waiters_for(reason).remove(link);
         if (paused) --stats_.paused_publishers;

@@ -137,6 +137,7 @@ uint8_t Core::refusal_of(const Link& link,
 
 // What the publisher is told of a message that was passed on.
 uint8_t Core::answer_of(const Publication& publication) const {
+    if (publication.no_disk) return kReasonQuotaExceeded;
     if (publication.nobody) return kReasonNoMatchingSubscribers;
     const bool refused = options_.queue_full == QueueFull::kRefuse && publication.full;
     return refused && !publication.taken ? kReasonQuotaExceeded : kReasonSuccess;
@@ -147,9 +148,17 @@ uint8_t Core::answer_of(const Publication& publication) const {
 Core::Taken Core::pass_on(Link& link, Publication& publication) {
     if (!publish(publication, &link)) {
         if (MQTTD_MUTANT(1)) return Taken::kYes;  // acknowledged and not kept
+        if (publication.no_disk) return refuse_for_disk(link, publication);
         return publication.paused ? pause(link) : wait_for_memory(link);
     }
     return link.fanout ? stop_behind(link, StopReason::kFanout) : Taken::kYes;
+}
+
+// 5.0 can be told, at QoS 1; who cannot waits.
+Core::Taken Core::refuse_for_disk(Link& link, const Publication& publication) {
+    if (!is_v5(link.version) || publication.qos != 1) return wait_for_disk(link);
+    drop(nullptr, Drop::kDisk, 1);
+    return Taken::kYes;
 }
 
 // Nobody reads what it publishes: it goes on when somebody does.
@@ -180,6 +189,11 @@ Core::Taken Core::accept_qos2(Link& link,
         return refuse(v5 && !publish.dup ? kReasonPacketIdInUse : kReasonSuccess);
     }
     if (v5 && refusal != 0) return refuse(refusal);
+    if (session.durable && disk_fails()) {
+        if (!v5) return wait_for_disk(link);
+        drop(nullptr, Drop::kDisk, 1);
+        return refuse(kReasonQuotaExceeded);
+    }
     const uint32_t most = options_.max_awaiting_rel;
     if (awaiting != nullptr && most != 0) {
         // 5.0 was told how many at a time; what an earlier connection left comes on top, bounded.

@@ -119,6 +119,7 @@ void Core::release_held() {
         }
         Held& held = *held_.pop_front();
         Link& link = *held.link;
+        link.overdue = false;
         release_answers(link, held);
         // The link may have ended; then its extras have gone with it.
         if (link.extras && link.extras->held.get() == &held && held.count > 0 &&

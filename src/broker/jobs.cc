@@ -105,7 +105,7 @@ Instant Core::next_deadline() const {
     if (sys_ != nullptr) next = std::min(next, sys_->next_tick());
     const bool waiting =
         !memory_waiters_.empty() || !starved_.empty() || !paused_.empty() || held_stuck_;
-    if (recorder_ != nullptr) next = std::min(next, next_clock_);
+    if (recorder_ != nullptr) next = std::min({next, next_clock_, next_overdue_});
     if (waiting) next = std::min(next, next_memory_try_);
     if (options_.slow_consumer == SlowConsumer::kDisconnect && !slow_.empty()) {
         const uint32_t blocked = now_ms() - slow_.front()->slow_since_ms;

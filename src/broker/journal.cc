@@ -24,7 +24,8 @@ void Core::tend_journal() {
     release_held();
     Journal& journal = recorder_->journal();
     const uint64_t durable = journal.durable();
-    if (durable != journal_seen_) {
+    const bool fails = journal.failing();
+    if (durable != journal_seen_ || (failed_ && !fails)) {
         journal_seen_ = durable;
         for (uint32_t n = journal_waiters_.size(); n > 0 && !journal_waiters_.empty(); --n) {
             if (journal.room() < journal.capacity() / 2) break;
@@ -32,6 +33,12 @@ void Core::tend_journal() {
             resume(*journal_waiters_.front());
         }
     }
+    if (fails != failed_) {
+        failed_ = fails;
+        const Duration wait = options_.disk_wait_s * kSecond;
+        next_overdue_ = fails && wait != 0 ? now_ + wait : kNever;
+    }
+    if (now_ >= next_overdue_) end_overdue();
     if (now_ >= next_clock_ && recorder_->has_room(0)) {
         next_clock_ = now_ + kClockPeriod;
         recorder_->clock(now_);
@@ -49,6 +56,35 @@ bool Core::round_is_due() const {
                            kSessionBytes * stats_.sessions_persistent +
                            kSubscriptionBytes * subscriptions_.subscriptions();
     return journal.tail() - journal.oldest() > 2 * lives + options_.journal_slack_bytes;
+}
+
+bool Core::disk_fails() const {
+    return recorder_ != nullptr && recorder_->journal().failing();
+}
+
+// Who was waiting when this was looked at last goes: it comes back, maybe elsewhere, and repeats.
+void Core::end_overdue() {
+    next_overdue_ = now_ + options_.disk_wait_s * kSecond;
+    const auto judge = [&](Link& link) {
+        spend(1);
+        if (!link.overdue) {
+            link.overdue = true;
+            return;
+        }
+        ++stats_.disk_closed;
+        end_link(link, Error::kServerBusy, true);
+    };
+    // Who is closed stays in the list until net says that it is gone.
+    for (Link* link = journal_waiters_.front(); link != nullptr;) {
+        Link* next = journal_waiters_.next(*link);
+        if (link->state != LinkState::kClosing) judge(*link);
+        link = next;
+    }
+    for (uint32_t n = held_.size(); n > 0 && !held_.empty(); --n) {
+        Held& held = *held_.pop_front();
+        held_.push_back(held);
+        judge(*held.link);
+    }
 }
 
 // Nothing is to be done for it before something becomes durable.

@@ -46,11 +46,12 @@ struct alignas(16) Link {
     LinkState state = LinkState::kAwaitConnect;
     StopReason stop = StopReason::kNone;
     bool bridge : 1 = false;
-    bool probed : 1 = false;        // its keep-alive ran out; it is being read once more
-    bool broken : 1 = false;        // memory ran out in the middle of a packet: it is being closed
-    bool waiting : 1 = false;       // on the list of those that wait for memory, or for a reader
-    bool corked : 1 = false;        // its CONNACK is held (held.h)
-    uint32_t slow_since_ms = 0;     // low bits of the time it came to the list of slow ones
+    bool probed : 1 = false;     // its keep-alive ran out; it is being read once more
+    bool broken : 1 = false;     // memory ran out in the middle of a packet: it is being closed
+    bool waiting : 1 = false;    // on the list of those that wait for memory, or for a reader
+    bool overdue : 1 = false;    // it was waiting for a failing disk when that was looked at last
+    bool corked : 1 = false;     // its CONNACK is held (held.h)
+    uint32_t slow_since_ms = 0;  // low bits of the time it came to the list of slow ones
     uint32_t written_at_probe = 0;  // low bits of outbox.written() when a draining link was judged
     ListHook<Link> slow_hook;       // its last write came short and messages waited or were dropped
     ListHook<Link> list_hook;       // all links, or the list of those that wait for memory

@@ -87,6 +87,7 @@ struct Publication {
     bool begun = false;                  // some receiver was served, or its copy dropped by name
     bool late = false;                   // it expired while a job was handing it out
     bool refused = false;                // QoS 1, 2: no memory for the very first: nothing was done
+    bool no_disk = false;                // it would have to be kept, and cannot: nothing was done
     bool paused = false;                 // every receiver is blocked and nothing was done
     bool nobody = false;                 // no subscription matched
     bool taken = false;                  // some receiver got it, or will

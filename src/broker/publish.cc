@@ -33,6 +33,12 @@ bool Core::publish(Publication& publication, Link* publisher) {
         publication.paused = true;
         return false;
     }
+    if (publication.qos > 0 && publisher != nullptr && disk_fails() &&
+        (rest != nullptr || is_durable(publication, room.first(match->found)))) {
+        subscriptions_.end_match(rest);
+        publication.no_disk = true;
+        return false;
+    }
     const bool clears = publication.retain && publication.payload_size() == 0;
     const bool counted = publication.qos > 0 || publication.upgrade;
     const bool keep = (publication.retain && !clears) || (counted && wanted);
@@ -52,6 +58,23 @@ bool Core::publish(Publication& publication, Link* publisher) {
         subscriptions_.end_match(rest);
     }
     return done && !publication.refused;
+}
+
+// Whether something of it would have to be kept.  Looks at some receivers: among very many there is
+// one who stays.
+bool Core::is_durable(const Publication& publication, std::span<FilterNode*> filters) {
+    constexpr uint32_t kLooks = 1'024;
+    if (publication.retain) return true;
+    uint32_t looks = kLooks;
+    for (FilterNode* filter : filters) {
+        SetCursor cursor;
+        bool durable = filter->groups;  // any of their members
+        looks -= SubscriptionIndex::visit(*filter, cursor, looks, [&](const SubscriberSlot& slot) {
+            durable = durable || static_cast<const Session&>(*slot.subscriber).durable;
+        });
+        if (durable || !cursor.done) return true;
+    }
+    return false;
 }
 
 // Whether nobody would get it now, and somebody would who does not read.  Looks at a few receivers:

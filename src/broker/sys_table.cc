@@ -225,6 +225,8 @@ constexpr SysRow kRows[] = {
     {"persist/scribes_lost",          kCounter, sampled<&HostStats::persist_scribes_lost>},
     {"persist/answers_held",          kCounter, counted<&Stats::answers_held>},
     {"persist/rounds",                kCounter, counted<&Stats::journal_rounds>},
+    {"persist/disk_closed",           kCounter, counted<&Stats::disk_closed>},
+    {"queue/dropped/disk",            kCounter, dropped<Drop::kDisk>},
     {"persist/missed",                kCounter, counted<&Stats::journal_missed>},
     {"loop/stops/journal",            kCounter, stopped<StopReason::kJournal>},
     {"config/reloads",                kCounter, sampled<&HostStats::config_reloads>},

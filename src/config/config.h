@@ -186,6 +186,8 @@ struct Config {
     std::string sync = "always";                    // as written; finish_config reads it:
     SyncWhen sync_when = SyncWhen::kAlways;
     uint64_t sync_interval_ms = 0;        // with kInterval, >= 1
+    uint64_t persistence_max_bytes = 0;   // of the journal; 0 = no limit
+    uint32_t disk_wait_s = 10;            // a client waits so long for a failing disk; 0 = for ever
     uint32_t autosave_interval_s = 1800;  // or changes; 0 = only at the end and when asked
     bool autosave_on_changes = false;     // autosave_interval_s counts changes
 

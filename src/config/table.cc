@@ -344,6 +344,13 @@ constexpr ConfigKey kKeys[] = {
     text<&Config::sync>(kPersistence, "sync", "always", "always, interval TIME or none",
         "When an acknowledgement leaves: always = when what it says is on the disk; else at once, "
         "with a sync every TIME (100ms, 2s), or none but the kernel's."),
+    number<&Config::persistence_max_bytes>(kPersistence, "persistence_max_bytes", 0,
+        std::numeric_limits<int64_t>::max(), "0", "bytes",
+        "When the journal is longer than this it is as if the disk were full; 0 = no limit. It is "
+        "never much longer than three times what lives, and 64 MiB."),
+    number<&Config::disk_wait_s>(kPersistence, "disk_wait", 0, 86400, "10", "seconds",
+        "While the disk fails, 5.0 clients are told 0x97 for what would have to be kept; others "
+        "wait so long and are closed, so that they come back and repeat. 0 = for ever."),
     number<&Config::autosave_interval_s>(kPersistence, "autosave_interval", 0, kIntMax, "1800",
         "seconds",
         "Everything gathered is synced at least so often, whatever 'sync' says; 0 = only at the "

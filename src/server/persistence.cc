@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstdio>
 
 namespace mqttd {
 
@@ -79,7 +80,7 @@ std::string Persistence::prepare(const std::optional<Account>& account) {
     job_.to_scribe = *to_scribe;
     job_.to_loop = *to_loop;
     journal_ = std::make_unique<ScribeJournal>(job_);
-    journal_->set_rule(rule_of(config_));
+    use(config_);
     const Keeper::Helper scribe{"mqttd-scribe", run_scribe, &job_};
     keeper_ = std::make_unique<Keeper>(&scribe, 1);
     const Error started = keeper_->start(settle, &account_);
@@ -154,7 +155,13 @@ std::string Persistence::watch(Net& net) {
     return watched ? "" : "Unable to watch the scribe of the journal.";
 }
 
-void Persistence::look(Net& net, Instant now, int64_t wall_s) {
+void Persistence::use(const Config& config) {
+    config_ = config;
+    journal_->set_rule(rule_of(config));
+    journal_->set_bytes_max(config.persistence_max_bytes);
+}
+
+void Persistence::look(Net& net, Broker& broker, Instant now, int64_t wall_s) {
     wall_s_ = wall_s;
     if (net.take_watched(kScribeId)) take_event(job_.to_loop);
     if (net.take_watched(kKeeperId)) {
@@ -186,18 +193,38 @@ void Persistence::look(Net& net, Instant now, int64_t wall_s) {
         ask_again_at_ = kNever;
         keeper_->ask_for(kScribe);
     }
-    const Error error = journal_->error();
-    const bool failing = error != Error::kNone;
+    if (journal_->is_open()) watch_disk(broker);
+}
+
+// Says once that the disk fails, and once that it does not any more.
+void Persistence::watch_disk(Broker& broker) {
+    constexpr const char* kAlarm = "journal";
+    const bool failing = journal_->failing();
     if (failing == failing_) return;
-    failing_ = failing;
-    if (failing) {
-        log_.write(LogKind::kError,
-                   "Error: the journal in %s cannot be written (%s). What depends on it waits.",
-                   folder_.c_str(),
-                   error_text(error));
-    } else {
+    if (!failing) {
+        if (!broker.clear_alarm(kAlarm)) return;
+        failing_ = false;
         log_.write(LogKind::kNotice, "The journal in %s is written again.", folder_.c_str());
+        return;
     }
+    const Error error = journal_->error();
+    const char* why =
+        error != Error::kNone ? error_text(error) : "persistence_max_bytes is reached";
+    char json[512];
+    std::snprintf(json,
+                  sizeof json,
+                  "{\"id\":\"%s\",\"severity\":\"critical\",\"title\":\"the journal cannot be "
+                  "written\",\"summary\":\"%s\",\"ts\":%lld}",
+                  kAlarm,
+                  why,
+                  static_cast<long long>(wall_s_));
+    (void)broker.raise_alarm(kAlarm, json);
+    failing_ = true;
+    log_.write(LogKind::kError,
+               "Error: the journal in %s cannot be written (%s). What would have to be kept is "
+               "refused or waits.",
+               folder_.c_str(),
+               why);
 }
 
 bool Persistence::read_some(Broker& broker, Instant now) {

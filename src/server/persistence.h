@@ -50,7 +50,7 @@ class Persistence {
     // --- in the loop ---
 
     // What the helpers had to tell.  `now`: the broker's clock.
-    void look(Net& net, Instant now, int64_t wall_s);
+    void look(Net& net, Broker& broker, Instant now, int64_t wall_s);
 
     // Reads some of the journal into the broker; false when it is through.
     bool read_some(Broker& broker, Instant now);
@@ -61,6 +61,7 @@ class Persistence {
 
     Instant next_deadline() const;
 
+    void use(const Config& config);
     void sync_all();
 
     // Whether everything is written, as far as that is going to be before the end.
@@ -71,9 +72,10 @@ class Persistence {
     void sample(HostStats& out) const;
 
   private:
+    void watch_disk(Broker& broker);
     void report(const RestoreReport& restored, Instant now);
 
-    const Config config_;
+    Config config_;
     const Log& log_;
     std::string folder_;
     std::optional<Account> account_;

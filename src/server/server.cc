@@ -84,6 +84,9 @@ void Server::take_signals() {
             case SignalEvent::kReload:
                 reopen_log();
                 parts_.reloader.reload(wall_s());
+                if (parts_.persistence != nullptr) {
+                    parts_.persistence->use(parts_.reloader.config());
+                }
                 break;
             case SignalEvent::kReopenLogs:
                 reopen_log();
@@ -134,7 +137,7 @@ bool Server::all_is_said() const {
 // While the journal is being read nobody is in; then it is like any other source of events.
 void Server::tend_journal(int64_t wall) {
     Persistence& persistence = *parts_.persistence;
-    persistence.look(parts_.net, now_, wall);
+    persistence.look(parts_.net, parts_.broker, now_, wall);
     if (persistence.reading() && state_ == State::kServing) {
         (void)persistence.read_some(parts_.broker, now_);
     }

@@ -106,6 +106,7 @@ BrokerOptions options_to_broker(const Config& config) {
     options.max_awaiting_rel = config.max_awaiting_rel;
     options.await_rel_timeout_s = config.await_rel_timeout_s;
     options.unack_retry_interval_s = config.unack_retry_interval_s;
+    options.disk_wait_s = config.disk_wait_s;
     options.persistent_client_expiration_s = config.persistent_client_expiration_s;
     options.wildcard_available = config.wildcard_subscription_available;
     options.shared_available = config.shared_subscription_available;

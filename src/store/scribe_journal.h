@@ -72,12 +72,20 @@ class ScribeJournal final : public Journal {
 
     bool holds_answers() const override { return rule_.mode == SyncRule::Mode::kAlways; }
 
+    bool failing() const override {
+        return error() != Error::kNone || (bytes_max_ != 0 && tail() - oldest_ > bytes_max_);
+    }
+
+    // Longer than this it is as if the disk were full; 0 = no limit.
+    void set_bytes_max(uint64_t bytes) { bytes_max_ = bytes; }
+
   private:
     void hand_over();
 
     ScribeJob job_;
     std::optional<LogWriter> writer_;
     SyncRule rule_;
+    uint64_t bytes_max_ = 0;
     Position oldest_ = 0;
     Position handed_ = 0;       // up to here the scribe knows
     Instant gathers_ = kNever;  // since when something waits to be handed over

@@ -112,6 +112,10 @@ class FakeJournal final : public Journal {
 
     bool holds_answers() const override { return holds_; }
 
+    bool failing() const override { return failing_; }
+
+    void fail(bool failing) { failing_ = failing; }
+
   private:
     uint64_t capacity_;
     std::deque<Record> records_;
@@ -121,6 +125,7 @@ class FakeJournal final : public Journal {
     uint64_t appended_ = 0;
     uint64_t syncs_ = 0;
     bool keeps_ = false;
+    bool failing_ = false;
     bool each_turn_ = true;
     bool holds_ = true;
 };
