@@ -132,7 +132,8 @@ Error FolderDisk::list(Visit visit, void* context) {
 
 Result<int> FolderDisk::open(std::string_view name, bool create) {
     if (read_only_ && create) return Error::kPermission;
-    const int flags = (read_only_ ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOFOLLOW | (create ? O_CREAT | O_EXCL : 0);
+    const int flags =
+        (read_only_ ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOFOLLOW | (create ? O_CREAT | O_EXCL : 0);
     const int file = ::openat(folder_, Name(name).text, flags, 0600);
     if (file < 0) return disk_error(errno);
     return file;
