@@ -72,7 +72,7 @@ void JsonLine::close(char bracket) {
 
 std::string JsonLine::take() {
     std::string line = std::move(out_) + "}\n";
-    out_ = "{";
+    out_.assign(1, '{');
     return line;
 }
 
