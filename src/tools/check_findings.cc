@@ -13,10 +13,6 @@ namespace {
 constexpr size_t kSessionsShown = 20;
 constexpr size_t kDamagesShown = 50;
 
-std::string counted(uint64_t number, const char* one, const char* many) {
-    return grouped(number) + ' ' + (number == 1 ? one : many);
-}
-
 std::string line(std::string left, const std::string& right) {
     constexpr size_t kColumn = 17;
     left.resize(std::max(left.size() + 1, kColumn), ' ');
@@ -88,6 +84,10 @@ std::string grouped(uint64_t number) {
         text += digits[i];
     }
     return text;
+}
+
+std::string counted(uint64_t number, const char* one, const char* many) {
+    return grouped(number) + ' ' + (number == 1 ? one : many);
 }
 
 void Findings::take(const LogRecord& record, bool readable) {

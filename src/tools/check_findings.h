@@ -74,4 +74,7 @@ Error examine(Disk& disk, const Examination& how, Findings& findings, State& sta
 // "1 234 567".
 std::string grouped(uint64_t number);
 
+// "1 record", "2 000 records".
+std::string counted(uint64_t number, const char* one, const char* many);
+
 }  // namespace mqttd::check

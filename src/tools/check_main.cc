@@ -148,7 +148,7 @@ int write_copy(const Options& options, Source& source, bool running) {
         return fail("unable to write the copy in " + options.out + ": " + error_text(written));
     }
     say(found.summary(source.path));
-    say("Copied " + grouped(job.bodies) + " records" +
+    say("Copied " + counted(job.bodies, "record", "records") +
         (job.ended > 0 ? " and ended " + grouped(job.ended) + " deliveries without a message"
                        : "") +
         ".\n");
