@@ -149,9 +149,9 @@ int write_copy(const Options& options, Source& source, bool running) {
     }
     say(found.summary(source.path));
     say("Copied " + counted(job.bodies, "record", "records") +
-        (job.ended > 0 ? " and ended " + grouped(job.ended) + " deliveries without a message"
-                       : "") +
-        ".\n");
+        (job.ended > 0 ? " and ended " + counted(job.ended, "delivery", "deliveries") +
+                             " without a message.\n"
+                       : ".\n"));
     // What was written is read again, and must come to the same.
     Findings copied;
     State again;
