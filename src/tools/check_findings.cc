@@ -96,7 +96,8 @@ void Findings::take(const LogRecord& record, bool readable) {
     TypeCount& type = types[static_cast<uint8_t>(record.type)];
     ++type.count;
     type.bytes += record.body.size();
-    if (record.type == RecordType::kStart) ++starts;
+    // The begin of the first one may lie in a file that is gone.
+    if (record.type == RecordType::kStart || records == 1) ++lives;
     unit_ += Journal::cost(record.body.size());
     largest_unit = std::max(largest_unit, unit_);
     if (!record.joined) unit_ = 0;
@@ -122,10 +123,9 @@ std::string Findings::summary(const std::string& path) const {
     out += line("files",
                 grouped(files) + ", " + grouped(file_bytes) + " bytes, positions " +
                     std::to_string(oldest) + " to " + std::to_string(end));
-    out +=
-        line("lives",
-             counted(starts, "start", "starts") + ", " + counted(torn, "torn tail", "torn tails") +
-                 (torn > 0 ? " (nothing that was acknowledged)" : ""));
+    out += line("lives",
+                grouped(lives) + ", " + counted(torn, "torn tail", "torn tails") +
+                    (torn > 0 ? " (nothing that was acknowledged)" : ""));
     std::string by_type;
     for (size_t i = 0; i < types.size(); ++i) {
         if (types[i].count == 0) continue;

@@ -44,7 +44,7 @@ class Findings {
     Position end = 0;
     uint64_t records = 0;
     uint64_t body_bytes = 0;
-    uint64_t starts = 0;
+    uint64_t lives = 0;
     uint64_t torn = 0;
     uint64_t unreadable = 0;
     uint64_t largest_unit = 0;  // bytes of the ring that it may take

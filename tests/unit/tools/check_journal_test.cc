@@ -65,7 +65,7 @@ TEST_CASE("a journal is told as it was written", "[tools][check]") {
     REQUIRE(told->error == Error::kNone);
     CHECK(told->findings.sound());
     CHECK(told->findings.files == 3);
-    CHECK(told->findings.starts == 2);
+    CHECK(told->findings.lives == 2);
     CHECK(told->findings.torn == 0);
     const StateTotals& totals = told->findings.totals;
     CHECK(totals.sessions == 2);
