@@ -13,7 +13,7 @@ namespace {
 
 BrokerOptions small_slack() {
     BrokerOptions options = World::test_options();
-    options.journal_slack_bytes = 8'000;
+    options.journal_slack_bytes = 2'000;
     options.max_inflight_messages = 5;
     options.max_queued_messages = 30;
     return options;
@@ -84,7 +84,7 @@ void compare(FakeJournal& journal) {
 TEST_CASE("mqttcheck and the broker agree about any journal", "[tools][check][durable]") {
     // Lives with rounds, cut anywhere at their end.
     uint64_t rounds = 0;
-    for (uint64_t seed = 1; seed <= 60; ++seed) {
+    for (uint64_t seed = 1; seed <= 40; ++seed) {
         CAPTURE(seed);
         Prng dice(seed);
         FakeJournal journal;
@@ -94,7 +94,7 @@ TEST_CASE("mqttcheck and the broker agree about any journal", "[tools][check][du
                 World world(journal, small_slack());
                 std::vector<FakeConnection*> clients(4, nullptr);
                 uint16_t id = 0;
-                for (int step = 0; step < 150; ++step) {
+                for (int step = 0; step < 500; ++step) {
                     const uint32_t who = dice.below(4);
                     if (clients[who] == nullptr || !clients[who]->open()) {
                         clients[who] = &world.connection();
@@ -114,5 +114,5 @@ TEST_CASE("mqttcheck and the broker agree about any journal", "[tools][check][du
             compare(copy);
         }
     }
-    CHECK(rounds > 20);
+    CHECK(rounds > 100);
 }
