@@ -4,6 +4,7 @@
 #
 #   build/g++/src/...       the product's objects            -> build/g++/mqttd -> ./mqttd (stripped)
 #                           and those of src/tools/bench_*   -> build/g++/mqttbench -> ./mqttbench
+#                           and those of src/tools/check_*   -> build/g++/mqttcheck -> ./mqttcheck
 #   build/g++/checked/...   the same sources with MQTTD_DCHECK on, for the unit tests
 #   build/g++/tests/...     the tests' objects               -> build/g++/unit_tests
 #   build/g++/bench/...     one benchmark program per tests/bench/*_bench.cc
@@ -120,9 +121,9 @@ run test unit sanitized e2e bench instructions lint warnings: | $(DEPS)
 
 # ---- The product -------------------------------------------------------------------------------
 .PHONY: all run objects
-PROGRAMS := mqttd mqttbench
+PROGRAMS := mqttd mqttbench mqttcheck
 BUILT    := $(if $(SANITIZE),$(PROGRAMS:%=$B/%),$(PROGRAMS))
-all: $(BUILT) ## build ./mqttd and ./mqttbench (sanitized ones stay in build/<flavour>/)
+all: $(BUILT) ## build ./mqttd, ./mqttbench and ./mqttcheck (sanitized ones stay in build/<flavour>/)
 
 # ./mqttd is the flavour asked for last.  It is replaced, not overwritten: the old one may be running.
 .PHONY: $(PROGRAMS)
@@ -139,6 +140,14 @@ $B/mqttbench: $(filter $B/src/tools/bench_%,$(TOOL_OBJECTS))
 	$(call say,LINK,$@)
 	$Q$(CXX) $(PRODUCT_FLAGS) -o $@ $^ $(PRODUCT_LINK)
 
+# The journal's reader shares its code with the broker; what it makes of what it reads is its own.
+CHECK_OBJECTS := $(filter $B/src/tools/check_%,$(TOOL_OBJECTS)) $B/src/broker/durable_records.o \
+                 $(foreach room,base mqtt io store,$(patsubst %.cc,$B/%.o,$(wildcard src/$(room)/*.cc)))
+
+$B/mqttcheck: $(CHECK_OBJECTS)
+	$(call say,LINK,$@)
+	$Q$(CXX) $(PRODUCT_FLAGS) -o $@ $(CHECK_OBJECTS) $(PRODUCT_LINK)
+
 objects: $(OBJECTS) ## compile everything, link nothing
 
 run: all ## install what is missing, build, serve in the foreground on port 1883
@@ -148,7 +157,8 @@ run: all ## install what is missing, build, serve in the foreground on port 1883
 .PHONY: test unit sanitized e2e check bench instructions million measure bench-compare fuzz \
         sim sim-hunt sim-mutants sim-speed crash
 RUN_TESTS = MQTTD_BIN='$(abspath $(firstword $(BUILT)))' \
-            MQTTBENCH_BIN='$(abspath $(lastword $(BUILT)))' $(PYTHON) scripts/run_tests
+            MQTTBENCH_BIN='$(abspath $(word 2,$(BUILT)))' \
+            MQTTCHECK_BIN='$(abspath $(word 3,$(BUILT)))' $(PYTHON) scripts/run_tests
 
 test: all $B/unit_tests $B/sim ## install what is missing, build, run every test
 	$Q$(RUN_TESTS) --unit $B/unit_tests --sim $B/sim --e2e tests/e2e
@@ -268,7 +278,8 @@ compile_commands: ## write compile_commands.json for editors and clang tools
 install: all ## install the binaries and the configuration under $(DESTDIR)$(PREFIX)
 	install -d $(addprefix '$(DESTDIR)$(PREFIX)'/,sbin bin etc/mqttd)
 	install -m 755 $(firstword $(BUILT)) '$(DESTDIR)$(PREFIX)/sbin/mqttd'
-	install -m 755 $(lastword $(BUILT)) '$(DESTDIR)$(PREFIX)/bin/mqttbench'
+	install -m 755 $(word 2,$(BUILT)) '$(DESTDIR)$(PREFIX)/bin/mqttbench'
+	install -m 755 $(word 3,$(BUILT)) '$(DESTDIR)$(PREFIX)/bin/mqttcheck'
 	@# An edited configuration is somebody's work: the new default goes beside it.
 	@conf='$(DESTDIR)$(PREFIX)/etc/mqttd/mqttd.conf'; \
 	if [ -e "$$conf" ] && ! cmp -s conf/mqttd.conf "$$conf"; then conf="$$conf.new"; fi; \

@@ -38,6 +38,7 @@ struct alignas(16) Message : Segment {
     bool named : 1 = false;     // has room for its name in the journal
     bool recorded : 1 = false;  // is in the journal (recorder.h)
     bool round : 1 = false;     // when it was said there last
+    bool doubted : 1 = false;   // or longer ago
     uint16_t topic_size = 0;
     // Second of the broker's clock.  A will: seconds to live.
     uint64_t expires_s : 56 = kNeverExpires;

@@ -97,6 +97,7 @@ uint64_t Recorder::said_again(Message& message, uint64_t position) {
     if (position == 0) return message.recorded ? message.name() : 0;
     if (!message.recorded) message.set_name(position);
     message.recorded = true;
+    message.doubted = false;
     message.round = round_;
     return message.name();
 }

@@ -116,10 +116,10 @@ class Recorder {
     bool round() const { return round_; }
 
     // It may have been said so long ago that its file has gone.
-    void doubt(Message& message) const { message.round = !round_; }
+    static void doubt(Message& message) { message.doubted = true; }
 
     bool said_in_round(const Message& message) const {
-        return message.recorded && message.round == round_;
+        return message.recorded && !message.doubted && message.round == round_;
     }
 
     // How often something could not be said; and that everything was said again since that count.

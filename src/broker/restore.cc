@@ -279,12 +279,15 @@ void Restore::deliveries(Bytes body) {
     DurableDelivery read;
     while (reader.next(read)) {
         if (find(read.session) == nullptr) continue;
+        const uint64_t key = key_of(read.session, read.number);
+        auto& unknown = read.sent ? unknown_under_way_ : unknown_queued_;
+        Flows& flows = read.sent ? under_way_ : queued_;
         if (found == messages_.end()) {
-            ++report_.lost_messages;  // its body was damaged
+            if (flows.find(key) == flows.end()) unknown.insert(key);
             continue;
         }
-        Flows& flows = read.sent ? under_way_ : queued_;
-        Flow& flow = flows[key_of(read.session, read.number)];
+        unknown.erase(key);
+        Flow& flow = flows[key];
         if (flow.message != nullptr) continue;  // said before
         if (flow.qos != 0) continue;            // PUBREC has come
         flow.message = found->second.message;
@@ -307,7 +310,11 @@ void Restore::sent(Bytes body) {
         ++report_.unreadable;
         return;
     }
-    const auto found = queued_.find(key_of(read->session, read->delivery));
+    const uint64_t key = key_of(read->session, read->delivery);
+    if (unknown_queued_.erase(key) > 0) {
+        unknown_under_way_.insert(key_of(read->session, read->packet_id));
+    }
+    const auto found = queued_.find(key);
     if (found == queued_.end()) return;
     Flow& flow = under_way_[key_of(read->session, read->packet_id)];
     let_go(flow);
@@ -324,6 +331,7 @@ void Restore::progress(Bytes body) {
     if (find(read->session) == nullptr) return;
     for (uint32_t i = 0; i < read->id_count; ++i) {
         const uint64_t key = key_of(read->session, read->id(i));
+        unknown_under_way_.erase(key);
         if (read->state == DurableState::kReleased) {
             Flow& flow = under_way_[key];
             let_go(flow);
@@ -340,6 +348,7 @@ void Restore::progress(Bytes body) {
 void Restore::dropped(Bytes body) {
     const auto read = decode_durable<DurableDropped>(body);
     if (!read) ++report_.unreadable;
+    if (read) unknown_queued_.erase(key_of(read->session, read->delivery));
     const auto found = read ? queued_.find(key_of(read->session, read->delivery)) : queued_.end();
     if (found == queued_.end()) return;
     let_go(found->second);
@@ -388,6 +397,10 @@ void Restore::released(uint32_t number, uint16_t packet_id) {
 // --------------------------------------------------------------------------------------
 
 void Restore::finish() {
+    for (const auto* unknown : {&unknown_under_way_, &unknown_queued_}) {
+        for (const uint64_t key : *unknown)
+            report_.lost_messages += find(static_cast<uint32_t>(key >> 32)) != nullptr ? 1 : 0;
+    }
     fill_windows();
     fill_queues();
     for (auto& [name, kept] : messages_)

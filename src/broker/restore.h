@@ -15,6 +15,7 @@
 #include "broker/durable_records.h"
 
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 namespace mqttd {
@@ -90,6 +91,9 @@ class Restore {
     std::unordered_map<uint64_t, Kept> messages_;
     Flows under_way_;  // by session and packet identifier
     Flows queued_;     // by session and delivery
+    // The same, without a message so far: it comes later in a round, or its body was damaged.
+    std::unordered_set<uint64_t> unknown_under_way_;
+    std::unordered_set<uint64_t> unknown_queued_;
 };
 
 }  // namespace mqttd

@@ -56,15 +56,30 @@ FolderDisk::~FolderDisk() {
     if (folder_ >= 0) ::close(folder_);
 }
 
-Error FolderDisk::open_folder(const std::string& path) {
+Error FolderDisk::hold(const std::string& path) {
     folder_ = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (folder_ < 0 && errno == ENOTDIR) return Error::kInvalid;
-    if (folder_ < 0) return disk_error(errno);
+    return folder_ < 0 ? disk_error(errno) : Error::kNone;
+}
+
+Error FolderDisk::open_folder(const std::string& path) {
+    const Error held = hold(path);
+    if (held != Error::kNone) return held;
     lock_ = ::openat(folder_, kLockName, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     return lock_ < 0 ? disk_error(errno) : Error::kNone;
 }
 
+// Where there is no lock, or none that may be looked at, nobody is known to have it.
+Error FolderDisk::open_to_read(const std::string& path) {
+    read_only_ = true;
+    const Error held = hold(path);
+    if (held != Error::kNone) return held;
+    lock_ = ::openat(folder_, kLockName, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    return Error::kNone;
+}
+
 Error FolderDisk::lock() {
+    if (read_only_) return Error::kPermission;
     struct flock wanted = whole_file(F_WRLCK);
     if (fcntl(lock_, F_OFD_SETLK, &wanted) != 0) {
         return errno == EACCES ? Error::kWouldBlock : disk_error(errno);
@@ -80,6 +95,7 @@ Error FolderDisk::lock() {
 
 int FolderDisk::lock_owner() const {
     struct flock asked = whole_file(F_WRLCK);
+    if (lock_ < 0) return 0;
     if (fcntl(lock_, F_OFD_GETLK, &asked) != 0 || asked.l_type == F_UNLCK) return 0;
     char text[24] = {};
     int owner = 0;
@@ -115,7 +131,9 @@ Error FolderDisk::list(Visit visit, void* context) {
 }
 
 Result<int> FolderDisk::open(std::string_view name, bool create) {
-    const int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | (create ? O_CREAT | O_EXCL : 0);
+    if (read_only_ && create) return Error::kPermission;
+    const int flags =
+        (read_only_ ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOFOLLOW | (create ? O_CREAT | O_EXCL : 0);
     const int file = ::openat(folder_, Name(name).text, flags, 0600);
     if (file < 0) return disk_error(errno);
     return file;
@@ -139,6 +157,7 @@ Result<size_t> FolderDisk::read(int file, uint64_t offset, std::span<uint8_t> in
 }
 
 Error FolderDisk::write(int file, uint64_t offset, Bytes bytes) {
+    if (read_only_) return Error::kPermission;
     while (!bytes.empty()) {
         const ssize_t put = pwrite(file, bytes.data(), bytes.size(), static_cast<off_t>(offset));
         if (put < 0 && errno == EINTR) continue;
@@ -158,11 +177,13 @@ Error FolderDisk::sync(int file) {
 }
 
 Error FolderDisk::rename(std::string_view from, std::string_view to) {
+    if (read_only_) return Error::kPermission;
     const bool done = renameat(folder_, Name(from).text, folder_, Name(to).text) == 0;
     return done ? Error::kNone : disk_error(errno);
 }
 
 Error FolderDisk::remove(std::string_view name) {
+    if (read_only_) return Error::kPermission;
     return unlinkat(folder_, Name(name).text, 0) == 0 ? Error::kNone : disk_error(errno);
 }
 

@@ -23,11 +23,16 @@ class FolderDisk final : public Disk {
     // made in it), kInvalid (no folder), kIo.
     Error open_folder(const std::string& path);
 
+    // Opens it to look only: makes nothing in it, not even the file of the lock, and whatever would
+    // change it is refused with kPermission.  Errors: as open_folder; that no file can be made is
+    // none.
+    Error open_to_read(const std::string& path);
+
     // Takes the lock that a writer must hold; kWouldBlock while another process has it.  Errors: as
     // open.
     Error lock();
 
-    // The process that has the lock; 0: nobody has.
+    // The process that has the lock; 0: nobody has; -1: somebody who did not say.
     int lock_owner() const;
 
     Error list(Visit visit, void* context) override;
@@ -41,8 +46,11 @@ class FolderDisk final : public Disk {
     Error sync_names() override;
 
   private:
+    Error hold(const std::string& path);
+
     int folder_ = -1;
     int lock_ = -1;
+    bool read_only_ = false;
 };
 
 }  // namespace mqttd

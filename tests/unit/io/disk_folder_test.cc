@@ -8,6 +8,7 @@
 #include <fstream>
 #include <map>
 #include <string>
+#include <unistd.h>
 #include <vector>
 
 using namespace mqttd;
@@ -91,6 +92,47 @@ TEST_CASE("only one writer has the folder", "[io][store]") {
     }
     CHECK(second.lock_owner() == 0);
     CHECK(second.lock() == Error::kNone);
+}
+
+TEST_CASE("a folder that is only looked at stays as it is", "[io][store]") {
+    // Not even the lock is made, and who has it is seen.
+    const TempFolder folder;
+    folder.write("a", "hello");
+    const auto names = [&] {
+        std::vector<std::string> found;
+        for (const auto& entry : std::filesystem::directory_iterator(folder.path()))
+            found.push_back(entry.path().filename());
+        return found;
+    };
+    {
+        FolderDisk disk;
+        REQUIRE(disk.open_to_read(folder.path()) == Error::kNone);
+        CHECK(names() == std::vector<std::string>{"a"});
+        CHECK(disk.lock_owner() == 0);
+        CHECK(disk.lock() == Error::kPermission);
+        const Result<int> file = disk.open("a", false);
+        REQUIRE(file.ok());
+        uint8_t bytes[8];
+        CHECK(*disk.read(*file, 0, bytes) == 5);
+        CHECK(disk.write(*file, 0, as_bytes("x")) == Error::kPermission);
+        disk.close(*file);
+        CHECK(disk.open("b", true).error() == Error::kPermission);
+        CHECK(disk.open("b", false).error() == Error::kNotFound);
+        CHECK(disk.rename("a", "b") == Error::kPermission);
+        CHECK(disk.remove("a") == Error::kPermission);
+    }
+    CHECK(names() == std::vector<std::string>{"a"});
+    CHECK(folder.read("a") == "hello");
+    FolderDisk writer;
+    REQUIRE(writer.open_folder(folder.path()) == Error::kNone);
+    REQUIRE(writer.lock() == Error::kNone);
+    FolderDisk reader;
+    REQUIRE(reader.open_to_read(folder.path()) == Error::kNone);
+    CHECK(reader.lock_owner() == static_cast<int>(getpid()));
+    FolderDisk none;
+    CHECK(none.open_to_read(folder.path() + "/none") == Error::kNotFound);
+    FolderDisk file;
+    CHECK(file.open_to_read(folder.file("a")) == Error::kInvalid);
 }
 
 TEST_CASE("a folder that cannot be used is refused", "[io][store]") {
