@@ -93,7 +93,14 @@ bool Core::send_connack(Link& link, bool present, uint8_t code, Bytes properties
     const uint32_t size = connack_size(link.version, properties);
     const uint64_t position =
         link.session && link.session->durable && code == kReasonSuccess ? owed(link) : 0;
-    if (position != 0 && !recorder_->durable(position) && !disk_fails()) {
+    // A disk that fails does not keep those out for whom something waits.
+    bool let_in = present && link.session->safe && disk_fails();
+    if (let_in) {
+        Held* held = ensure_held(link);
+        let_in = held != nullptr;
+        if (let_in) held->least = position;
+    }
+    if (position != 0 && !recorder_->durable(position) && !let_in) {
         Segment* segment = scratch(size);
         if (segment == nullptr) {
             ++stats_.refused_memory;
@@ -105,6 +112,7 @@ bool Core::send_connack(Link& link, bool present, uint8_t code, Bytes properties
         return hold_packet(link, position, PacketType::kConnack, {segment->end(), size}) &&
                link.state == LinkState::kConnected;
     }
+    if (position != 0 && recorder_->durable(position)) link.session->safe = true;
     uint8_t* at = link.outbox->room(arena_, size, Arena::Use::kReserve);
     if (at == nullptr) {
         ++stats_.refused_memory;

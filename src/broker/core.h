@@ -224,6 +224,8 @@ class Core {
     uint64_t owed(const Link& link);
     bool hold(Link& link, uint64_t position, const Answer& answer);
     bool hold_packet(Link& link, uint64_t position, PacketType type, Bytes packet);
+    Held* ensure_held(Link& link);
+    bool let_in_early(const Link& link) const;
     void release_held();
     void release_answers(Link& link, Held& held);
     bool send_held(Link& link, uint16_t packet_id);

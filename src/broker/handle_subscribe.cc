@@ -114,7 +114,7 @@ bool Core::hold_suback(Link& link, const SubscribeView& request, PacketType type
     const uint64_t position =
         partial.recorded && recorder_->holds_answers() ? recorder_->flush() : 0;
     const Held* held = link.extras ? link.extras->held.get() : nullptr;
-    const bool behind = held != nullptr && held->count > 0;
+    const bool behind = held != nullptr && (held->count > 0 || let_in_early(link));
     if (!behind && (position == 0 || recorder_->durable(position))) return false;
     const uint32_t header = suback_header_size(partial.count, link.version);
     Segment* segment = scratch(header + partial.count);

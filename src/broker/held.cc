@@ -68,13 +68,9 @@ uint64_t Core::owed(const Link& link) {
 bool Core::hold(Link& link, uint64_t position, const Answer& answer) {
     Held* held = link.extras ? link.extras->held.get() : nullptr;
     const bool behind = held != nullptr && held->count > 0;
+    if (held != nullptr) position = std::max(position, held->least);
     if (!behind && (position == 0 || recorder_->durable(position))) return false;
-    LinkExtras* extras = ensure_extras(link);
-    if (extras != nullptr && held == nullptr) {
-        held = arena_.make<Held>(Arena::Use::kReserve);
-        extras->held = held;
-        if (held != nullptr) held->link = &link;
-    }
+    held = ensure_held(link);
     if (held == nullptr || !held->push(arena_, position, answer)) {
         if (answer.packet != nullptr) arena_.release(answer.packet);
         ++stats_.refused_memory;
@@ -86,11 +82,28 @@ bool Core::hold(Link& link, uint64_t position, const Answer& answer) {
     return true;
 }
 
+// nullptr if the arena refused.
+Held* Core::ensure_held(Link& link) {
+    LinkExtras* extras = ensure_extras(link);
+    if (extras == nullptr || extras->held) return extras != nullptr ? extras->held.get() : nullptr;
+    Held* held = arena_.make<Held>(Arena::Use::kReserve);
+    extras->held = held;
+    if (held != nullptr) held->link = &link;
+    return held;
+}
+
+// Whether what it was let in with is not durable yet.
+bool Core::let_in_early(const Link& link) const {
+    const Held* held = link.extras ? link.extras->held.get() : nullptr;
+    return held != nullptr && held->least != 0 && !recorder_->durable(held->least);
+}
+
 // A packet that is longer than an acknowledgement, or any while the link is corked.  True: it is
 // held, or the link has ended.
 bool Core::hold_packet(Link& link, uint64_t position, PacketType type, Bytes packet) {
     const Held* held = link.extras ? link.extras->held.get() : nullptr;
     const bool behind = held != nullptr && held->count > 0;
+    if (held != nullptr) position = std::max(position, held->least);
     if (!behind && (position == 0 || recorder_->durable(position))) return false;
     const auto size = static_cast<uint32_t>(packet.size());
     auto* copy = static_cast<uint8_t*>(arena_.allocate(sizeof size + size, Arena::Use::kReserve));
@@ -151,7 +164,10 @@ void Core::release_answers(Link& link, Held& held) {
         }
         uint32_t size = 0;
         std::memcpy(&size, answer.packet, sizeof size);
-        if (answer.type == PacketType::kConnack) uncork(link);
+        if (answer.type == PacketType::kConnack) {
+            uncork(link);
+            link.session->safe = true;
+        }
         const bool sent = answer_now(link, {answer.packet + sizeof size, size}, answer.type);
         arena_.release(answer.packet);
         if (!sent) return;

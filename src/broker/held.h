@@ -41,6 +41,7 @@ struct alignas(16) Held {
     ListHook<Held> hook;  // of all that hold something
     Ptr32<Link> link;
     uint32_t count = 0;
+    uint64_t least = 0;  // for this all of them wait: the client was let in before it was durable
 
     const HeldAnswer& front() const { return ring_[head_]; }
 

@@ -116,6 +116,13 @@ bool Core::resend_some(Session& session, uint32_t& slice) {
                 finish_slot(session, i);
                 continue;
             }
+            if (slot.state == FlowState::kAwaitPubrec && session.durable && let_in_early(link)) {
+                hold_publish(link, packet_id);
+                slot.counted = true;
+                ++outflow.unacknowledged;
+                ++outflow.resend;
+                continue;
+            }
             const uint64_t position = link.outbox->appended();
             Delivery delivery;
             delivery.qos = slot.state == FlowState::kAwaitPuback ? 1 : 2;

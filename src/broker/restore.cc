@@ -202,7 +202,7 @@ void Restore::session(Bytes body) {
             return;
         }
         session->number = read->number;
-        session->durable = true;
+        session->durable = session->safe = true;
         core_.next_session_number_ = std::max(core_.next_session_number_, read->number);
         sessions_.emplace(read->number, session);
     }

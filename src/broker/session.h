@@ -86,6 +86,7 @@ struct alignas(16) Session : Subscriber {
     bool starved : 1 = false;      // job_hook is in the list of those whose pump was refused memory
     bool durable : 1 = false;      // what becomes of it is recorded (recorder.h)
     bool round : 1 = false;        // in which round it was said last (round.h)
+    bool safe : 1 = false;         // it was durable when its client was told that it is in
     uint8_t running_replays = 0;
     uint16_t listener = 0;  // by which it came in last
 };
