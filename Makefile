@@ -189,8 +189,10 @@ $B/sim: $(SIM_OBJECTS)
 	$(call say,LINK,$@)
 	$Q$(CXX) -o $@ $^ $(TEST_LINK)
 
-crash: $B/crash ## power cuts and kills of the journal on a lying disk (CUTS=100000, SEED=1)
+crash: $B/crash $B/unit_tests all ## power cuts on a lying disk (CUTS=100000, SEED=1), lives (LIVES=20000), kills of the real broker (KILLS=1000)
 	$Q$B/crash $(or $(CUTS),100000) $(SEED)
+	$QMQTTD_LIVES=$(or $(LIVES),20000) $B/unit_tests '[lives]'
+	$QMQTTD_BIN='$(abspath mqttd)' $(PYTHON) tests/crash/kills.py $(or $(KILLS),1000) $(or $(SEED),1)
 
 $B/crash: $(CRASH_OBJECTS)
 	$(call say,LINK,$@)

@@ -1,5 +1,6 @@
 #include "broker/recorder.h"
 
+#include "base/mutant.h"
 #include "mqtt/properties.h"
 
 namespace mqttd {
@@ -34,7 +35,7 @@ uint64_t Recorder::append(DurableType type, DurableBody& body, bool last_of_whol
         ++missed_count_;
         return 0;
     }
-    const bool joined = whole_ && !last_of_whole;
+    const bool joined = whole_ && !last_of_whole && !MQTTD_MUTANT(63);  // wholes come apart
     open_ = joined;
     return journal_.append(static_cast<uint8_t>(type), body.parts(), joined);
 }
@@ -154,6 +155,7 @@ void Recorder::session(const Session& session) {
 }
 
 void Recorder::away(const Session& session) {
+    if (MQTTD_MUTANT(64)) return;  // since when a client is away is not told
     flush_gathered();
     DurableBody body;
     encode(body, DurableAway{session.number, session.expiry_s, wall_of(session.away_since_s)});
@@ -210,6 +212,7 @@ void Recorder::delivery(uint32_t session, Message& message, const Flow& flow, By
 }
 
 void Recorder::sent(uint32_t session, uint32_t delivery, uint16_t packet_id) {
+    if (MQTTD_MUTANT(62)) return;  // which identifier a queued message got is not told
     flush_gathered();
     DurableBody body;
     encode(body, DurableSent{session, delivery, packet_id});
@@ -248,6 +251,7 @@ void Recorder::inbound(uint32_t session, uint16_t packet_id, Message* message) {
 }
 
 void Recorder::released(uint32_t session, uint16_t packet_id) {
+    if (MQTTD_MUTANT(61)) return;  // that an inbound identifier is free is not told
     flush_gathered();
     DurableBody body;
     encode(body, DurableReleased{session, packet_id});

@@ -16,12 +16,9 @@ Restore::Restore(Core& core) : core_(core) {
 }
 
 Restore::~Restore() {
-    for (auto& [key, flow] : under_way_)
-        let_go(flow);
-    for (auto& [key, flow] : queued_)
-        let_go(flow);
-    for (auto& [name, kept] : messages_)
-        core_.messages_.drop(*kept.message);
+    under_way_.for_each([&](uint64_t, Flow& flow) { let_go(flow); });
+    queued_.for_each([&](uint64_t, Flow& flow) { let_go(flow); });
+    messages_.for_each([&](uint64_t, Message* kept) { core_.messages_.drop(*kept); });
 }
 
 void Restore::apply(uint8_t type, uint64_t position, Bytes body) {
@@ -79,8 +76,8 @@ void Restore::apply(uint8_t type, uint64_t position, Bytes body) {
 }
 
 Session* Restore::find(uint32_t number) {
-    const auto found = sessions_.find(number);
-    return found != sessions_.end() ? found->second : nullptr;
+    Session** found = sessions_.find(number);
+    return found != nullptr ? *found : nullptr;
 }
 
 // --- messages
@@ -117,26 +114,29 @@ Message* Restore::make(const DurableMessage& message, bool will) {
 // memory for it.
 Message* Restore::keep(const DurableMessage& message, uint64_t position) {
     const uint64_t name = message.name != 0 ? message.name : position;
-    const auto found = messages_.find(name);
-    if (found != messages_.end()) return found->second.message;
+    if (name == 0) return nullptr;
+    Message*& kept = messages_.make(name);
+    if (kept != nullptr) return kept;
     Message* made = make(message, false);
     if (made == nullptr) {
+        messages_.erase(name);
         ++report_.no_memory;
         return nullptr;
     }
     made->set_name(name);
     made->recorded = true;
     made->round = core_.recorder_->round();
-    messages_.emplace(name, Kept{made});
+    kept = made;
     return made;
 }
 
 void Restore::gone(Bytes names) {
     for (; names.size() >= 8; names = names.subspan(8)) {
-        const auto found = messages_.find(load_le<uint64_t>(names.data()));
-        if (found == messages_.end()) continue;
-        core_.messages_.drop(*found->second.message);
-        messages_.erase(found);
+        const auto name = load_le<uint64_t>(names.data());
+        Message** found = messages_.find(name);
+        if (found == nullptr) continue;
+        core_.messages_.drop(**found);
+        messages_.erase(name);
     }
 }
 
@@ -187,7 +187,7 @@ void Restore::cleared(Bytes topic) {
 
 void Restore::session(Bytes body) {
     const auto read = decode_durable<DurableSession>(body);
-    if (!read) {
+    if (!read || read->number == 0) {
         ++report_.unreadable;
         return;
     }
@@ -204,7 +204,7 @@ void Restore::session(Bytes body) {
         session->number = read->number;
         session->durable = session->safe = true;
         core_.next_session_number_ = std::max(core_.next_session_number_, read->number);
-        sessions_.emplace(read->number, session);
+        sessions_.make(read->number) = session;
     }
     core_.set_expiry(*session, read->expiry_s);
     session->listener = read->listener;
@@ -275,22 +275,22 @@ void Restore::unsubscribed(Bytes body) {
 
 void Restore::deliveries(Bytes body) {
     DeliveriesReader reader(body);
-    const auto found = messages_.find(reader.message());
+    Message** found = messages_.find(reader.message());
     DurableDelivery read;
     while (reader.next(read)) {
         if (find(read.session) == nullptr) continue;
         const uint64_t key = key_of(read.session, read.number);
         auto& unknown = read.sent ? unknown_under_way_ : unknown_queued_;
         Flows& flows = read.sent ? under_way_ : queued_;
-        if (found == messages_.end()) {
-            if (flows.find(key) == flows.end()) unknown.insert(key);
+        if (found == nullptr) {
+            if (flows.find(key) == nullptr) unknown.insert(key);
             continue;
         }
         unknown.erase(key);
-        Flow& flow = flows[key];
+        Flow& flow = flows.make(key);
         if (flow.message != nullptr) continue;  // said before
         if (flow.qos != 0) continue;            // PUBREC has come
-        flow.message = found->second.message;
+        flow.message = *found;
         core_.messages_.hold(*flow.message);
         flow.qos = read.qos;
         flow.retain = read.retain;
@@ -314,12 +314,12 @@ void Restore::sent(Bytes body) {
     if (unknown_queued_.erase(key) > 0) {
         unknown_under_way_.insert(key_of(read->session, read->packet_id));
     }
-    const auto found = queued_.find(key);
-    if (found == queued_.end()) return;
-    Flow& flow = under_way_[key_of(read->session, read->packet_id)];
+    const Flow* found = queued_.find(key);
+    if (found == nullptr) return;
+    Flow& flow = under_way_.make(key_of(read->session, read->packet_id));
     let_go(flow);
-    flow = found->second;
-    queued_.erase(found);
+    flow = *found;
+    queued_.erase(key);
 }
 
 void Restore::progress(Bytes body) {
@@ -333,15 +333,15 @@ void Restore::progress(Bytes body) {
         const uint64_t key = key_of(read->session, read->id(i));
         unknown_under_way_.erase(key);
         if (read->state == DurableState::kReleased) {
-            Flow& flow = under_way_[key];
+            Flow& flow = under_way_.make(key);
             let_go(flow);
             flow.qos = 2;
             continue;
         }
-        const auto found = under_way_.find(key);
-        if (found == under_way_.end()) continue;
-        let_go(found->second);
-        under_way_.erase(found);
+        Flow* found = under_way_.find(key);
+        if (found == nullptr) continue;
+        let_go(*found);
+        under_way_.erase(key);
     }
 }
 
@@ -349,10 +349,11 @@ void Restore::dropped(Bytes body) {
     const auto read = decode_durable<DurableDropped>(body);
     if (!read) ++report_.unreadable;
     if (read) unknown_queued_.erase(key_of(read->session, read->delivery));
-    const auto found = read ? queued_.find(key_of(read->session, read->delivery)) : queued_.end();
-    if (found == queued_.end()) return;
-    let_go(found->second);
-    queued_.erase(found);
+    const uint64_t key = read ? key_of(read->session, read->delivery) : 0;
+    Flow* found = queued_.find(key);
+    if (found == nullptr) return;
+    let_go(*found);
+    queued_.erase(key);
 }
 
 void Restore::inbound(Bytes body, uint64_t position) {
@@ -403,8 +404,7 @@ void Restore::finish() {
     }
     fill_windows();
     fill_queues();
-    for (auto& [name, kept] : messages_)
-        core_.messages_.drop(*kept.message);
+    messages_.for_each([&](uint64_t, Message* kept) { core_.messages_.drop(*kept); });
     messages_.clear();
     settle_sessions();
     report_.retained = core_.retained_by_clients();
@@ -414,8 +414,7 @@ void Restore::finish() {
 void Restore::fill_windows() {
     std::vector<Place> all;
     all.reserve(under_way_.size());
-    for (const auto& [key, flow] : under_way_)
-        all.push_back({key, flow});
+    under_way_.for_each([&](uint64_t key, const Flow& flow) { all.push_back({key, flow}); });
     under_way_.clear();
     std::sort(all.begin(), all.end(), [](const Place& a, const Place& b) { return a.key < b.key; });
     std::vector<Place> flows;
@@ -477,8 +476,7 @@ void Restore::fill_window(Session& session, std::vector<Place>& flows) {
 void Restore::fill_queues() {
     std::vector<Place> all;
     all.reserve(queued_.size());
-    for (const auto& [key, flow] : queued_)
-        all.push_back({key, flow});
+    queued_.for_each([&](uint64_t key, const Flow& flow) { all.push_back({key, flow}); });
     queued_.clear();
     std::sort(all.begin(), all.end(), [](const Place& a, const Place& b) { return a.key < b.key; });
     for (Place& place : all) {
@@ -509,8 +507,7 @@ void Restore::settle_sessions() {
     const uint64_t last = last_seen_s_ != 0 ? std::min(last_seen_s_, wall) : wall;
     const uint32_t now_s = core_.now_s();
     std::vector<Session*> all;
-    for (const auto& [number, session] : sessions_)
-        all.push_back(session);
+    sessions_.for_each([&](uint64_t, Session* session) { all.push_back(session); });
     std::sort(all.begin(), all.end(), [](const Session* a, const Session* b) {
         return a->number < b->number;
     });

@@ -13,8 +13,8 @@
 
 #include "broker/core.h"
 #include "broker/durable_records.h"
+#include "broker/name_table.h"
 
-#include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
@@ -44,11 +44,7 @@ class Restore {
         bool limited = true;
     };
 
-    struct Kept {  // a message by its name; held
-        Message* message = nullptr;
-    };
-
-    using Flows = std::unordered_map<uint64_t, Flow>;
+    using Flows = NameTable<Flow>;
 
     struct Place {
         uint64_t key;
@@ -87,10 +83,10 @@ class Restore {
     Core& core_;
     RestoreReport report_;
     uint64_t last_seen_s_ = 0;  // wall clock of the last life's last word
-    std::unordered_map<uint32_t, Session*> sessions_;
-    std::unordered_map<uint64_t, Kept> messages_;
-    Flows under_way_;  // by session and packet identifier
-    Flows queued_;     // by session and delivery
+    NameTable<Session*> sessions_;
+    NameTable<Message*> messages_;  // held
+    Flows under_way_;               // by session and packet identifier
+    Flows queued_;                  // by session and delivery
     // The same, without a message so far: it comes later in a round, or its body was damaged.
     std::unordered_set<uint64_t> unknown_under_way_;
     std::unordered_set<uint64_t> unknown_queued_;

@@ -1,6 +1,7 @@
 #include "broker/round.h"
 
 #include "base/assert.h"
+#include "base/mutant.h"
 #include "broker/core.h"
 #include "broker/recorder.h"
 
@@ -14,7 +15,8 @@ void Core::run_round() {
         return units_ > 0 && journal.tail() < slice_end && journal.room() >= journal.capacity() / 2;
     };
     if (round_->phase == Round::Phase::kSyncing) {
-        if (recorder_->durable(round_->end)) end_round();
+        const bool early = MQTTD_MUTANT(65);  // files go before what was told again is safe
+        if (early || recorder_->durable(round_->end)) end_round();
         return;
     }
     while (more()) {
@@ -154,6 +156,7 @@ void Core::say_window(Session& session) {
 }
 
 void Core::say_inbound(Session& session) {
+    if (MQTTD_MUTANT(67)) return;  // a round forgets what waits for PUBREL
     AwaitingRel* awaiting = session.awaiting.get();
     const uint32_t room = awaiting != nullptr ? awaiting->room() : 0;
     for (uint32_t i = 0; i < room; ++i) {
@@ -177,6 +180,7 @@ bool Core::say_subscriptions(Session& session) {
 bool Core::say_queue(Session& session) {
     Outflow* outflow = session.outflow.get();
     if (outflow == nullptr) return false;
+    if (MQTTD_MUTANT(66)) return false;  // a round forgets what is queued
     uint32_t left = limits::kFanoutStep;
     return outflow->queue.visit_behind(round_->place, [&](const QueueEntry& entry) {
         recorder_->delivery(session.number,

@@ -1,0 +1,103 @@
+#pragma once
+
+// NameTable: from a number that is not 0 to a value; for a start, which looks up millions of them.
+//
+// Open addressing in ordinary memory, at most two thirds full; erasing moves later entries up, so
+// no tombstones are left. A value's place is good until the next `make` or `erase`.
+
+#include "base/assert.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+namespace mqttd {
+
+template <class T>
+class NameTable {
+  public:
+    size_t size() const { return size_; }
+
+    // nullptr if it is not there.
+    T* find(uint64_t name) {
+        if (size_ == 0 || name == 0) return nullptr;
+        for (size_t i = home(name);; i = next(i)) {
+            if (slots_[i].name == name) return &slots_[i].value;
+            if (slots_[i].name == 0) return nullptr;
+        }
+    }
+
+    // The one that is there, or a fresh one.
+    T& make(uint64_t name) {
+        MQTTD_ASSERT(name != 0);
+        if ((size_ + 1) * 3 > slots_.size() * 2) grow();
+        size_t i = home(name);
+        while (slots_[i].name != 0 && slots_[i].name != name)
+            i = next(i);
+        if (slots_[i].name == 0) {
+            slots_[i].name = name;
+            ++size_;
+        }
+        return slots_[i].value;
+    }
+
+    void erase(uint64_t name) {
+        if (size_ == 0 || name == 0) return;
+        size_t hole = home(name);
+        for (; slots_[hole].name != name; hole = next(hole)) {
+            if (slots_[hole].name == 0) return;
+        }
+        for (size_t i = next(hole); slots_[i].name != 0; i = next(i)) {
+            const size_t wanted = home(slots_[i].name);
+            const size_t mask = slots_.size() - 1;
+            if (((i - wanted) & mask) < ((i - hole) & mask)) continue;
+            slots_[hole] = std::move(slots_[i]);
+            hole = i;
+        }
+        slots_[hole] = {};
+        --size_;
+    }
+
+    // Calls visit(name, value) for all, in no order.
+    template <class Visit>
+    void for_each(Visit visit) {
+        for (Slot& slot : slots_) {
+            if (slot.name != 0) visit(slot.name, slot.value);
+        }
+    }
+
+    void clear() {
+        slots_ = {};
+        size_ = 0;
+    }
+
+  private:
+    struct Slot {
+        uint64_t name = 0;
+        T value{};
+    };
+
+    size_t home(uint64_t name) const {
+        return static_cast<size_t>((name * 0x9e3779b97f4a7c15u) >> 20) & (slots_.size() - 1);
+    }
+
+    size_t next(size_t i) const { return (i + 1) & (slots_.size() - 1); }
+
+    void grow() {
+        std::vector<Slot> old(slots_.empty() ? 64 : slots_.size() * 2);
+        old.swap(slots_);
+        for (Slot& slot : old) {
+            if (slot.name == 0) continue;
+            size_t i = home(slot.name);
+            while (slots_[i].name != 0)
+                i = next(i);
+            slots_[i] = std::move(slot);
+        }
+    }
+
+    std::vector<Slot> slots_;
+    size_t size_ = 0;
+};
+
+}  // namespace mqttd
