@@ -249,7 +249,7 @@ fuzz: ## fuzz a parser (HARNESS=decode, mosquitto_db) for SECONDS (60), starting
 	    -max_total_time=$(or $(SECONDS),60) $(BUILD)/fuzz/$(HARNESS) $(CORPUS)
 
 # ---- Care --------------------------------------------------------------------------------------
-.PHONY: format lint warnings compile_commands install clean help
+.PHONY: format lint compiled warnings compile_commands install clean help
 CARED_FOR = $(shell find $(wildcard include src tests) -name '*.h' -o -name '*.cc')
 
 format: ## lay the source out as .clang-format says
@@ -265,7 +265,9 @@ lint: ## rooms, headers, system calls, the table of the standards' statements, l
 	clang-format --dry-run -Werror $(CARED_FOR) || status=1; \
 	exit $$status
 
-sanitized: $B/unit_tests $B/sim $(BENCH_OBJECTS) $(MEASURING_OBJECTS) ## unit tests and 150 worlds (SEEDS='a b') under SANITIZE
+compiled: $B/unit_tests $B/sim $(BENCH_OBJECTS) $(MEASURING_OBJECTS) ## what `sanitized` runs, of this flavour
+
+sanitized: compiled ## unit tests and 150 worlds (SEEDS='a b') under SANITIZE
 	$Q$(RUN_TESTS) --unit $B/unit_tests
 	$Q$B/sim --seeds $(or $(SEEDS),1 151)
 

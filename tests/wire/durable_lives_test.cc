@@ -419,7 +419,8 @@ class Lives {
 TEST_CASE("whatever the disk and the power do, nothing acknowledged is lost",
           "[wire][durable][lives]") {
     const char* more = std::getenv("MQTTD_LIVES");
-    const auto lives = static_cast<uint64_t>(more != nullptr ? std::strtoul(more, nullptr, 10) : kLives);
+    const auto lives =
+        static_cast<uint64_t>(more != nullptr ? std::strtoul(more, nullptr, 10) : kLives);
     const char* from = std::getenv("MQTTD_LIVES_FROM");
     const auto begin = static_cast<uint64_t>(from != nullptr ? std::strtoul(from, nullptr, 10) : 1);
     for (uint64_t seed = begin; seed < begin + lives; ++seed) {
