@@ -75,7 +75,7 @@ class Core {
     bool shut_down();
     bool send_all_wills();
     void begin_restore();
-    void end_restore();
+    void end_restore(bool complete);
     void reconfigure(const BrokerOptions& options);
     void dump(const Log& log) const;
     Link* opened(Outbox& outbox, const Arrival& arrival);
@@ -523,6 +523,7 @@ class Core {
     uint32_t touched_count_ = 0;        // more than kTouchedMost: not all are there
     bool held_stuck_ = false;           // but for some that could not be sent
     bool restoring_ = false;            // nobody is let in yet
+    bool incomplete_ = false;           // memory had no room for all of the journal: it stays
     bool failed_ = false;               // the disk did, when it was looked at last
     Instant next_overdue_ = kNever;     // when those who wait for it are looked at
     Instant next_clock_ = 0;

@@ -52,6 +52,7 @@ void Core::tend_journal() {
 }
 
 bool Core::round_is_due() const {
+    if (incomplete_) return false;
     const Journal& journal = recorder_->journal();
     if (recorder_->missed()) return journal.room() >= journal.capacity() / 2;
     const uint64_t lives = stats_.messages_stored_bytes + kMessageBytes * stats_.messages_stored +
@@ -124,7 +125,9 @@ void Core::begin_restore() {
     recorder_->mute(true);
 }
 
-void Core::end_restore() {
+// What there was no memory for is still in the journal; a round would be its end.
+void Core::end_restore(bool complete) {
+    incomplete_ = !complete;
     restoring_ = false;
     recorder_->mute(false);
     while (!parked_.empty())

@@ -408,7 +408,7 @@ void Restore::finish() {
     messages_.clear();
     settle_sessions();
     report_.retained = core_.retained_by_clients();
-    core_.end_restore();
+    core_.end_restore(report_.no_memory == 0);
 }
 
 void Restore::fill_windows() {

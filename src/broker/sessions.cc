@@ -142,7 +142,7 @@ void Core::publish_will(Session& session) {
     session.will = nullptr;
     publish_message(*will, &session);
     messages_.drop(*will);
-    if (session.durable && !session.dead && !session.link) recorder_->session(session);
+    if (session.durable && !session.dead) recorder_->session(session);  // it has none any more
 }
 
 // The client has gone, its session stays.  A will that is not sent has gone with it.

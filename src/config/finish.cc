@@ -121,7 +121,7 @@ void Finisher::read_sync() {
                                                                             : 0)),
                                        10);
     constexpr int64_t kMost = 3'600'000;
-    const int64_t value = ms ? number.value : number.value * 1'000;
+    const int64_t value = ms || number.value > kMost ? number.value : number.value * 1'000;
     if (word != "interval" || !rest.empty() || (!ms && !seconds) ||
         number.error != NumberError::kNone || number.value > kMost || value < 1 || value > kMost) {
         report(Severity::kError,

@@ -194,7 +194,7 @@ void Net::admit(Listener& listener, const Sockets::Accepted& accepted) {
 }
 
 bool Net::above_cap(const Listener& listener) {
-    if (connections_ - refused_ >= connections_max_ && !drop_oldest_lingerer()) return true;
+    if (connections_ - refused_ >= connections_max_ && !drop_lingering_client()) return true;
     const int64_t cap = listener.state->limits.max_connections;
     return cap >= 0 && listener.state->stats.connections >= static_cast<uint64_t>(cap);
 }

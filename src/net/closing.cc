@@ -130,6 +130,17 @@ void Net::shut(Connection& c) {
     sockets_.shutdown_write(c.fd);
 }
 
+// The place of one that was refused is not a client's.  There are few of those.
+bool Net::drop_lingering_client() {
+    for (Linger* each = lingerers_.front(); each != nullptr; each = lingerers_.next(*each)) {
+        if (each->connection->has(Connection::kRefused)) continue;
+        ++counters_.linger_cut;
+        release(*each->connection);
+        return true;
+    }
+    return false;
+}
+
 // Outside of visits only: it is freed at once.
 bool Net::drop_oldest_lingerer() {
     Linger* oldest = lingerers_.front();

@@ -255,6 +255,7 @@ class Net final : public Transport {
     bool begin_linger(Connection& c);
     void shut(Connection& c);
     bool drop_oldest_lingerer();
+    bool drop_lingering_client();
     void release(Connection& c);
 
     Arena& arena_;

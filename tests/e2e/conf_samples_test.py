@@ -99,6 +99,7 @@ class Samples(unittest.TestCase):
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            env={**os.environ, "MOSQUITTO_PERSISTENCE_LOCATION": os.path.dirname(path)},
         )
         wait_until(lambda: process.poll() is not None or up(), 5)
         started = process.poll() is None and up()

@@ -164,8 +164,11 @@ class Broker:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (self.files, self.files))
 
         command = [*self.prefix, self.binary, "-c", self.config_path, *self.arguments]
-        # What is persistent stays in our folder, whatever a configuration says.
-        environment = {**os.environ, "MOSQUITTO_PERSISTENCE_LOCATION": self.folder}
+        # What is persistent stays in our folder unless the configuration says otherwise.
+        environment = dict(os.environ)
+        with open(self.config_path, encoding="utf-8") as file:
+            if "\npersistence_location " not in file.read():
+                environment["MOSQUITTO_PERSISTENCE_LOCATION"] = self.folder
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
                 command,

@@ -76,6 +76,8 @@ TEXTS = {
     "slow/top": r"\[.*\]",
     "config/last_reload": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ",
     "config/last_error": r".+",
+    "persist/state": r"off|reading|serving|failing",
+    "persist/last_save": r"never|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ",
 }
 
 

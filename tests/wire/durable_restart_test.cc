@@ -284,16 +284,65 @@ TEST_CASE("the will of who was connected is sent after a power cut, of who left 
 
 TEST_CASE("CONNECTs wait for the journal, and are told when that takes long", "[wire][durable]") {
     FakeJournal journal;
+    World world(journal);
+    world.broker().begin_restore();
+    auto& early = world.connection();
+    early.send(connect("early", false));
+    CHECK(early.received().empty());
+    CHECK(early.stopped() == StopReason::kParked);
+    world.advance(10'100);  // connect_timeout
+    CHECK(early.received() == "CONNACK(3)");
+    CHECK_FALSE(early.open());
+    auto& late = world.connection();
+    late.send(connect("late", false) + pingreq());
+    CHECK(late.received().empty());
+    (void)world.broker().end_restore();
+    world.settle();
+    CHECK(late.received() == "CONNACK(0) PINGRESP");
+}
+
+TEST_CASE("a will that an orderly end has sent is not sent again", "[wire][durable]") {
+    FakeJournal journal;
+    auto world = begin(journal);
+    join(*world,
+         "reader",
+         {
+             {"will", 1}
+    });
+    packets::Connect fields;
+    fields.client_id = "willing";
+    fields.clean = false;
+    fields.will_topic = "will";
+    fields.will_qos = 1;
+    world->client(fields);
+    while (!world->broker().shut_down())
+        world->turn();
+    world->settle();
+    restart(world, journal);
+    world->advance(100);
+    CHECK(world->stats().queued == 1);
+}
+
+TEST_CASE("what memory has no room for stays in the journal", "[wire][durable]") {
+    FakeJournal journal;
+    BrokerOptions options = World::test_options();
+    options.journal_slack_bytes = 10'000;
+    auto world = begin(journal, options);
+    auto& writer = world->client("writer");
+    const std::string payload(30'000, 'x');
+    for (int i = 0; i < 300; ++i)
+        writer.send(publish({.topic = std::to_string(i), .payload = payload, .retain = true}));
+    world = nullptr;
+    journal.cut();
     {
-        World world(journal);
-        join(world,
-             "reader",
-             {
-                 {"t", 1}
-        });
+        World small(options, size_t{6} << 20, &journal);
+        CHECK(small.restored().no_memory > 0);
+        small.advance(1'000);
+        CHECK(small.stats().journal_rounds == 0);
     }
-    World world(World::test_options(), size_t{64} << 20, &journal);
-    CHECK(world.restored().sessions == 1);
+    journal.cut();
+    World large(options, size_t{64} << 20, &journal);
+    CHECK(large.restored().retained == 300);
 }
 
 // Whatever was acknowledged is there at every place where the power may fail, in order and once.

@@ -56,6 +56,8 @@ std::set<std::string> names_of_tables() {
                                    "version",
                                    "loop/turn_us/histogram",
                                    "slow/top",
+                                   "persist/state",
+                                   "persist/last_save",
                                    "config/last_reload",
                                    "config/last_error"};
     for (const SysRow& row : sys_rows())
