@@ -293,10 +293,11 @@ void Persistence::report(const RestoreReport& restored, Instant now) {
                    number(restored.lost_messages));
     }
     if (restored.no_memory > 0) {
-        log_.write(LogKind::kError,
-                   "Error: memory_limit had no room for %llu things of the journal. They stay in it, "
-                   "and it only grows: give more memory and start again.",
-                   number(restored.no_memory));
+        log_.write(
+            LogKind::kError,
+            "Error: memory_limit had no room for %llu things of the journal. They stay in it, "
+            "and it only grows: give more memory and start again.",
+            number(restored.no_memory));
     }
 }
 
