@@ -57,8 +57,10 @@ int run_scribe(void* context, int life_read_end) {
     if (!take_lock(disk, job, life_read_end)) return 0;
 
     bool alone = false;
+    // The loop may have begun, and gone, since we looked: then there may be something to write.
     while (desk.file_bytes.load(std::memory_order_acquire) == 0) {
-        if (wait_event(job.to_scribe, life_read_end, kNever).alone) return 0;
+        const bool gone = wait_event(job.to_scribe, life_read_end, kNever).alone;
+        if (gone && desk.file_bytes.load(std::memory_order_acquire) == 0) return 0;
     }
     JournalShape shape;
     shape.file_bytes = desk.file_bytes.load(std::memory_order_relaxed);

@@ -105,7 +105,13 @@ class Samples(unittest.TestCase):
         started = process.poll() is None and up()
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
-            process.wait(10)
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                if binary == program():
+                    raise
         return started
 
     def test_every_file_is_answered_as_expected(self):
