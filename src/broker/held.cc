@@ -66,7 +66,7 @@ uint64_t Core::owed(const Link& link) {
 }
 
 // Whether an answer that waits for `position` cannot leave at once: then it is held, behind those
-// that are.  False also if the arena refused; then the link has ended.
+// that are.  True also if the arena refused; then the link has ended.
 bool Core::hold(Link& link, uint64_t position, const Answer& answer) {
     Held* held = link.extras ? link.extras->held.get() : nullptr;
     const bool behind = held != nullptr && held->count > 0;

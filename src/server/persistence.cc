@@ -320,7 +320,9 @@ void Persistence::end_turn(Instant now) {
 }
 
 Instant Persistence::next_deadline() const {
-    return std::min(journal_->next_deadline(), ask_again_at_);
+    const bool by_time = config_.autosave_interval_s != 0 && !config_.autosave_on_changes;
+    const bool saves = by_time && journal_->is_open() && !journal_->holds_answers();
+    return std::min({journal_->next_deadline(), ask_again_at_, saves ? autosave_at_ : kNever});
 }
 
 void Persistence::sync_all() {

@@ -67,8 +67,6 @@ class Persistence {
     // Whether everything is written, as far as that is going to be before the end.
     bool all_written() const { return journal_->all_durable(); }
 
-    const std::string& folder() const { return folder_; }
-
     void sample(HostStats& out) const;
 
   private:

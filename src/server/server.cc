@@ -139,7 +139,8 @@ void Server::tend_journal(int64_t wall) {
     Persistence& persistence = *parts_.persistence;
     persistence.look(parts_.net, parts_.broker, now_, wall);
     if (persistence.reading() && state_ == State::kServing) {
-        (void)persistence.read_some(parts_.broker, now_);
+        // Who looks below `$SYS` whether we are ready need not wait for the next interval.
+        if (!persistence.read_some(parts_.broker, now_)) parts_.broker.publish_sys();
     }
 }
 

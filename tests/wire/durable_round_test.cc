@@ -57,6 +57,7 @@ TEST_CASE("the journal stays as small as what lives, and loses nothing", "[wire]
     const std::string payload(200, 'p');
     uint16_t id = 0;
     uint64_t largest = 0;
+    uint64_t lives = 0;
     for (int i = 0; i < 4'000; ++i) {
         id = static_cast<uint16_t>(id % 60'000 + 1);
         const std::string& who = ids[dice.below(8)];
@@ -88,9 +89,14 @@ TEST_CASE("the journal stays as small as what lives, and loses nothing", "[wire]
                                      .packet_id = id}));
         }
         largest = std::max(largest, journal.kept_bytes());
+        // As README says it; what a message takes besides its text, generously.
+        const Stats& stats = world->stats();
+        lives = std::max(lives, stats.messages_stored_bytes + 300 * stats.messages_stored + 4'000);
     }
     writer.take_output();
     CHECK(world->stats().journal_rounds > 5);
+    CHECK(largest < 3 * lives + small_slack().journal_slack_bytes);
+    CHECK(journal.appended() * 100 > 4 * largest);  // it would have grown past that without rounds
     const uint64_t rounds = world->stats().journal_rounds;
     const uint64_t queued = world->stats().queued + world->stats().inflight_out;
     CAPTURE(largest, rounds, queued);
