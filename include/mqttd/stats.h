@@ -85,6 +85,10 @@ struct Stats {
     uint64_t answers_held = 0;    // until what they acknowledge was durable
     uint64_t journal_rounds = 0;  // everything that lives was written once more
     uint64_t disk_closed = 0;     // links closed because the journal could not be written
+    uint64_t paged_messages = 0;  // of those that are queued, in the journal only
+    uint64_t paged_bytes = 0;     // what they take there
+    uint64_t pages_out = 0;
+    uint64_t pages_in = 0;
     uint64_t journal_missed = 0;  // what could not be said for lack of room, and was mended by one
 
     uint64_t runs = 0;             // fan-outs of consecutive equal-topic PUBLISH packets

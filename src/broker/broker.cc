@@ -4,6 +4,7 @@
 
 #include "base/assert.h"
 #include "broker/core.h"
+#include "broker/paging.h"
 #include "broker/recorder.h"
 #include "broker/restore.h"
 #include "broker/round.h"
@@ -48,7 +49,8 @@ Core::Core(Arena& arena,
     if (journal != nullptr) {
         recorder_ = arena_.make<Recorder>(Arena::Use::kReserve, *journal);
         round_ = arena_.make<Round>(Arena::Use::kReserve);
-        MQTTD_ASSERT(recorder_ != nullptr && round_ != nullptr);
+        paging_ = arena_.make<Paging>(Arena::Use::kReserve, *this, *journal);
+        MQTTD_ASSERT(recorder_ != nullptr && round_ != nullptr && paging_ != nullptr);
         messages_.record(*recorder_);
     }
     if (options.sys_interval_s != 0) {
@@ -87,6 +89,7 @@ Core::~Core() {
     retained_.stop(all);
     if (sys_ != nullptr) arena_.destroy(sys_);
     if (recorder_ != nullptr) {
+        arena_.destroy(paging_);
         arena_.destroy(round_);
         arena_.destroy(recorder_);
     }

@@ -12,7 +12,7 @@
 //     queue.cc             what waits for a session
 //     pump.cc, replay.cc, jobs.cc   work in slices
 //     timers.cc, sessions.cc, sys_topics.cc
-//     journal.cc, held.cc, round.cc   what is durable: told, waited for, told again
+//     journal.cc, held.cc, round.cc   what is durable: told, waited for, told again (and paging.h)
 //
 // Ownership: links belong to their connection, sessions to the core, messages to their holders.
 // Everything lives in the arena. Every function that allocates says what happens when it is
@@ -43,6 +43,7 @@
 namespace mqttd {
 
 class Journal;
+class Paging;
 class Recorder;
 class Restore;
 class SysTopics;
@@ -90,6 +91,7 @@ class Core {
 
   private:
     friend class SysTopics;
+    friend class Paging;
     friend class Restore;
     using LinkList = IntrusiveList<Link, &Link::list_hook>;
 
@@ -484,6 +486,7 @@ class Core {
     SysTopics* sys_ = nullptr;
     Recorder* recorder_ = nullptr;  // null: nothing outlives the process
     Round* round_ = nullptr;
+    Paging* paging_ = nullptr;
 
     Instant now_;
     Instant started_;

@@ -72,6 +72,20 @@ bool take_message(BodyReader& reader, DurableMessage& message) {
     return message.qos <= 2 && flags <= (kQosBits | kRetainBit);
 }
 
+bool take_delivery(BodyReader& reader, DurableDelivery& out) {
+    out.session = reader.number<uint32_t>();
+    out.number = reader.number<uint32_t>();
+    const auto flags = reader.number<uint8_t>();
+    out.qos = flags & kQosBits;
+    out.retain = (flags & kRetainBit) != 0;
+    out.limited = (flags & kUnlimitedBit) == 0;
+    out.sent = (flags & kSentBit) != 0;
+    out.id_count = reader.number<uint8_t>();
+    out.ids = reader.bytes(4u * out.id_count).data();
+    return !reader.missing() && out.qos <= 2 && flags <= kAllBits &&
+           (!out.sent || (out.number != 0 && out.number <= 0xffff));
+}
+
 }  // namespace
 
 uint64_t DurableBody::size() const {
@@ -164,6 +178,34 @@ void encode(DurableBody& out, const DurableClock& clock) {
 void encode_deliveries(DurableBody& out, uint64_t message, Bytes deliveries) {
     out.number(message);
     out.bytes(deliveries);
+}
+
+uint8_t* put_page_head(uint8_t* out, const DurablePage& page) {
+    store_le<uint64_t>(out, page.name);
+    store_le<uint32_t>(out + 8, page.session);
+    return out + DurablePage::kHeadBytes;
+}
+
+uint32_t page_entry_size(const DurablePageEntry& entry) {
+    const DurableMessage& message = entry.message;
+    const size_t texts = message.topic.size() + message.properties.size() + message.payload.size();
+    return DurablePageEntry::kHeadBytes + delivery_size(entry.delivery) + DurableMessage::kHeadBytes +
+           static_cast<uint32_t>(texts);
+}
+
+uint8_t* put_page_entry(uint8_t* out, const DurablePageEntry& entry) {
+    store_le<uint32_t>(out, page_entry_size(entry));
+    out[4] = entry.system ? 1 : 0;
+    store_le<uint16_t>(out + 5, entry.shared);
+    out = put_delivery(out + DurablePageEntry::kHeadBytes, entry.delivery);
+    const DurableMessage& message = entry.message;
+    store_le<uint64_t>(out, 0);
+    store_le<uint64_t>(out + 8, message.expires_at);
+    out[16] = static_cast<uint8_t>(message.qos | (message.retain ? kRetainBit : 0));
+    out[17] = message.priority;
+    store_le<uint16_t>(out + 18, static_cast<uint16_t>(message.topic.size()));
+    store_le<uint32_t>(out + 20, static_cast<uint32_t>(message.properties.size()));
+    return out + DurableMessage::kHeadBytes;
 }
 
 uint32_t delivery_size(const DurableDelivery& delivery) {
@@ -314,18 +356,38 @@ DeliveriesReader::DeliveriesReader(Bytes body) {
 bool DeliveriesReader::next(DurableDelivery& out) {
     if (rest_.empty()) return false;
     BodyReader reader(rest_);
-    out.session = reader.number<uint32_t>();
-    out.number = reader.number<uint32_t>();
-    const auto flags = reader.number<uint8_t>();
-    out.qos = flags & kQosBits;
-    out.retain = (flags & kRetainBit) != 0;
-    out.limited = (flags & kUnlimitedBit) == 0;
-    out.sent = (flags & kSentBit) != 0;
-    out.id_count = reader.number<uint8_t>();
-    out.ids = reader.bytes(4u * out.id_count).data();
-    damaged_ = reader.missing() || out.qos > 2 || flags > kAllBits ||
-               (out.sent && (out.number == 0 || out.number > 0xffff));
+    damaged_ = !take_delivery(reader, out);
     rest_ = damaged_ ? Bytes{} : reader.rest();
+    return !damaged_;
+}
+
+PageReader::PageReader(Bytes body) : body_(body) {
+    BodyReader reader(body);
+    page_.name = reader.number<uint64_t>();
+    page_.session = reader.number<uint32_t>();
+    damaged_ = reader.missing();
+    rest_ = damaged_ ? Bytes{} : reader.rest();
+}
+
+bool PageReader::next(DurablePageEntry& out) {
+    if (rest_.empty()) return false;
+    damaged_ = true;
+    const size_t at = body_.size() - rest_.size();
+    const size_t size = rest_.size() >= 4 ? load_le<uint32_t>(rest_.data()) : 0;
+    if (size < DurablePageEntry::kHeadBytes || size > rest_.size()) {
+        rest_ = {};
+        return false;
+    }
+    BodyReader reader(rest_.first(size));
+    rest_ = rest_.subspan(size);
+    (void)reader.number<uint32_t>();
+    out.system = reader.number<uint8_t>() != 0;
+    out.shared = reader.number<uint16_t>();
+    const bool delivery = take_delivery(reader, out.delivery) && !out.delivery.sent;
+    out.place = static_cast<uint32_t>(at + size - reader.rest().size());
+    damaged_ = !delivery || reader.missing() || !take_message(reader, out.message) ||
+               !reader.fine() || out.message.name != 0;
+    if (damaged_) rest_ = {};
     return !damaged_;
 }
 

@@ -27,6 +27,9 @@
 //     cleared      topic n
 //     clock        wall 8 (s), boot 8 (ms)
 //     gone         names of messages 8 each                        nothing speaks of them again
+//     page         name 8, session 4, then of each entry: size 4, system 1, group 2, delivery as in
+//                  deliveries, message          these deliveries are said here, and only here
+//     page taken   the same: they are in memory again, each message under the name of its place
 //
 // Little-endian; on disk, do not renumber. Decoding gives views into the body and believes no
 // length; whether a text is a topic is for whoever takes it in.
@@ -60,6 +63,8 @@ enum class DurableType : uint8_t {
     kClock = 29,
     kDropped = 30,
     kGone = 31,
+    kPage = 32,
+    kPageTaken = 33,
     // 64 … 95 are kept free for what a link is when it moves to another process, and for peers.
 };
 
@@ -111,6 +116,8 @@ class DurableBody {
 };
 
 struct DurableMessage {
+    static constexpr uint32_t kHeadBytes = 24;  // of its form, before the texts
+
     uint64_t name = 0;  // position of the record that held it first; 0: this one
     uint64_t expires_at = 0;
     uint8_t qos = 0;
@@ -209,6 +216,24 @@ struct DurableClock {
     uint64_t boot_ms = 0;
 };
 
+// A part of a session's queue, in order (kPage, kPageTaken).
+struct DurablePage {
+    static constexpr uint32_t kHeadBytes = 12;
+
+    uint64_t name = 0;  // position of the kPage that said it first; 0: this one
+    uint32_t session = 0;
+};
+
+struct DurablePageEntry {
+    static constexpr uint32_t kHeadBytes = 7;  // besides delivery and message
+
+    bool system = false;   // one of our own
+    uint16_t shared = 0;   // number of the shared group, in the life that said it; 0: none
+    uint32_t place = 0;    // of the message in the body: its name is this much behind the body's
+    DurableDelivery delivery;  // its session is the page's
+    DurableMessage message;    // without a name
+};
+
 // A session's number alone (kEnded), a topic alone (kCleared), names (kGone) are their bodies.
 
 void encode(DurableBody& out, const DurableMessage& message);
@@ -230,6 +255,13 @@ uint32_t delivery_size(const DurableDelivery& delivery);
 uint8_t* put_delivery(uint8_t* out, const DurableDelivery& delivery);
 
 // Errors: kInvalid.
+// The page's head and that of an entry, for bodies that are put together piece by piece.
+uint8_t* put_page_head(uint8_t* out, const DurablePage& page);
+uint32_t page_entry_size(const DurablePageEntry& entry);
+// All but the message's texts, which follow: topic, properties, payload.
+uint8_t* put_page_entry(uint8_t* out, const DurablePageEntry& entry);
+
+// Errors: kInvalid.
 template <class T>
 Result<T> decode_durable(Bytes body);
 
@@ -248,6 +280,25 @@ class DeliveriesReader {
   private:
     Bytes rest_;
     uint64_t message_ = 0;
+    bool damaged_ = false;
+};
+
+// Walks the entries of a page.
+class PageReader {
+  public:
+    explicit PageReader(Bytes body);
+
+    const DurablePage& page() const { return page_; }
+
+    // The next one; false at the end, or where it does not go on: see damaged().
+    bool next(DurablePageEntry& out);
+
+    bool damaged() const { return damaged_; }
+
+  private:
+    Bytes body_;
+    Bytes rest_;
+    DurablePage page_;
     bool damaged_ = false;
 };
 

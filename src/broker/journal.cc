@@ -4,6 +4,7 @@
 
 #include "base/mutant.h"
 #include "broker/core.h"
+#include "broker/paging.h"
 #include "broker/recorder.h"
 #include "broker/round.h"
 
@@ -45,6 +46,7 @@ void Core::tend_journal() {
         next_clock_ = now_ + kClockPeriod;
         recorder_->clock(now_);
     }
+    paging_->tend();
     if (!round_->running() && round_is_due()) begin_round();
     if (round_->running()) run_round();
     recorder_->flush();
@@ -55,7 +57,7 @@ bool Core::round_is_due() const {
     if (incomplete_) return false;
     const Journal& journal = recorder_->journal();
     if (recorder_->missed()) return journal.room() >= journal.capacity() / 2;
-    const uint64_t lives = stats_.messages_stored_bytes + kMessageBytes * stats_.messages_stored +
+    const uint64_t lives = stats_.paged_bytes + stats_.messages_stored_bytes + kMessageBytes * stats_.messages_stored +
                            kSessionBytes * stats_.sessions_persistent +
                            kSubscriptionBytes * subscriptions_.subscriptions();
     return journal.tail() - journal.oldest() > 2 * lives + options_.journal_slack_bytes;
@@ -95,11 +97,11 @@ bool Core::journal_at_rest() const {
     if (restoring_) return true;
     const Journal& journal = recorder_->journal();
     const bool released = held_.empty() || released_ == journal.durable();
-    const bool waits = round_->phase == Round::Phase::kSyncing
-                           ? !recorder_->durable(round_->end)
-                           : journal.room() < journal.capacity() / 2;
+    bool waits = journal.room() < journal.capacity() / 2;
+    if (round_->phase == Round::Phase::kSyncing) waits = !recorder_->durable(round_->end);
+    if (round_->phase == Round::Phase::kPages) waits = true;  // for what paging has asked for
     const bool quiet = round_->running() ? waits : !round_is_due();
-    return released && quiet && (journal_waiters_.empty() || journal_seen_ == journal.durable());
+    return released && quiet && paging_->at_rest() && (journal_waiters_.empty() || journal_seen_ == journal.durable());
 }
 
 // The next in line may need room in the journal.
@@ -115,6 +117,7 @@ void Core::stop_recording() {
     if (round_->phase == Round::Phase::kRetained) retained_.stop(round_->retained);
     round_->phase = Round::Phase::kNone;
     recorder_->mute(true);
+    paging_->stop();
 }
 
 // --- start

@@ -2,6 +2,7 @@
 
 #include "base/mutant.h"
 #include "broker/core.h"
+#include "broker/paging.h"
 #include "broker/recorder.h"
 #include "broker/window.h"
 
@@ -25,10 +26,11 @@ void Core::pump(Session& session) {
         return;
     }
     if (Outflow* outflow = session.outflow.get()) {
+        if (session.durable) paging_->want(session);
         uint32_t slice = limits::kPumpSlice;
         OutQueue& queue = outflow->queue;
         const auto next_may_go = [&] {
-            if (queue.empty()) return false;
+            if (queue.empty() || queue.front_away()) return false;
             const QueueEntry& front = queue.front();
             return front.qos == 0 || window_has_room(session, front.message->payload_size);
         };

@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/mutant.h"
 #include "broker/core.h"
+#include "broker/paging.h"
 #include "broker/recorder.h"
 #include "broker/sys_alarms.h"
 #include "broker/sys_text.h"
@@ -57,6 +58,7 @@ Core::Queued Core::enqueue(Session& session, Message& message, const Delivery& d
     stats_.queued_bytes += message.payload_size;
     if (delivery.qos == 0) session.direct = Direct::kNo;
     watch_queue(session);
+    if (session.durable) paging_->grew(session);
     return Queued::kYes;
 }
 
@@ -69,14 +71,17 @@ bool Core::make_room(Session& session, const Message& message) {
                (options_.max_queued_bytes != 0 &&
                 queue.limited_bytes() + message.payload_size > options_.max_queued_bytes);
     };
-    while (full() && !queue.empty() && queue.front().message->expired(now_s())) {
+    while (full() && !queue.empty() && !queue.front_away() &&
+           queue.front().message->expired(now_s())) {
         drop_queued(session, queue.pop(arena_), Drop::kExpired);
     }
     const bool fits =
         options_.max_queued_bytes == 0 || message.payload_size <= options_.max_queued_bytes;
     while (options_.queue_full == QueueFull::kDropOld && fits && full() && queue.limited() > 0 &&
            queue.lowest_priority() <= message.priority) {
-        drop_queued(session, queue.pop_lowest(arena_), Drop::kQueueFull);
+        Waiting oldest;
+        if (!queue.pop_lowest(arena_, oldest)) break;
+        drop_queued(session, oldest, Drop::kQueueFull);
     }
     if (!full()) return true;
     drop(&session, Drop::kQueueFull, 1);

@@ -3,6 +3,8 @@
 #include "base/mutant.h"
 #include "mqtt/properties.h"
 
+#include <algorithm>
+
 namespace mqttd {
 
 namespace {
@@ -256,6 +258,51 @@ void Recorder::released(uint32_t session, uint16_t packet_id) {
     DurableBody body;
     encode(body, DurableReleased{session, packet_id});
     append(DurableType::kReleased, body, true);
+}
+
+uint64_t Recorder::page(DurableType type, std::span<const Bytes> parts) {
+    flush_gathered();
+    DurableBody body;
+    for (const Bytes part : parts)
+        body.bytes(part);
+    return append(type, body);
+}
+
+void Recorder::taken(Message& message, uint64_t position) {
+    if (message.named) said_again(message, position + message.name());
+}
+
+DurableDelivery Recorder::durable(const QueueEntry& entry, uint8_t* ids) {
+    const Bytes encoded = encoded_ids(entry.ids.get());
+    DurableDelivery out;
+    out.number = entry.delivery;
+    out.qos = entry.qos;
+    out.retain = entry.retain;
+    out.limited = entry.limited;
+    out.id_count = static_cast<uint8_t>(put_ids(ids, encoded));
+    out.ids = ids;
+    return out;
+}
+
+MessageParts Recorder::parts_of(const DurableMessage& message) const {
+    MessageParts parts;
+    parts.topic = message.topic;
+    parts.properties = message.properties;
+    parts.qos = message.qos;
+    parts.retain = message.retain;
+    parts.priority = message.priority;
+    if (message.expires_at == 0) return parts;
+    const int64_t left = static_cast<int64_t>(message.expires_at) - wall_s_;
+    parts.expires_s = static_cast<uint64_t>(std::max<int64_t>(int64_t{now_s_} + left, 0));
+    return parts;
+}
+
+SubscriptionIds* Recorder::ids_of(Arena& arena, const DurableDelivery& delivery) {
+    uint8_t encoded[5 * DurableDelivery::kIdsMax];
+    uint8_t* end = encoded;
+    for (uint32_t i = 0; i < delivery.id_count; ++i)
+        end += encode_property(end, Property::kSubscriptionIdentifier, delivery.id(i));
+    return SubscriptionIds::make(arena, {encoded, end});
 }
 
 void Recorder::clock(uint64_t boot_ms) {

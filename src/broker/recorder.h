@@ -77,6 +77,18 @@ class Recorder {
     void inbound(uint32_t session, uint16_t packet_id, Message* message);
     void released(uint32_t session, uint16_t packet_id);
     void clock(uint64_t boot_ms);
+    // A body of kPage or kPageTaken, for which there is room; returns its position.
+    uint64_t page(DurableType type, std::span<const Bytes> parts);
+    // The message came back with a page that was taken at `position`; its place is its name so far.
+    void taken(Message& message, uint64_t position);
+
+    // The form of things and back; `ids` has room for DurableDelivery::kIdsMax numbers.
+    DurableMessage durable(Message& message) const;
+    static DurableDelivery durable(const QueueEntry& entry, uint8_t* ids);
+    // Without its payload.
+    MessageParts parts_of(const DurableMessage& message) const;
+    // Of a delivery that has some; nullptr if the arena refused.
+    static SubscriptionIds* ids_of(Arena& arena, const DurableDelivery& delivery);
 
     // What is said between the two counts as a whole or not at all; ends with `released`, or with
     // nothing if there is nothing to end with.
@@ -147,7 +159,6 @@ class Recorder {
     uint64_t append(DurableType type, DurableBody& body, bool last_of_whole = false);
     void flush_gathered();
     void flush_gone();
-    DurableMessage durable(Message& message) const;
     uint64_t said_again(Message& message, uint64_t position);
 
     Journal& journal_;

@@ -4,7 +4,6 @@
 
 #include "base/assert.h"
 #include "broker/recorder.h"
-#include "mqtt/properties.h"
 
 #include <algorithm>
 
@@ -70,6 +69,10 @@ void Restore::apply(uint8_t type, uint64_t position, Bytes body) {
             return;
         case DurableType::kGone:
             return gone(body);
+        case DurableType::kPage:
+            return page(body, position);
+        case DurableType::kPageTaken:
+            return page_taken(body, position);
         default:
             ++report_.unreadable;
     }
@@ -84,19 +87,9 @@ Session* Restore::find(uint32_t number) {
 // -------------------------------------------------------------------------------------
 
 Message* Restore::make(const DurableMessage& message, bool will) {
-    MessageParts parts;
-    parts.topic = message.topic;
-    parts.properties = message.properties;
-    parts.qos = message.qos;
-    parts.retain = message.retain;
-    parts.priority = message.priority;
-    if (message.expires_at != 0) {
-        // Of a will it is an interval, and one more, until it is published.
-        const int64_t left = static_cast<int64_t>(message.expires_at) - core_.wall_s_;
-        const auto now_s = static_cast<int64_t>(core_.now_s());
-        parts.expires_s = will ? message.expires_at - 1
-                               : static_cast<uint64_t>(std::max<int64_t>(now_s + left, 0));
-    }
+    MessageParts parts = core_.recorder_->parts_of(message);
+    // Of a will it is an interval, and one more, until it is published.
+    if (will && message.expires_at != 0) parts.expires_s = message.expires_at - 1;
     Segment* payload = nullptr;
     if (!message.payload.empty()) {
         payload = Segment::make(core_.arena_, static_cast<uint32_t>(message.payload.size()));
@@ -268,273 +261,6 @@ void Restore::unsubscribed(Bytes body) {
     if (session == nullptr) return;
     Subscription* subscription = core_.subscriptions_.find(*session, read->filter);
     if (subscription != nullptr) core_.subscriptions_.remove(*subscription);
-}
-
-// --- what is under way
-// ----------------------------------------------------------------------------
-
-void Restore::deliveries(Bytes body) {
-    DeliveriesReader reader(body);
-    Message** found = messages_.find(reader.message());
-    DurableDelivery read;
-    while (reader.next(read)) {
-        if (find(read.session) == nullptr) continue;
-        const uint64_t key = key_of(read.session, read.number);
-        auto& unknown = read.sent ? unknown_under_way_ : unknown_queued_;
-        Flows& flows = read.sent ? under_way_ : queued_;
-        if (found == nullptr) {
-            if (flows.find(key) == nullptr) unknown.insert(key);
-            continue;
-        }
-        unknown.erase(key);
-        Flow& flow = flows.make(key);
-        if (flow.message != nullptr) continue;  // said before
-        if (flow.qos != 0) continue;            // PUBREC has come
-        flow.message = *found;
-        core_.messages_.hold(*flow.message);
-        flow.qos = read.qos;
-        flow.retain = read.retain;
-        flow.limited = read.limited;
-        uint8_t encoded[5 * DurableDelivery::kIdsMax];
-        uint8_t* end = encoded;
-        for (uint32_t i = 0; i < read.id_count; ++i)
-            end += encode_property(end, Property::kSubscriptionIdentifier, read.id(i));
-        if (read.id_count > 0) flow.ids = SubscriptionIds::make(core_.arena_, {encoded, end});
-    }
-    if (reader.damaged()) ++report_.unreadable;
-}
-
-void Restore::sent(Bytes body) {
-    const auto read = decode_durable<DurableSent>(body);
-    if (!read) {
-        ++report_.unreadable;
-        return;
-    }
-    const uint64_t key = key_of(read->session, read->delivery);
-    if (unknown_queued_.erase(key) > 0) {
-        unknown_under_way_.insert(key_of(read->session, read->packet_id));
-    }
-    const Flow* found = queued_.find(key);
-    if (found == nullptr) return;
-    Flow& flow = under_way_.make(key_of(read->session, read->packet_id));
-    let_go(flow);
-    flow = *found;
-    queued_.erase(key);
-}
-
-void Restore::progress(Bytes body) {
-    const auto read = decode_durable<DurableProgress>(body);
-    if (!read) {
-        ++report_.unreadable;
-        return;
-    }
-    if (find(read->session) == nullptr) return;
-    for (uint32_t i = 0; i < read->id_count; ++i) {
-        const uint64_t key = key_of(read->session, read->id(i));
-        unknown_under_way_.erase(key);
-        if (read->state == DurableState::kReleased) {
-            Flow& flow = under_way_.make(key);
-            let_go(flow);
-            flow.qos = 2;
-            continue;
-        }
-        Flow* found = under_way_.find(key);
-        if (found == nullptr) continue;
-        let_go(*found);
-        under_way_.erase(key);
-    }
-}
-
-void Restore::dropped(Bytes body) {
-    const auto read = decode_durable<DurableDropped>(body);
-    if (!read) ++report_.unreadable;
-    if (read) unknown_queued_.erase(key_of(read->session, read->delivery));
-    const uint64_t key = read ? key_of(read->session, read->delivery) : 0;
-    Flow* found = queued_.find(key);
-    if (found == nullptr) return;
-    let_go(*found);
-    queued_.erase(key);
-}
-
-void Restore::inbound(Bytes body, uint64_t position) {
-    const auto read = decode_durable<DurableInbound>(body);
-    const bool form = read && read->message.topic.empty();  // completed for form's sake
-    if (!read || (!form && !topic_name_valid(read->message.topic))) {
-        ++report_.unreadable;
-        return;
-    }
-    Session* session = find(read->session);
-    if (session == nullptr) return;
-    if (!session->awaiting) {
-        session->awaiting = core_.arena_.make<AwaitingRel>(Arena::Use::kNormal);
-    }
-    AwaitingRel* awaiting = session->awaiting.get();
-    if (awaiting != nullptr && awaiting->find(read->packet_id) != nullptr) {
-        if (!form) keep(read->message, position);
-        return;
-    }
-    Message* message = form ? nullptr : keep(read->message, position);
-    const bool kept = awaiting != nullptr && (form || message != nullptr);
-    if (message != nullptr) core_.messages_.hold(*message);
-    if (kept && awaiting->insert(core_.arena_, read->packet_id, core_.now_s_up(), message)) {
-        ++core_.stats_.inflight_in;
-        return;
-    }
-    if (message != nullptr) core_.messages_.drop(*message);
-    ++report_.no_memory;
-}
-
-void Restore::released(uint32_t number, uint16_t packet_id) {
-    Session* session = find(number);
-    AwaitingRel* awaiting = session != nullptr ? session->awaiting.get() : nullptr;
-    AwaitingEntry* entry = awaiting != nullptr ? awaiting->find(packet_id) : nullptr;
-    if (entry == nullptr) return;
-    if (entry->message) core_.messages_.drop(*entry->message);
-    awaiting->erase(*entry);
-    --core_.stats_.inflight_in;
-}
-
-// --- the end
-// --------------------------------------------------------------------------------------
-
-void Restore::finish() {
-    for (const auto* unknown : {&unknown_under_way_, &unknown_queued_}) {
-        for (const uint64_t key : *unknown)
-            report_.lost_messages += find(static_cast<uint32_t>(key >> 32)) != nullptr ? 1 : 0;
-    }
-    fill_windows();
-    fill_queues();
-    messages_.for_each([&](uint64_t, Message* kept) { core_.messages_.drop(*kept); });
-    messages_.clear();
-    settle_sessions();
-    report_.retained = core_.retained_by_clients();
-    core_.end_restore(report_.no_memory == 0);
-}
-
-void Restore::fill_windows() {
-    std::vector<Place> all;
-    all.reserve(under_way_.size());
-    under_way_.for_each([&](uint64_t key, const Flow& flow) { all.push_back({key, flow}); });
-    under_way_.clear();
-    std::sort(all.begin(), all.end(), [](const Place& a, const Place& b) { return a.key < b.key; });
-    std::vector<Place> flows;
-    for (size_t at = 0; at < all.size();) {
-        const auto number = static_cast<uint32_t>(all[at].key >> 32);
-        flows.clear();
-        for (; at < all.size() && all[at].key >> 32 == number; ++at)
-            flows.push_back(all[at]);
-        Session* session = find(number);
-        if (session != nullptr) {
-            fill_window(*session, flows);
-        } else {
-            for (Place& place : flows)
-                let_go(place.flow);
-        }
-    }
-}
-
-// Identifiers were given in their order, round and round: the oldest comes behind the widest gap.
-void Restore::fill_window(Session& session, std::vector<Place>& flows) {
-    const auto id_of = [](const Place& place) { return static_cast<uint16_t>(place.key); };
-    size_t first = 0;
-    uint32_t widest = 0;
-    for (size_t i = 0; i < flows.size(); ++i) {
-        const uint32_t before = id_of(flows[i == 0 ? flows.size() - 1 : i - 1]);
-        const uint32_t gap =
-            (id_of(flows[i]) + InflightWindow::kIds - before) % InflightWindow::kIds;
-        const uint32_t wide = flows.size() == 1 ? InflightWindow::kIds : gap;
-        if (wide > widest) {
-            widest = wide;
-            first = i;
-        }
-    }
-    std::rotate(flows.begin(), flows.begin() + static_cast<ptrdiff_t>(first), flows.end());
-    Outflow* outflow = core_.ensure_outflow(session);
-    if (outflow != nullptr) outflow->window.begin_at(id_of(flows[0]));
-    for (Place& place : flows) {
-        InflightSlot* slot =
-            outflow != nullptr ? outflow->window.push_at(core_.arena_, id_of(place)) : nullptr;
-        if (slot == nullptr) {
-            ++report_.no_memory;
-            let_go(place.flow);
-            continue;
-        }
-        const Flow& flow = place.flow;
-        slot->state = flow.message == nullptr ? FlowState::kAwaitPubcomp
-                      : flow.qos == 1         ? FlowState::kAwaitPuback
-                                              : FlowState::kAwaitPubrec;
-        slot->message = flow.message;
-        slot->ids = flow.ids;
-        slot->retain = flow.retain;
-        slot->left = true;  // nobody knows
-        if (flow.message != nullptr) outflow->bytes += flow.message->payload_size;
-        ++core_.stats_.inflight_out;
-        ++report_.under_way;
-    }
-}
-
-void Restore::fill_queues() {
-    std::vector<Place> all;
-    all.reserve(queued_.size());
-    queued_.for_each([&](uint64_t key, const Flow& flow) { all.push_back({key, flow}); });
-    queued_.clear();
-    std::sort(all.begin(), all.end(), [](const Place& a, const Place& b) { return a.key < b.key; });
-    for (Place& place : all) {
-        Session* session = find(static_cast<uint32_t>(place.key >> 32));
-        Outflow* outflow = session != nullptr ? core_.ensure_outflow(*session) : nullptr;
-        const auto delivery = static_cast<uint32_t>(place.key);
-        const Flow& flow = place.flow;
-        const bool pushed =
-            outflow != nullptr &&
-            outflow->queue.push(
-                core_.arena_,
-                {flow.message, flow.ids, flow.qos, flow.retain, flow.limited, 0, delivery});
-        if (!pushed) {
-            if (session != nullptr) ++report_.no_memory;
-            let_go(place.flow);
-            continue;
-        }
-        outflow->deliveries = delivery;
-        ++core_.stats_.queued;
-        core_.stats_.queued_bytes += flow.message->payload_size;
-        ++report_.queued;
-    }
-}
-
-// Times on the wall become the broker's.  Who was connected has been away since the last word.
-void Restore::settle_sessions() {
-    const auto wall = static_cast<uint64_t>(core_.wall_s_);
-    const uint64_t last = last_seen_s_ != 0 ? std::min(last_seen_s_, wall) : wall;
-    const uint32_t now_s = core_.now_s();
-    std::vector<Session*> all;
-    sessions_.for_each([&](uint64_t, Session* session) { all.push_back(session); });
-    std::sort(all.begin(), all.end(), [](const Session* a, const Session* b) {
-        return a->number < b->number;
-    });
-    for (Session* session : all) {
-        const bool connected = session->away_since_s == 0;
-        if (connected && session->expiry_s == 0) {  // was to end with its connection
-            core_.end_session(*session);
-            continue;
-        }
-        const uint64_t since = connected ? last : std::min<uint64_t>(session->away_since_s, wall);
-        uint64_t away = wall - since;
-        if (away > now_s) {  // longer than our clock runs
-            const auto more = static_cast<uint32_t>(away - now_s);
-            if (session->expiry_s != kNoExpiry) {
-                session->expiry_s -= std::min(session->expiry_s - 1, more);
-            }
-            session->will_delay_s -= std::min(session->will_delay_s, more);
-            away = now_s;
-        }
-        session->away_since_s = now_s - static_cast<uint32_t>(away);
-        core_.update_direct(*session);
-        core_.arm_session(*session);
-        if (session->outflow) core_.watch_queue(*session);
-        report_.subscriptions += session->subscriptions;
-        ++report_.sessions;
-    }
-    sessions_.clear();
 }
 
 // --- Broker

@@ -46,6 +46,14 @@ class Restore {
 
     using Flows = NameTable<Flow>;
 
+    // A part of a queue that stays in the journal.
+    struct Page {
+        uint64_t position = 0;
+        uint32_t session = 0;
+        uint32_t size = 0;
+        PageSum sum;
+    };
+
     struct Place {
         uint64_t key;
         Flow flow;
@@ -61,6 +69,8 @@ class Restore {
     void subscribed(Bytes body);
     void unsubscribed(Bytes body);
     void deliveries(Bytes body);
+    void page(Bytes body, uint64_t position);
+    void page_taken(Bytes body, uint64_t position);
     void sent(Bytes body);
     void progress(Bytes body);
     void dropped(Bytes body);
@@ -78,6 +88,8 @@ class Restore {
     void fill_windows();
     void fill_window(Session& session, std::vector<Place>& flows);
     void fill_queues();
+    bool push(Place& place);
+    QueuePage* push(uint64_t name, const Page& found);
     void settle_sessions();
 
     Core& core_;
@@ -87,6 +99,7 @@ class Restore {
     NameTable<Message*> messages_;  // held
     Flows under_way_;               // by session and packet identifier
     Flows queued_;                  // by session and delivery
+    NameTable<Page> pages_;         // by name
     // The same, without a message so far: it comes later in a round, or its body was damaged.
     std::unordered_set<uint64_t> unknown_under_way_;
     std::unordered_set<uint64_t> unknown_queued_;

@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/mutant.h"
 #include "broker/core.h"
+#include "broker/paging.h"
 #include "broker/recorder.h"
 
 namespace mqttd {
@@ -25,6 +26,8 @@ void Core::run_round() {
                 if (say_sessions()) continue;
                 // From here on a body counts as said only if it is said behind all sessions.
                 recorder_->begin_round();
+                recorder_->flush();
+                paging_->begin_round(journal.tail());
                 retained_.start_all(round_->retained);
                 round_->phase = Round::Phase::kRetained;
                 break;
@@ -39,6 +42,10 @@ void Core::run_round() {
                 break;
             case Round::Phase::kFlows:
                 if (say_flows()) continue;
+                round_->phase = Round::Phase::kPages;
+                break;
+            case Round::Phase::kPages:
+                if (paging_->say_more()) return;
                 recorder_->clock(now_);
                 recorder_->flush();
                 round_->end = recorder_->journal().tail();

@@ -5,7 +5,8 @@
 //
 // The journal only grows at its end. When what it keeps is more than twice what lives, plus
 // `journal_slack_bytes`, a round begins at position P: all sessions, all retained messages, then of
-// each session what is under way, what it subscribed to, its queue. Once the last of it is durable
+// each session what is under way, what it subscribed to, its queue; then the pages of queues that
+// are not in memory. Once the last of it is durable
 // nothing before P is needed. It goes in slices, a few hundred kilobytes a turn and only while the
 // journal has room, so that nobody waits for it; the journal never keeps more than three times what
 // lives, the slack, and what came while the round went on.
@@ -31,7 +32,7 @@ namespace mqttd {
 struct Round {
     static constexpr uint32_t kSliceBytes = 256 * 1024;  // said in one turn, about
 
-    enum class Phase : uint8_t { kNone, kSessions, kRetained, kFlows, kSyncing };
+    enum class Phase : uint8_t { kNone, kSessions, kRetained, kFlows, kPages, kSyncing };
 
     Phase phase = Phase::kNone;
     uint64_t begin = 0;   // P

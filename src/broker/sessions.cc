@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/mutant.h"
 #include "broker/core.h"
+#include "broker/paging.h"
 #include "broker/recorder.h"
 #include "broker/round.h"
 
@@ -191,6 +192,10 @@ bool Core::tear_down(Session& session) {
         OutQueue& queue = outflow->queue;
         while (!queue.empty()) {
             if (units_ <= 0) return false;
+            if (queue.front_away()) {
+                if (!paging_->leave_front(session)) return false;
+                continue;
+            }
             const Waiting waiting = queue.pop(arena_);
             end_delivery(*waiting.message, waiting.shared);
             forget(session, waiting);
@@ -237,6 +242,7 @@ bool Core::bury(Session& session) {
     if (session.queue_alarm && !end_queue_alarm(session)) return false;
     if (session.durable) {
         round_->leave(session);
+        paging_->leave(session);
         recorder_->ended(session.number);
     }
     arena_.release(session.id.get());

@@ -110,6 +110,36 @@ class FakeJournal final : public Journal {
 
     uint64_t oldest() const override { return oldest_; }
 
+    // What was asked for comes when this is called, or at once.
+    void hold_reads(bool hold) { holds_reads_ = hold; }
+
+    // The body at this position is damaged.
+    void damage(uint64_t position) { damaged_ = position; }
+
+    uint64_t reads() const { return reads_; }
+
+    uint64_t read_most() const override { return capacity_ / 4; }
+
+    void ask(uint32_t read, uint64_t position, uint64_t size) override {
+        MQTTD_ASSERT(read < kReads && position >= oldest_ && position < tail_);
+        asked_[read] = {position, size};
+        ++reads_;
+    }
+
+    Read look(uint32_t read, Bytes& body) override {
+        if (holds_reads_) return Read::kWaiting;
+        const auto [position, size] = asked_[read];
+        if (position == damaged_) return Read::kLost;
+        for (const Record& record : records_) {
+            if (record.position != position) continue;
+            MQTTD_ASSERT(record.body.size() == size);
+            body = Bytes(record.body);
+            return Read::kHere;
+        }
+        MQTTD_ASSERT(false);
+        return Read::kLost;
+    }
+
     bool holds_answers() const override { return holds_; }
 
     bool failing() const override { return failing_; }
@@ -124,6 +154,15 @@ class FakeJournal final : public Journal {
     uint64_t durable_ = 64;
     uint64_t appended_ = 0;
     uint64_t syncs_ = 0;
+    struct Asked {
+        uint64_t position = 0;
+        uint64_t size = 0;
+    };
+
+    Asked asked_[kReads];
+    uint64_t reads_ = 0;
+    uint64_t damaged_ = 0;
+    bool holds_reads_ = false;
     bool keeps_ = false;
     bool failing_ = false;
     bool each_turn_ = true;
