@@ -125,7 +125,8 @@ ImportSession* Writing::session_of(Bytes client_id, uint64_t ImportGone::*kind) 
     }
     if (session->fate == ImportSession::Fate::kTaken) return session;
     const bool ended = session->fate == ImportSession::Fate::kEnded;
-    ++((ended ? report_.ended : report_.expired).*kind);
+    ImportGone& gone = ended ? report_.ended : report_.expired;
+    ++(gone.*kind);
     return nullptr;
 }
 
