@@ -56,9 +56,4 @@ Error FileView::open(const std::string& path) {
     return error;
 }
 
-bool file_exists(const std::string& path) {
-    struct stat about;
-    return stat(path.c_str(), &about) == 0 || (errno != ENOENT && errno != ENOTDIR);
-}
-
 }  // namespace mqttd

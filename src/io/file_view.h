@@ -41,7 +41,4 @@ class FileView {
     int64_t written_s_ = 0;
 };
 
-// Whether there is something of this name, even if it may not be read.
-bool file_exists(const std::string& path);
-
 }  // namespace mqttd

@@ -126,9 +126,11 @@ std::string Persistence::take_folder() {
         (void)wait_event(job_.to_loop, -1, std::min<Duration>(until - now, 100));
         Keeper::Ended ended;
         while (keeper_->take(ended)) {
-            // It would only end again.
-            const bool importing = job_.desk->state.load() == ScribeState::kImporting;
-            if (importing) return import_ended(ended);
+            // Another one would only end again.
+            const ScribeState last = job_.desk->state.load(std::memory_order_acquire);
+            if (last == ScribeState::kImporting) return import_ended(ended);
+            const std::string reason = refusal(last);
+            if (!reason.empty()) return reason;
             keeper_->ask_for(kScribe);
         }
     }

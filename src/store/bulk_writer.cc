@@ -12,7 +12,7 @@ constexpr uint64_t kRingLeast = uint64_t{8} << 20;
 }  // namespace
 
 BulkWriter::BulkWriter(Disk& disk, const JournalShape& shape, Position begin, uint64_t largest_unit)
-    : memory_(std::bit_ceil(std::max(kRingLeast, 4 * largest_unit))),
+    : memory_(std::bit_ceil(std::max(kRingLeast, largest_unit))),
       ring_{&head_, memory_.data(), memory_.size()},
       writer_(ring_, shape, begin, begin),
       scribe_(disk, ring_, shape) {}

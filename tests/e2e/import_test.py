@@ -330,7 +330,11 @@ class Files(unittest.TestCase):
             )
             time.sleep(pause_ms / 1000)
             self.broker.kill()
-            begun += os.path.exists(importing)
+            if os.path.exists(importing):
+                begun += 1
+                told = check(self.broker)
+                self.assertEqual(told.returncode, 3)
+                self.assertIn("is being made from a mosquitto.db", told.stderr)
         self.assertGreater(begun, 0)
         self.broker.start()
         self.assertTrue(wait_until(lambda: wanted in self.broker.log(), 10), self.broker.log())
