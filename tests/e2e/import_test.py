@@ -1,6 +1,7 @@
 """From mosquitto to mqttd: what a real mosquitto left behind is there, once, and nothing is lost on
 the way; and what becomes of files that are damaged, of kills, of brokers that come second."""
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -35,6 +36,18 @@ def check(broker):
 def digest(path):
     with open(path, "rb") as file:
         return hashlib.sha256(file.read()).hexdigest()
+
+
+def is_free(folder):
+    """Whether nobody has the lock of the journal in `folder`: its scribe outlives its broker."""
+    try:
+        with open(os.path.join(folder, "lock"), "r+b") as file:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
 
 
 class Mosquitto:
@@ -319,7 +332,8 @@ class Files(unittest.TestCase):
     def test_killed_at_any_moment_it_is_imported_whole(self):
         self.write(100, 500, 200)
         wanted = "100 sessions, 100 subscriptions, 50000 retained messages, 50000 queued"
-        importing = os.path.join(self.broker.folder, "mqttd.journal", "importing")
+        journal = os.path.join(self.broker.folder, "mqttd.journal")
+        importing = os.path.join(journal, "importing")
         begun = 0
         for pause_ms in range(5, 250, 13):
             self.broker.process = subprocess.Popen(
@@ -330,6 +344,7 @@ class Files(unittest.TestCase):
             )
             time.sleep(pause_ms / 1000)
             self.broker.kill()
+            self.assertTrue(wait_until(lambda: is_free(journal)))
             if os.path.exists(importing):
                 begun += 1
                 told = check(self.broker)

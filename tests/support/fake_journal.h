@@ -67,7 +67,9 @@ class FakeJournal final : public Journal {
     void put(uint8_t type, bool joined, uint64_t position, Bytes body) {
         MQTTD_ASSERT(position >= tail_);
         const uint64_t end = position + (16 + body.size() + 7) / 8 * 8;
-        records_.push_back({type, joined, position, end, {body.begin(), body.end()}});
+        records_.push_back({
+            type, joined, position, end, {body.begin(), body.end()}
+        });
         tail_ = durable_ = end;
     }
 
