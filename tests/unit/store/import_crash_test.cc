@@ -118,7 +118,7 @@ TEST_CASE("an import that a power cut meets anywhere is begun anew", "[store][im
     uint64_t through = 0;
     bool broke = true;
     for (uint64_t last = 1; broke; ++last) {
-        for (const uint64_t seed : {1, 2, 3}) {
+        for (uint64_t seed = 1; seed <= 3; ++seed) {
             CAPTURE(last, seed);
             FakeDisk disk(seed * 1000 + last);
             {
