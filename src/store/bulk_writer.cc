@@ -15,7 +15,7 @@ BulkWriter::BulkWriter(Disk& disk, const JournalShape& shape, Position begin, ui
     : memory_(std::bit_ceil(std::max(kRingLeast, largest_unit))),
       ring_{&head_, memory_.data(), memory_.size()},
       writer_(ring_, shape, begin, begin),
-      scribe_(disk, ring_, shape) {}
+      scribe_(disk, ring_, shape, false) {}
 
 bool BulkWriter::begin_unit(uint64_t cost) {
     if (writer_.room() < std::max(cost, ring_.bytes / 2)) write(false);
