@@ -209,7 +209,7 @@ TEST_CASE("what an interrupted import left goes even if there is no file any mor
 TEST_CASE("a full disk stops an import, which is begun anew", "[store][import]") {
     const auto file = fixture("sessions.db");
     FakeDisk disk;
-    disk.room = 3'000;
+    disk.room = 1'000;
     CHECK(start(disk, file) == Error::kNoSpace);
     CHECK(holds(disk, kImporting));
     disk.room = ~uint64_t{0};
