@@ -142,7 +142,8 @@ $B/mqttbench: $(filter $B/src/tools/bench_%,$(TOOL_OBJECTS))
 
 # The journal's reader shares its code with the broker; what it makes of what it reads is its own.
 CHECK_OBJECTS := $(filter $B/src/tools/check_%,$(TOOL_OBJECTS)) $B/src/broker/durable_records.o \
-                 $(foreach room,base mqtt io store,$(patsubst %.cc,$B/%.o,$(wildcard src/$(room)/*.cc)))
+                 $(foreach room,base mqtt topics io store,\
+                       $(patsubst %.cc,$B/%.o,$(wildcard src/$(room)/*.cc)))
 
 $B/mqttcheck: $(CHECK_OBJECTS)
 	$(call say,LINK,$@)

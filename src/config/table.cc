@@ -339,8 +339,10 @@ constexpr ConfigKey kKeys[] = {
         "DIRECTORY",
         "Directory that exists; the journal becomes a directory mqttd.journal in it. Without it: "
         "MOSQUITTO_PERSISTENCE_LOCATION of the environment, else the working directory.")),
-    coming(kPersistence, Scope::kGlobal, Kind::kText, "persistence_file", "mosquitto.db",
-        "Name of a mosquitto database to import."),
+    needs_restart(text<&Config::persistence_file>(kPersistence, "persistence_file", "mosquitto.db",
+        "FILE",
+        "A mosquitto database (of 1.6 or later) in persistence_location: what it holds is taken over "
+        "once, by a start that finds no journal yet. It is only read.")),
     text<&Config::sync>(kPersistence, "sync", "always", "always, interval TIME or none",
         "When an acknowledgement leaves: always = when what it says is on the disk; else at once, "
         "with a sync every TIME (100ms, 2s), or none but the kernel's."),

@@ -6,6 +6,7 @@
 #include "io/folder.h"
 #include "io/process.h"
 #include "io/random.h"
+#include "server/import_lines.h"
 
 #include <algorithm>
 #include <bit>
@@ -62,8 +63,10 @@ Persistence::~Persistence() {
 
 std::string Persistence::prepare(const std::optional<Account>& account) {
     account_ = account;
-    const std::string location = location_of(config_);
-    folder_ = location + (location.ends_with('/') ? "" : "/") + "mqttd.journal";
+    std::string location = location_of(config_);
+    if (!location.ends_with('/')) location += '/';
+    folder_ = location + "mqttd.journal";
+    import_file_ = location + config_.persistence_file;
     const Error made = make_folder(folder_.c_str(), account ? &*account : nullptr);
     if (made != Error::kNone && made != Error::kExists) {
         return "Unable to make the directory of the journal, " + folder_ + ": " +
@@ -77,6 +80,8 @@ std::string Persistence::prepare(const std::optional<Account>& account) {
     memory_ = *memory;
     job_ = set_desk(memory_.base, bytes);
     job_.folder = folder_.c_str();
+    if (!config_.persistence_file.empty()) job_.import_file = import_file_.c_str();
+    job_.packet_bytes_max = config_.max_packet_size;
     job_.to_scribe = *to_scribe;
     job_.to_loop = *to_loop;
     journal_ = std::make_unique<ScribeJournal>(job_);
@@ -92,34 +97,76 @@ std::string Persistence::prepare(const std::optional<Account>& account) {
 }
 
 std::string Persistence::take_folder() {
-    const Instant until = boot_ms() + kLockPatience;
-    bool told = false;
+    Instant until = boot_ms() + kLockPatience;
+    ScribeState told = ScribeState::kNone;
     while (true) {
         const ScribeState state = job_.desk->state.load(std::memory_order_acquire);
-        if (state == ScribeState::kServing) return {};
-        if (state == ScribeState::kRefused) {
-            const auto error = static_cast<Error>(job_.desk->error.load());
-            return "Unable to use the directory of the journal, " + folder_ + ": " +
-                   folder_error_text(error) + ".";
+        if (state == ScribeState::kServing) {
+            report_import();
+            return {};
         }
+        const std::string refused = refusal(state);
+        if (!refused.empty()) return refused;
         const int owner = job_.desk->lock_owner.load(std::memory_order_relaxed);
         const Instant now = boot_ms();
+        // However long that takes.
+        if (state == ScribeState::kImporting) until = now + kLockPatience;
         if (now >= until || keeper_->gone()) {
             if (state != ScribeState::kWaiting) return "The scribe of the journal did not start.";
             return "The journal in " + folder_ + " is in use by another broker (process " +
                    std::to_string(owner) + ").";
         }
-        if (state == ScribeState::kWaiting && !told) {
+        if (state == ScribeState::kWaiting && told != state) {
             log_.write(LogKind::kNotice,
                        "Waiting for process %d, which writes the journal in %s.",
                        owner,
                        folder_.c_str());
-            told = true;
         }
+        told = state;
         (void)wait_event(job_.to_loop, -1, std::min<Duration>(until - now, 100));
         Keeper::Ended ended;
-        while (keeper_->take(ended))
+        while (keeper_->take(ended)) {
+            // Another one would only end again.
+            const ScribeState last = job_.desk->state.load(std::memory_order_acquire);
+            if (last == ScribeState::kImporting) return import_ended(ended);
+            const std::string reason = refusal(last);
+            if (!reason.empty()) return reason;
             keeper_->ask_for(kScribe);
+        }
+    }
+}
+
+// Why there is no start, as a sentence; empty: there is no reason so far.
+std::string Persistence::refusal(ScribeState state) const {
+    const auto error = static_cast<Error>(job_.desk->error.load());
+    switch (state) {
+        case ScribeState::kRefused:
+            return "Unable to use the directory of the journal, " + folder_ + ": " +
+                   folder_error_text(error) + ".";
+        case ScribeState::kFileRefused:
+            return "Unable to read " + import_file_ + ", to import it: " +
+                   (error == Error::kInvalid ? "it is not a file" : file_error_text(error)) +
+                   ". To start without what it holds, give another persistence_file.";
+        case ScribeState::kImportFailed:
+            return "Unable to import " + import_file_ + " into " + folder_ + ": " +
+                   error_text(error) + ". The next start begins it anew.";
+        default:
+            return {};
+    }
+}
+
+std::string Persistence::import_ended(const Keeper::Ended& ended) const {
+    return "The import of " + import_file_ + " ended (" + (ended.killed ? "signal " : "status ") +
+           std::to_string(ended.status) +
+           "). The next start begins it anew; to start without what it holds, give another "
+           "persistence_file.";
+}
+
+void Persistence::report_import() const {
+    const ImportReport& report = job_.desk->import;
+    if (!report.ran) return;
+    for (const ImportLine& line : import_lines(report, import_file_, folder_)) {
+        log_.write(line.kind, "%s", line.text.c_str());
     }
 }
 

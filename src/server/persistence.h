@@ -3,7 +3,8 @@
 // Persistence: the journal's processes, its start, and its place in the loop.
 //
 //     prepare      before heap and listeners: shared memory, keeper, the folder
-//     take_folder  waits for the scribe's lock on it; another broker there is refused by name
+//     take_folder  waits for the scribe's lock on it; another broker there is refused by name.
+//                  Where there is no journal yet the scribe imports a mosquitto.db first
 //     open         looks at the files; then the loop reads them in slices while CONNECTs wait
 //     end_turn     what a turn gathered goes to the scribe
 //
@@ -70,12 +71,16 @@ class Persistence {
     void sample(HostStats& out) const;
 
   private:
+    std::string refusal(ScribeState state) const;
+    std::string import_ended(const Keeper::Ended& ended) const;
+    void report_import() const;
     void watch_disk(Broker& broker);
     void report(const RestoreReport& restored, Instant now);
 
     Config config_;
     const Log& log_;
     std::string folder_;
+    std::string import_file_;
     std::optional<Account> account_;
     Region memory_;
     ScribeJob job_;

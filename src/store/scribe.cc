@@ -127,13 +127,13 @@ Error Scribe::begin_file(Position at) {
     return error;
 }
 
-// Opens what was a spare, or makes a file of full length.
+// Opens what was a spare, or makes a file, mostly of full length.
 Error Scribe::open_new(const NameText& name, bool make) {
     const Result<int> opened = disk_.open(name, make);
     if (!opened) return opened.error();
     file_ = *opened;
     Error error = Error::kNone;
-    for (uint64_t at = 0; make && at < shape_.file_bytes && error == Error::kNone;) {
+    for (uint64_t at = 0; make && fills_ && at < shape_.file_bytes && error == Error::kNone;) {
         const auto size = std::min<uint64_t>(kZerosAtOnce, shape_.file_bytes - at);
         error = disk_.write(file_, at, Bytes(kZeros, size));
         at += size;

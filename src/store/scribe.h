@@ -11,7 +11,8 @@
 // failing, the ring fills and the loop acts on that.
 //
 // Files that nobody needs any more become spares, at most kSpares; a new file is a spare, or is
-// filled with zeros first, since writing over a file syncs twice as fast as making it longer.
+// filled with zeros first, since writing over a file syncs twice as fast as making it longer. Who
+// syncs each file once, when it is full, would only write everything twice: that one does not fill.
 
 #include "io/disk.h"
 #include "store/file_name.h"
@@ -25,8 +26,8 @@ class Scribe {
   public:
     static constexpr uint32_t kSpares = 2;
 
-    Scribe(Disk& disk, const Ring& ring, const JournalShape& shape)
-        : disk_(disk), ring_(ring), shape_(shape) {}
+    Scribe(Disk& disk, const Ring& ring, const JournalShape& shape, bool fills = true)
+        : disk_(disk), ring_(ring), shape_(shape), fills_(fills) {}
 
     ~Scribe() { close_file(); }
 
@@ -51,6 +52,7 @@ class Scribe {
     Disk& disk_;
     Ring ring_;
     JournalShape shape_;
+    bool fills_;
     int file_ = -1;
     FileName name_;
     Position tidied_ = 0;

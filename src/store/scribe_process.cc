@@ -1,8 +1,13 @@
 #include "store/scribe_process.h"
 
 #include "base/assert.h"
+#include "base/little_endian.h"
+#include "io/clock.h"
 #include "io/disk_folder.h"
 #include "io/event.h"
+#include "io/file_view.h"
+#include "io/random.h"
+#include "store/import.h"
 #include "store/scribe.h"
 
 #include <bit>
@@ -25,9 +30,61 @@ bool take_lock(FolderDisk& disk, const ScribeJob& job, int life) {
         // Its predecessor may still be at work; what it is told is not ours to take.
         if (wait_event(-1, life, kLockRetry).alone) return false;
     }
-    job.desk->state.store(ScribeState::kServing, std::memory_order_release);
-    tell_event(job.to_loop);
     return true;
+}
+
+void tell_state(const ScribeJob& job, ScribeState state, Error error = Error::kNone) {
+    job.desk->error.store(static_cast<uint32_t>(error), std::memory_order_relaxed);
+    job.desk->state.store(state, std::memory_order_release);
+    tell_event(job.to_loop);
+}
+
+bool is_alone(void* life) {
+    return wait_event(-1, *static_cast<int*>(life), 0).alone;
+}
+
+// kServing, or what is to be told instead.
+ScribeState import_file(const ScribeJob& job, FolderDisk& disk, int life, Error& error) {
+    FileView file;
+    error = file.open(job.import_file);
+    if (error == Error::kNotFound) return ScribeState::kServing;
+    if (error != Error::kNone) return ScribeState::kFileRefused;
+    ImportReport& report = job.desk->import;
+    report.bytes = file.size();
+    report.unreadable = file.size() - file.bytes().size();
+    tell_state(job, ScribeState::kImporting);
+    ImportOptions options;
+    uint8_t id[sizeof options.shape.id];
+    error = random_bytes(id);
+    if (error != Error::kNone) return ScribeState::kImportFailed;
+    options.shape.id = load_le<uint64_t>(id);
+    options.now_s = wall_s();
+    options.saved_s = file.written_s();
+    options.packet_bytes_max = job.packet_bytes_max;
+    options.stop = is_alone;
+    options.context = &life;
+    error = import_mosquitto(file.bytes(), disk, options, report);
+    report.ran = true;
+    const bool done = error == Error::kNone || report.file_error != MosquittoFileError::kNone;
+    return done ? ScribeState::kServing : ScribeState::kImportFailed;
+}
+
+// What comes before anybody reads the journal; false: it is not to be used.  A scribe that takes
+// over in the middle of a life finds it done.
+bool settle_journal(const ScribeJob& job, FolderDisk& disk, int life) {
+    ScribeState state = ScribeState::kServing;
+    Error error = Error::kNone;
+    if (job.desk->file_bytes.load(std::memory_order_acquire) == 0) {
+        const Result<bool> ready = ready_for_import(disk);
+        error = ready.ok() ? Error::kNone : ready.error();
+        if (!ready.ok()) state = ScribeState::kRefused;
+        if (ready.ok() && *ready && job.import_file != nullptr) {
+            state = import_file(job, disk, life, error);
+        }
+    }
+    if (state == ScribeState::kServing) error = Error::kNone;
+    tell_state(job, state, error);
+    return state == ScribeState::kServing;
 }
 
 }  // namespace
@@ -49,12 +106,11 @@ int run_scribe(void* context, int life_read_end) {
     FolderDisk disk;
     const Error opened = disk.open_folder(job.folder);
     if (opened != Error::kNone) {
-        desk.error.store(static_cast<uint32_t>(opened), std::memory_order_relaxed);
-        desk.state.store(ScribeState::kRefused, std::memory_order_release);
-        tell_event(job.to_loop);
+        tell_state(job, ScribeState::kRefused, opened);
         return 1;
     }
     if (!take_lock(disk, job, life_read_end)) return 0;
+    if (!settle_journal(job, disk, life_read_end)) return 1;
 
     bool alone = false;
     // The loop may have begun, and gone, since we looked: then there may be something to write.

@@ -5,10 +5,15 @@
 //     loop    puts records into the ring, moves `tail`; if `asleep`, tells `to_scribe`
 //     scribe  writes, syncs, moves `durable`; tells `to_loop`
 //
+// Before it serves it removes what an interrupted import left, and where there is no journal yet it
+// imports the file of another broker, if there is one (import.h): here, since it has the lock and
+// is whom the broker will be, and whatever the file does to it, it is not the broker that ends.
+//
 // It waits for the lock as long as another process has it: that one may be the scribe of a broker
 // that was just killed, with records it still has to write. When the loop has gone it writes what
 // is left in the ring and ends; when it dies itself the next one goes on from `durable`.
 
+#include "store/import_report.h"
 #include "store/ring.h"
 
 #include <atomic>
@@ -17,10 +22,13 @@
 namespace mqttd {
 
 enum class ScribeState : uint32_t {
-    kNone,     // not there yet
-    kWaiting,  // for the lock; `lock_owner` has it
-    kServing,  // the lock is ours; nobody else writes in the folder
-    kRefused,  // the folder cannot be used; `error` says why
+    kNone,          // not there yet
+    kWaiting,       // for the lock; `lock_owner` has it
+    kServing,       // the lock is ours; nobody else writes in the folder
+    kRefused,       // the folder cannot be used; `error` says why
+    kImporting,     // the lock is ours; `import.bytes` long
+    kFileRefused,   // the file to import cannot be opened; `error` says why
+    kImportFailed,  // it could not be written to the folder; `error` says why
 };
 
 // In shared memory, in front of the ring.
@@ -35,10 +43,13 @@ struct ScribeDesk {
     std::atomic<uint32_t> unsynced{0};  // not 0: written is good enough, but up to here:
     std::atomic<Position> sync_to{0};
     RingHead ring;
+    ImportReport import;  // whole when it serves
 };
 
 struct ScribeJob {
     const char* folder = nullptr;
+    const char* import_file = nullptr;  // nullptr: none
+    uint32_t packet_bytes_max = 0;      // of what is imported
     ScribeDesk* desk = nullptr;
     Ring ring;  // its head is the desk's
     int to_scribe = -1;

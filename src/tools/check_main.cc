@@ -7,6 +7,7 @@
 #include "io/disk_folder.h"
 #include "io/folder.h"
 #include "io/random.h"
+#include "store/import.h"
 #include "tools/check_findings.h"
 #include "tools/check_options.h"
 #include "tools/check_records.h"
@@ -16,6 +17,7 @@
 #include <memory>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <utility>
 
 namespace {
 
@@ -54,13 +56,28 @@ struct Source {
     std::string problem;  // empty: none
 };
 
-bool has_lock(Disk& disk) {
-    bool found = false;
+bool has_file(Disk& disk, std::string_view wanted) {
+    struct Search {
+        std::string_view wanted;
+        bool found;
+    } search{wanted, false};
+
     const auto visit = [](void* context, std::string_view name, uint64_t) {
-        if (name == "lock") *static_cast<bool*>(context) = true;
+        auto& here = *static_cast<Search*>(context);
+        here.found = here.found || name == here.wanted;
     };
-    (void)disk.list(visit, &found);
-    return found;
+    (void)disk.list(visit, &search);
+    return search.found;
+}
+
+// What an import has written so far is no journal: a start removes it and begins anew.
+Source whole(Source source) {
+    if (has_file(*source.disk, kImporting)) {
+        source.problem = source.path +
+                         " is being made from a mosquitto.db, or a broker was ended while it did: "
+                         "it is a journal when a start is through";
+    }
+    return source;
 }
 
 // The journal's folder, or the one that is called so in it.
@@ -71,15 +88,15 @@ Source find_journal(const std::string& path) {
         source.problem = "unable to read " + path + ": " + folder_error_text(opened);
         return source;
     }
-    if (holds_records(*source.disk)) return source;
+    if (holds_records(*source.disk)) return whole(std::move(source));
     Source inner{std::make_unique<FolderDisk>(), path, {}};
     if (!inner.path.ends_with('/')) inner.path += '/';
     inner.path += kFolderName;
     const Error found = inner.disk->open_to_read(inner.path);
-    if (found == Error::kNone) return inner;
+    if (found == Error::kNone) return whole(std::move(inner));
     if (found != Error::kNotFound) {
         source.problem = "unable to read " + inner.path + ": " + folder_error_text(found);
-    } else if (!has_lock(*source.disk)) {
+    } else if (!has_file(*source.disk, "lock")) {
         source.problem = path + " holds no journal";
     }
     return source;

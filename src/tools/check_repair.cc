@@ -3,11 +3,8 @@
 #include "mqttd/journal.h"
 
 #include "base/little_endian.h"
-#include "store/log_writer.h"
-#include "store/scribe.h"
+#include "store/bulk_writer.h"
 
-#include <algorithm>
-#include <bit>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -15,8 +12,6 @@
 namespace mqttd::check {
 
 namespace {
-
-constexpr uint64_t kRingLeast = uint64_t{8} << 20;
 
 struct Body {
     RecordType type = RecordType::kNone;
@@ -45,10 +40,7 @@ std::optional<size_t> name_place(RecordType type, Bytes body) {
 class Copy {
   public:
     Copy(Disk& disk, const JournalShape& shape, Position begin, uint64_t largest_unit)
-        : memory_(std::bit_ceil(std::max(kRingLeast, 4 * largest_unit))),
-          ring_{&head_, memory_.data(), memory_.size()},
-          writer_(ring_, shape, begin, begin),
-          scribe_(disk, ring_, shape) {}
+        : writer_(disk, shape, begin, largest_unit) {}
 
     void take(const LogRecord& record) {
         Body body{
@@ -65,37 +57,28 @@ class Copy {
         cost_ += Journal::cost(body.bytes.size());
         unit_.push_back(std::move(body));
         if (joined) return;
-        if (writer_.room() < cost_) write();
-        if (error_ != Error::kNone) return;
-        for (size_t i = 0; i < unit_.size(); ++i)
-            writer_.append(unit_[i].type, Bytes(unit_[i].bytes), i + 1 < unit_.size());
+        if (!writer_.begin_unit(cost_)) return;
+        for (size_t i = 0; i < unit_.size(); ++i) {
+            const Bytes whole(unit_[i].bytes);
+            writer_.append(unit_[i].type, {&whole, 1}, i + 1 < unit_.size());
+        }
         bodies_ += unit_.size();
         unit_.clear();
         cost_ = 0;
-        if (writer_.room() < ring_.bytes / 2) write();
     }
 
     // All of it is on the disk, or error() says why not.
-    void write() {
-        if (error_ != Error::kNone) return;
-        writer_.hand_over();
-        error_ = scribe_.step();
-    }
+    Error finish() { return writer_.finish(); }
 
-    Error error() const { return error_; }
+    Error error() const { return writer_.error(); }
 
     uint64_t bodies() const { return bodies_; }
 
   private:
-    std::vector<uint8_t> memory_;
-    RingHead head_;
-    Ring ring_;
-    LogWriter writer_;
-    Scribe scribe_;
+    BulkWriter writer_;
     std::vector<Body> unit_;
     uint64_t cost_ = 0;
     uint64_t bodies_ = 0;
-    Error error_ = Error::kNone;
 };
 
 Body body_of(DurableType type, DurableBody& encoded) {
@@ -145,8 +128,7 @@ Error repair(Disk& from, Disk& to, Repair& repair) {
     }
     repair.bodies = copy->bodies();
     repair.ended = end_lost(state, *copy);
-    copy->write();
-    return copy->error();
+    return copy->finish();
 }
 
 }  // namespace mqttd::check

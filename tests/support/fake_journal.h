@@ -63,6 +63,16 @@ class FakeJournal final : public Journal {
         tail_ = durable_ = records_.empty() ? oldest_ : records_.back().end;
     }
 
+    // What another one wrote, in its order and at its places; it is durable.
+    void put(uint8_t type, bool joined, uint64_t position, Bytes body) {
+        MQTTD_ASSERT(position >= tail_);
+        const uint64_t end = position + (16 + body.size() + 7) / 8 * 8;
+        records_.push_back({
+            type, joined, position, end, {body.begin(), body.end()}
+        });
+        tail_ = durable_ = end;
+    }
+
     template <class Visit>
     void visit(Visit visit) const {
         for (const Record& record : records_)

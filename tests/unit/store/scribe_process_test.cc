@@ -12,6 +12,7 @@
 #include "support/temp_folder.h"
 
 #include <csignal>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <poll.h>
@@ -28,10 +29,13 @@ constexpr int kPatience = 10'000;  // ms, for what takes a few
 // A loop without a broker: ring, keeper, scribe.
 class Loop {
   public:
-    explicit Loop(std::string folder) : folder_(std::move(folder)) {
+    explicit Loop(std::string folder, std::string import = {})
+        : folder_(std::move(folder)), import_(std::move(import)) {
         memory_ = *share_memory(kMemory);
         job = set_desk(memory_.base, memory_.bytes);
         job.folder = folder_.c_str();
+        if (!import_.empty()) job.import_file = import_.c_str();
+        job.packet_bytes_max = 2'000'000;
         job.to_scribe = *open_event();
         job.to_loop = *open_event();
         const Keeper::Helper scribe{"mqttd-scribe", run_scribe, &job};
@@ -118,6 +122,7 @@ class Loop {
 
   private:
     std::string folder_;
+    std::string import_;
     Region memory_;
 };
 
@@ -215,6 +220,50 @@ TEST_CASE("a folder that is not there is said, and asked for no more", "[store][
     CHECK(static_cast<Error>(loop.job.desk->error.load()) == Error::kNotFound);
     REQUIRE(loop.wait([&] { return loop.deaths == 1; }));
     CHECK_FALSE(loop.last_end.killed);
+    CHECK(loop.last_end.status == 1);
+}
+
+TEST_CASE("where there is no journal yet the scribe imports one, once",
+          "[store][process][import]") {
+    // It takes the lock first, and serves when all is safe; its successors have nothing to import.
+    const TempFolder folder;
+    const std::string file = "tests/unit/store/fixtures/inflight.db";
+    {
+        Loop loop(folder.path(), file);
+        REQUIRE(loop.wait_for(ScribeState::kServing));
+        const ImportReport& report = loop.job.desk->import;
+        CHECK(report.ran);
+        CHECK(report.bytes == std::filesystem::file_size(file));
+        CHECK(report.offset == report.bytes);
+        CHECK(report.sessions == 4);
+        CHECK(report.under_way == 6);
+        loop.begin();
+        loop.job.desk->import = {};
+        const int scribe = lock_owner(folder.path());
+        REQUIRE(kill(scribe, SIGKILL) == 0);
+        REQUIRE(loop.wait([&] { return loop.deaths == 1; }));
+        REQUIRE(loop.wait([&] { return lock_owner(folder.path()) > 0; }));
+        REQUIRE(loop.wait_for(ScribeState::kServing));
+        CHECK_FALSE(loop.job.desk->import.ran);
+    }
+    Loop again(folder.path(), file);
+    REQUIRE(again.wait_for(ScribeState::kServing));
+    CHECK_FALSE(again.job.desk->import.ran);
+}
+
+TEST_CASE("a file to import that is not there is none, one that is none is said",
+          "[store][process][import]") {
+    const TempFolder folder;
+    {
+        Loop loop(folder.path(), folder.file("none"));
+        REQUIRE(loop.wait_for(ScribeState::kServing));
+        CHECK_FALSE(loop.job.desk->import.ran);
+    }
+    Loop loop(folder.path(), folder.path());
+    loop.mourn = false;
+    REQUIRE(loop.wait_for(ScribeState::kFileRefused));
+    CHECK(static_cast<Error>(loop.job.desk->error.load()) == Error::kInvalid);
+    REQUIRE(loop.wait([&] { return loop.deaths == 1; }));
     CHECK(loop.last_end.status == 1);
 }
 
