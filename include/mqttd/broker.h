@@ -122,6 +122,8 @@ struct BrokerOptions {
 
     uint32_t disk_wait_s = 10;  // so long a client waits for a disk that fails; 0 = for ever
     uint64_t journal_slack_bytes = uint64_t{64} << 20;  // of it that may be dead, beside what lives
+    uint32_t page_bytes = 128 * 1024;   // of a queue that go to the journal alone at once, about
+    uint32_t page_from_permille = 625;  // of memory in use, from which on they do
 
     uint32_t sys_interval_s = 10;  // 0 = no $SYS
     uint8_t sys_qos = 0;           // highest QoS at which $SYS is delivered: 0 … 2

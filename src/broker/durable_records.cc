@@ -182,15 +182,16 @@ void encode_deliveries(DurableBody& out, uint64_t message, Bytes deliveries) {
 
 uint8_t* put_page_head(uint8_t* out, const DurablePage& page) {
     store_le<uint64_t>(out, page.name);
-    store_le<uint32_t>(out + 8, page.session);
+    store_le<uint64_t>(out + 8, page.base);
+    store_le<uint32_t>(out + 16, page.session);
     return out + DurablePage::kHeadBytes;
 }
 
 uint32_t page_entry_size(const DurablePageEntry& entry) {
     const DurableMessage& message = entry.message;
     const size_t texts = message.topic.size() + message.properties.size() + message.payload.size();
-    return DurablePageEntry::kHeadBytes + delivery_size(entry.delivery) + DurableMessage::kHeadBytes +
-           static_cast<uint32_t>(texts);
+    return DurablePageEntry::kHeadBytes + delivery_size(entry.delivery) +
+           DurableMessage::kHeadBytes + static_cast<uint32_t>(texts);
 }
 
 uint8_t* put_page_entry(uint8_t* out, const DurablePageEntry& entry) {
@@ -364,6 +365,7 @@ bool DeliveriesReader::next(DurableDelivery& out) {
 PageReader::PageReader(Bytes body) : body_(body) {
     BodyReader reader(body);
     page_.name = reader.number<uint64_t>();
+    page_.base = reader.number<uint64_t>();
     page_.session = reader.number<uint32_t>();
     damaged_ = reader.missing();
     rest_ = damaged_ ? Bytes{} : reader.rest();

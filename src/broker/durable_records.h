@@ -27,7 +27,8 @@
 //     cleared      topic n
 //     clock        wall 8 (s), boot 8 (ms)
 //     gone         names of messages 8 each                        nothing speaks of them again
-//     page         name 8, session 4, then of each entry: size 4, system 1, group 2, delivery as in
+//     page         name 8, base 8, session 4, then of each entry: size 4, system 1, group 2,
+//     delivery as in
 //                  deliveries, message          these deliveries are said here, and only here
 //     page taken   the same: they are in memory again, each message under the name of its place
 //
@@ -218,18 +219,19 @@ struct DurableClock {
 
 // A part of a session's queue, in order (kPage, kPageTaken).
 struct DurablePage {
-    static constexpr uint32_t kHeadBytes = 12;
+    static constexpr uint32_t kHeadBytes = 20;
 
     uint64_t name = 0;  // position of the kPage that said it first; 0: this one
+    uint64_t base = 0;  // of kPageTaken, what places are counted from; 0: its position
     uint32_t session = 0;
 };
 
 struct DurablePageEntry {
     static constexpr uint32_t kHeadBytes = 7;  // besides delivery and message
 
-    bool system = false;   // one of our own
-    uint16_t shared = 0;   // number of the shared group, in the life that said it; 0: none
-    uint32_t place = 0;    // of the message in the body: its name is this much behind the body's
+    bool system = false;       // one of our own
+    uint16_t shared = 0;       // number of the shared group, in the life that said it; 0: none
+    uint32_t place = 0;        // of the message in the body: its name is this much behind `base`
     DurableDelivery delivery;  // its session is the page's
     DurableMessage message;    // without a name
 };

@@ -71,7 +71,9 @@ void Core::run_jobs() {
             default:
                 while (!teardown_.empty() && units_ > 0) {
                     Session& session = *teardown_.pop_front();
-                    if (!tear_down(session)) teardown_.push_front(session);
+                    if (tear_down(session)) continue;
+                    teardown_.push_front(session);  // no units left, or it waits for a page
+                    break;
                 }
         }
     }
@@ -104,9 +106,8 @@ bool Core::idle() const {
 Instant Core::next_deadline() const {
     Instant next = timers_->next_deadline();
     if (sys_ != nullptr) next = std::min(next, sys_->next_tick());
-    const bool waiting =
-        !memory_waiters_.empty() || !starved_.empty() || !paused_.empty() || held_stuck_ ||
-        (paging_ != nullptr && paging_->stuck());
+    const bool waiting = !memory_waiters_.empty() || !starved_.empty() || !paused_.empty() ||
+                         held_stuck_ || (paging_ != nullptr && paging_->stuck());
     if (recorder_ != nullptr) next = std::min({next, next_clock_, next_overdue_});
     if (waiting) next = std::min(next, next_memory_try_);
     if (options_.slow_consumer == SlowConsumer::kDisconnect && !slow_.empty()) {
@@ -120,9 +121,8 @@ Instant Core::next_deadline() const {
 
 // Links that wait for memory try again now and then; so many at a time that there is some hope.
 void Core::resume_memory_waiters() {
-    const bool none =
-        memory_waiters_.empty() && starved_.empty() && paused_.empty() && !held_stuck_ &&
-        (paging_ == nullptr || !paging_->stuck());
+    const bool none = memory_waiters_.empty() && starved_.empty() && paused_.empty() &&
+                      !held_stuck_ && (paging_ == nullptr || !paging_->stuck());
     if (none || now_ < next_memory_try_) return;
     next_memory_try_ = now_ + kMemoryRetry;
     constexpr uint32_t kAtOnce = 64;

@@ -57,7 +57,8 @@ bool Core::round_is_due() const {
     if (incomplete_) return false;
     const Journal& journal = recorder_->journal();
     if (recorder_->missed()) return journal.room() >= journal.capacity() / 2;
-    const uint64_t lives = stats_.paged_bytes + stats_.messages_stored_bytes + kMessageBytes * stats_.messages_stored +
+    const uint64_t lives = stats_.paged_bytes + stats_.messages_stored_bytes +
+                           kMessageBytes * stats_.messages_stored +
                            kSessionBytes * stats_.sessions_persistent +
                            kSubscriptionBytes * subscriptions_.subscriptions();
     return journal.tail() - journal.oldest() > 2 * lives + options_.journal_slack_bytes;
@@ -101,7 +102,8 @@ bool Core::journal_at_rest() const {
     if (round_->phase == Round::Phase::kSyncing) waits = !recorder_->durable(round_->end);
     if (round_->phase == Round::Phase::kPages) waits = true;  // for what paging has asked for
     const bool quiet = round_->running() ? waits : !round_is_due();
-    return released && quiet && paging_->at_rest() && (journal_waiters_.empty() || journal_seen_ == journal.durable());
+    return released && quiet && paging_->at_rest() &&
+           (journal_waiters_.empty() || journal_seen_ == journal.durable());
 }
 
 // The next in line may need room in the journal.

@@ -206,7 +206,6 @@ class OutQueue {
     // They stand where the page stood, which is taken out; the chain may be empty.
     void replace_page(Arena& arena, QueuePage& page, const Chain& chain);
 
-
     // Calls visit(entry) for those with a name behind `place`, in order, and moves that, until
     // visit returns false.  True if it did; false at the end.  Entries may come and go between two
     // calls.  Pages are passed over.

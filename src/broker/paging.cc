@@ -11,11 +11,13 @@ namespace mqttd {
 
 namespace {
 
-constexpr uint32_t kUnit = 16;            // bytes, see paged_units
-constexpr uint32_t kLeastBytes = 8'192;   // of a page; where fewer can go they stay
-constexpr uint32_t kReadsOfRounds = 2;    // places that a round may use
-constexpr uint32_t kPagesATurn = 16;      // that go out
-constexpr uint64_t kUnnamed = 0;          // its position is its name
+constexpr uint32_t kUnit = 16;       // bytes, see paged_units
+constexpr uint32_t kLeastPart = 16;  // of a page; where less than that of it can go it stays
+// The most that a page's head and an entry take without texts.
+constexpr uint32_t kEntryHead = DurablePage::kHeadBytes + DurablePageEntry::kHeadBytes + 10 +
+                                4 * DurableDelivery::kIdsMax + DurableMessage::kHeadBytes;
+constexpr uint32_t kReadsOfRounds = 2;  // places that a round may use
+constexpr uint32_t kPagesATurn = 16;    // that go out
 
 uint8_t* put(uint8_t* at, Bytes bytes) {
     if (!bytes.empty()) std::memcpy(at, bytes.data(), bytes.size());
@@ -44,8 +46,10 @@ Paging::Paging(Core& core, Journal& journal)
     : core_(core),
       arena_(core.arena_),
       journal_(journal),
-      page_from_(core.arena_.pages_total() * 5 / 8),
-      room_(static_cast<uint8_t*>(core.arena_.allocate(kPageBytes, Arena::Use::kReserve))) {
+      page_bytes_(core.options_.page_bytes),
+      page_from_(core.arena_.pages_total() * core.options_.page_from_permille / 1'000),
+      room_(static_cast<uint8_t*>(
+          core.arena_.allocate(page_bytes_ + kEntryHead, Arena::Use::kReserve))) {
     MQTTD_ASSERT(room_ != nullptr);
 }
 
@@ -55,7 +59,7 @@ Paging::~Paging() {
 }
 
 void Paging::consider(Session& session) {
-    if (session.outflow->queue.gathered(kPageBytes / kUnit) != nullptr) due_.add(session);
+    if (session.outflow->queue.gathered(page_bytes_ / kUnit) != nullptr) due_.add(session);
 }
 
 void Paging::tend() {
@@ -86,11 +90,11 @@ bool Paging::at_rest() const {
 // One page of the queue, or what is before one; false if there is nothing more to be paged.
 bool Paging::page_out(Session& session) {
     OutQueue& queue = session.outflow->queue;
-    QueueLane* lane = queue.gathered(kPageBytes / kUnit);
+    QueueLane* lane = queue.gathered(page_bytes_ / kUnit);
     if (lane == nullptr) return false;
     if (!lane->settled) {
         const uint32_t all = lane->behind;
-        while (all - lane->behind < kHeadBytes / kUnit)
+        while (all - lane->behind < page_bytes_ / 2 / kUnit)
             if (!queue.settle(*lane)) return false;
         return true;
     }
@@ -109,7 +113,7 @@ bool Paging::say_page(Session& session, QueueLane& lane) {
         stuck_ = true;
         return false;
     }
-    uint8_t* at = put_page_head(room_, {kUnnamed, session.number});
+    uint8_t* at = put_page_head(room_, {.session = session.number});
     Message* large = nullptr;  // the only one, and not copied
     queue.visit_gathered(lane, [&](const QueueEntry& entry) {
         Message& message = *entry.message;
@@ -123,10 +127,10 @@ bool Paging::say_page(Session& session, QueueLane& lane) {
         out.delivery.session = session.number;
         const uint32_t size = page_entry_size(out);
         const auto used = static_cast<uint32_t>(at - room_);
-        if (used + size > kPageBytes && page->sum.count > 0) return false;
+        if (used + size > page_bytes_ && page->sum.count > 0) return false;
         page->sum.add(out);
         at = put_page_entry(at, out);
-        if (used + size > kPageBytes) {
+        if (used + size > page_bytes_) {
             large = &message;
             return true;
         }
@@ -145,7 +149,8 @@ bool Paging::say_page(Session& session, QueueLane& lane) {
     for (const Bytes part : parts)
         size += part.size();
     const bool room = core_.recorder_->has_room(size + journal_.capacity() / 8);
-    if (page->sum.count == 0 || size < kLeastBytes || size > journal_.read_most() || !room) {
+    if (page->sum.count == 0 || size < page_bytes_ / kLeastPart || size > journal_.read_most() ||
+        !room) {
         arena_.destroy(page);
         stuck_ = !room;
         return room && queue.settle(lane);  // what cannot go stays where it is
@@ -236,7 +241,7 @@ bool Paging::take_back(QueuePage& page, Bytes body) {
         return false;
     }
     uint8_t head[DurablePage::kHeadBytes];
-    put_page_head(head, {page.name, page.session->number});
+    put_page_head(head, {.name = page.name, .session = page.session->number});
     const Bytes parts[] = {Bytes(head), body.subspan(sizeof head)};
     const uint64_t position = recorder.page(DurableType::kPageTaken, parts);
     uint32_t count = 0;
@@ -374,7 +379,7 @@ bool Paging::say_more() {
 bool Paging::say_again(QueuePage& page, Bytes body) {
     if (journal_.room() < journal_.capacity() / 2) return false;
     uint8_t head[DurablePage::kHeadBytes];
-    put_page_head(head, {page.name, page.session->number});
+    put_page_head(head, {.name = page.name, .session = page.session->number});
     const Bytes parts[] = {Bytes(head), body.subspan(sizeof head)};
     page.position = core_.recorder_->page(DurableType::kPage, parts);
     page.copying = false;

@@ -4,7 +4,7 @@
 //
 // When memory is short the queue of a session that stays keeps a head, which goes next, and what
 // came last; what is between is said once more, many messages in one body (a *page*), and let go
-// of. What remains is a QueuePage of a hundred bytes for kPageBytes of messages:
+// of. What remains is a QueuePage of a hundred bytes for `page_bytes` of messages:
 //
 //     grew      a queue has gathered more than a page     ─▶ due
 //     tend      due ─▶ page out; what was read ─▶ back into its queue, or said again for a round
@@ -34,11 +34,9 @@ class Core;
 
 class Paging {
   public:
-    static constexpr uint32_t kPageBytes = 128 * 1024;  // of a body, about
-    static constexpr uint32_t kHeadBytes = 64 * 1024;   // of a queue that stay in memory, at least
-    static constexpr uint32_t kAheadChunks = 8;         // a page so near the front is asked for
-    static constexpr uint32_t kSmallBytes = 1024;       // of payload
-    static constexpr uint32_t kCopiesMost = 4;          // of a message that is not small
+    static constexpr uint32_t kAheadChunks = 8;    // a page so near the front is asked for
+    static constexpr uint32_t kSmallBytes = 1024;  // of payload
+    static constexpr uint32_t kCopiesMost = 4;     // of a message that is not small
 
     Paging(Core& core, Journal& journal);
     ~Paging();
@@ -116,6 +114,7 @@ class Paging {
     Core& core_;
     Arena& arena_;
     Journal& journal_;
+    uint32_t page_bytes_;                               // of a body, about
     uint64_t page_from_;                                // pages of the arena in use
     IntrusiveList<QueuePage, &QueuePage::hook> pages_;  // by position
     Asked asked_[Journal::kReads];
@@ -123,7 +122,7 @@ class Paging {
     Sessions waiting_;  // for a place among asked_
     OutQueue::Chain chain_;
     uint64_t round_from_ = 0;
-    uint8_t* room_;  // kPageBytes, for the body of a page
+    uint8_t* room_;  // page_bytes_ and one entry's head, for the body of a page
     bool stuck_ = false;
     bool stopped_ = false;
 };

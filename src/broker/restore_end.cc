@@ -90,11 +90,13 @@ void Restore::fill_queues() {
     queued_.for_each([&](uint64_t key, const Flow& flow) { all.push_back({key, flow}); });
     queued_.clear();
     std::sort(all.begin(), all.end(), [](const Place& a, const Place& b) { return a.key < b.key; });
+
     struct Named {
         uint64_t key;
         uint64_t name;
         const Page* page;
     };
+
     std::vector<Named> pages;
     pages_.for_each([&](uint64_t name, const Page& page) {
         pages.push_back({key_of(page.session, page.sum.first_delivery), name, &page});

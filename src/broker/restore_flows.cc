@@ -60,10 +60,11 @@ void Restore::page_taken(Bytes body, uint64_t position) {
     pages_.erase(reader.page().name);
     const uint32_t number = reader.page().session;
     if (find(number) == nullptr) return;
+    const uint64_t base = reader.page().base != 0 ? reader.page().base : position;
     DurablePageEntry read;
     while (reader.next(read)) {
         if (read.delivery.number == 0) continue;  // QoS 0: for that life only
-        read.message.name = position + read.place;
+        read.message.name = base + read.place;
         Message* message = keep(read.message, position);
         if (message == nullptr) continue;
         Flow& flow = queued_.make(key_of(number, read.delivery.number));

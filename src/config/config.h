@@ -181,8 +181,9 @@ struct Config {
 
     // What survives the process.
     bool persistence = false;
-    std::string persistence_location;  // directory; empty = the working directory
-    std::string sync = "always";       // as written; finish_config reads it:
+    std::string persistence_location;               // directory; empty = the working directory
+    std::string persistence_file = "mosquitto.db";  // imported when there is no journal yet
+    std::string sync = "always";                    // as written; finish_config reads it:
     SyncWhen sync_when = SyncWhen::kAlways;
     uint64_t sync_interval_ms = 0;        // with kInterval, >= 1
     uint64_t persistence_max_bytes = 0;   // of the journal; 0 = no limit

@@ -56,26 +56,15 @@ LogWriter::LogWriter(const Ring& ring, const JournalShape& shape, Position begin
     in_batch_ = true;  // it is the batch's head
 }
 
-// Where the next record goes if the log ends at `tail`, and how much of `left` fits there.
-LogWriter::Place LogWriter::next_place(Position tail, uint64_t left) const {
-    const Position end = shape_.end_after(tail);
-    Position at = tail;
-    if (at % shape_.file_bytes == 0) at += kFileHeadBytes;
-    if (end - at < kLeastRoom) at = end + kFileHeadBytes;
-    const uint64_t rest = shape_.end_after(at) - at - kRecordHeadBytes;
-    const uint64_t body = std::min<uint64_t>({left, rest, kChunkBytes});
-    return {at, static_cast<uint32_t>(body)};
-}
-
 uint64_t LogWriter::cost(uint64_t size) const {
     Position at = tail_;
     if (!in_batch_) {
-        const Place place = next_place(at, kBatchBody);
+        const RecordPlace place = next_place(shape_, at, kBatchBody);
         at = place.at + RecordHead{.size = place.body}.total();
     }
     uint64_t left = size;
     do {
-        const Place place = next_place(at, left);
+        const RecordPlace place = next_place(shape_, at, left);
         at = place.at + RecordHead{.size = place.body}.total();
         left -= place.body;
     } while (left > 0);
@@ -109,7 +98,7 @@ Position LogWriter::place_all(RecordType type, std::span<const Bytes> parts, uin
     Position name = 0;
     bool first = true;
     do {
-        const Place place = next_place(tail_, left);
+        const RecordPlace place = next_place(shape_, tail_, left);
         if (place.at != tail_) {
             const bool at_begin = tail_ % shape_.file_bytes == 0;
             const Position begin = at_begin ? tail_ : shape_.end_after(tail_);

@@ -43,12 +43,6 @@ class LogWriter {
     Position tail() const { return tail_; }
 
   private:
-    struct Place {
-        Position at;    // of the record's head
-        uint32_t body;  // bytes of the body that go there
-    };
-
-    Place next_place(Position tail, uint64_t left) const;
     Position place_all(RecordType type, std::span<const Bytes> parts, uint8_t flags);
     void open_file(Position at);
     void begin_batch();

@@ -3,6 +3,7 @@
 #include "base/crc32c.h"
 #include "base/little_endian.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 
@@ -77,6 +78,16 @@ uint32_t begin_checksum(Position position, const uint8_t* head) {
     uint8_t place[sizeof position];
     store_le<uint64_t>(place, position);
     return crc32c(crc32c(0, place), Bytes(head + 4, kRecordHeadBytes - 4));
+}
+
+RecordPlace next_place(const JournalShape& shape, Position tail, uint64_t left) {
+    const Position end = shape.end_after(tail);
+    Position at = tail;
+    if (at % shape.file_bytes == 0) at += kFileHeadBytes;
+    if (end - at < kLeastRoom) at = end + kFileHeadBytes;
+    const uint64_t rest = shape.end_after(at) - at - kRecordHeadBytes;
+    const uint64_t body = std::min<uint64_t>({left, rest, kChunkBytes});
+    return {at, static_cast<uint32_t>(body)};
 }
 
 }  // namespace mqttd

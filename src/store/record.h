@@ -101,6 +101,15 @@ struct RecordHead {
     }
 };
 
+// Where the next record goes if the log ends at `tail`, and how much of a body of which `left`
+// bytes are left goes there.
+struct RecordPlace {
+    Position at = 0;    // of the record's head
+    uint32_t body = 0;  // bytes
+};
+
+RecordPlace next_place(const JournalShape& shape, Position tail, uint64_t left);
+
 // Everything but the checksum.
 void encode_record_head(uint8_t* out, const RecordHead& head);
 

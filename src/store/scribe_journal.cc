@@ -32,7 +32,7 @@ void ScribeJournal::set_rule(const SyncRule& rule) {
 void ScribeJournal::end_turn(Instant now) {
     if (!writer_ || writer_->tail() == handed_) return;
     if (gathers_ == kNever) gathers_ = now;
-    const bool full = writer_->tail() - handed_ > capacity() / 4;
+    const bool full = hurry_ || writer_->tail() - handed_ > capacity() / 4;
     if (rule_.mode == SyncRule::Mode::kAlways || full || now >= next_deadline()) hand_over();
 }
 
@@ -43,6 +43,7 @@ Instant ScribeJournal::next_deadline() const {
 
 void ScribeJournal::hand_over() {
     gathers_ = kNever;
+    hurry_ = false;
     handed_ = writer_->tail();
     if (writer_->hand_over()) wake_scribe(job_);
 }
@@ -56,6 +57,30 @@ void ScribeJournal::sync_all() {
 
 uint64_t ScribeJournal::append(uint8_t type, std::span<const Bytes> parts, bool joined) {
     return writer_->append(static_cast<RecordType>(type), parts, joined);
+}
+
+void ScribeJournal::ask(uint32_t read, uint64_t position, uint64_t size) {
+    MQTTD_ASSERT(read < kReads && size <= job_.read_bytes);
+    ColdRead& asked = job_.desk->reads[read];
+    MQTTD_ASSERT(asked.state.load() != ColdRead::kAsked);
+    asked.position = position;
+    asked.size = size;
+    asked.state.store(ColdRead::kAsked);
+    if (position >= handed_) hurry_ = true;
+    wake_scribe(job_);
+}
+
+Journal::Read ScribeJournal::look(uint32_t read, Bytes& body) {
+    const ColdRead& asked = job_.desk->reads[read];
+    switch (asked.state.load()) {
+        case ColdRead::kHere:
+            body = Bytes(job_.read_room + read * job_.read_bytes, asked.size);
+            return Read::kHere;
+        case ColdRead::kLost:
+            return Read::kLost;
+        default:
+            return Read::kWaiting;
+    }
 }
 
 void ScribeJournal::forget_before(uint64_t position) {

@@ -66,6 +66,11 @@ class ScribeJournal final : public Journal {
 
     uint64_t durable() const override { return writer_ ? writer_->durable() : 0; }
 
+    uint64_t read_most() const override { return job_.read_bytes; }
+
+    void ask(uint32_t read, uint64_t position, uint64_t size) override;
+    Read look(uint32_t read, Bytes& body) override;
+
     void forget_before(uint64_t position) override;
 
     uint64_t oldest() const override { return oldest_; }
@@ -88,6 +93,7 @@ class ScribeJournal final : public Journal {
     uint64_t bytes_max_ = 0;
     Position oldest_ = 0;
     Position handed_ = 0;       // up to here the scribe knows
+    bool hurry_ = false;        // somebody waits for what has not been handed over
     Instant gathers_ = kNever;  // since when something waits to be handed over
 };
 

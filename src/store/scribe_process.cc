@@ -7,6 +7,7 @@
 #include "io/event.h"
 #include "io/file_view.h"
 #include "io/random.h"
+#include "store/cold_reader.h"
 #include "store/import.h"
 #include "store/scribe.h"
 
@@ -87,6 +88,26 @@ bool settle_journal(const ScribeJob& job, FolderDisk& disk, int life) {
     return state == ScribeState::kServing;
 }
 
+bool may_read(const ScribeJob& job, uint32_t i) {
+    const ColdRead& read = job.desk->reads[i];
+    return read.state.load() == ColdRead::kAsked && read.position < job.desk->ring.durable.load();
+}
+
+// What the loop asked for and has been written.  True if anything was.
+bool serve_reads(const ScribeJob& job, ColdReader& reader) {
+    bool any = false;
+    for (uint32_t i = 0; i < Journal::kReads; ++i) {
+        if (!may_read(job, i)) continue;
+        ColdRead& read = job.desk->reads[i];
+        uint8_t* into = job.read_room + i * job.read_bytes;
+        const bool here = read.size <= job.read_bytes &&
+                          reader.read(read.position, {into, read.size}) == Error::kNone;
+        read.state.store(here ? ColdRead::kHere : ColdRead::kLost);
+        any = true;
+    }
+    return any;
+}
+
 }  // namespace
 
 ScribeJob set_desk(void* memory, uint64_t bytes) {
@@ -97,6 +118,8 @@ ScribeJob set_desk(void* memory, uint64_t bytes) {
     job.ring.head = &job.desk->ring;
     job.ring.data = static_cast<uint8_t*>(memory) + kDeskBytes;
     job.ring.bytes = bytes / 2;
+    job.read_room = job.ring.data + job.ring.bytes;
+    job.read_bytes = (bytes / 2 - kDeskBytes) / Journal::kReads;
     return job;
 }
 
@@ -122,6 +145,7 @@ int run_scribe(void* context, int life_read_end) {
     shape.file_bytes = desk.file_bytes.load(std::memory_order_relaxed);
     shape.id = desk.journal.load(std::memory_order_relaxed);
     Scribe scribe(disk, job.ring, shape);
+    ColdReader reader(disk, shape);
     RingHead& ring = desk.ring;
     uint32_t failures = 0;
     Position tidied = 0;
@@ -134,10 +158,16 @@ int run_scribe(void* context, int life_read_end) {
         if (failed || ring.durable.load(std::memory_order_relaxed) != before) {
             tell_event(job.to_loop);
         }
+        if (failed) reader.close();  // its file will get another part
+        if (!alone && serve_reads(job, reader)) tell_event(job.to_loop);
         const Position oldest = ring.oldest.load(std::memory_order_acquire);
         if (oldest != tidied && scribe.tidy() == Error::kNone) tidied = oldest;
         const auto at_rest = [&] {
-            return ring.tail.load() == ring.durable.load() && ring.oldest.load() == tidied;
+            bool asked = false;
+            for (uint32_t i = 0; i < Journal::kReads; ++i)
+                asked = asked || may_read(job, i);
+            return ring.tail.load() == ring.durable.load() && ring.oldest.load() == tidied &&
+                   (!asked || alone);
         };
         if (alone && (at_rest() || failures > kLastTries)) return failures > 0 ? 2 : 0;
         // Whoever moves the tail after this sees that we are asleep; whoever did before, we see.

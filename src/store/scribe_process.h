@@ -4,6 +4,7 @@
 //
 //     loop    puts records into the ring, moves `tail`; if `asleep`, tells `to_scribe`
 //     scribe  writes, syncs, moves `durable`; tells `to_loop`
+//     loop    asks for a body that was written; the scribe reads it, tells `to_loop`
 //
 // Before it serves it removes what an interrupted import left, and where there is no journal yet it
 // imports the file of another broker, if there is one (import.h): here, since it has the lock and
@@ -12,6 +13,8 @@
 // It waits for the lock as long as another process has it: that one may be the scribe of a broker
 // that was just killed, with records it still has to write. When the loop has gone it writes what
 // is left in the ring and ends; when it dies itself the next one goes on from `durable`.
+
+#include "mqttd/journal.h"
 
 #include "store/import_report.h"
 #include "store/ring.h"
@@ -31,6 +34,16 @@ enum class ScribeState : uint32_t {
     kImportFailed,  // it could not be written to the folder; `error` says why
 };
 
+// A body that the loop asked for (Journal::ask).
+struct ColdRead {
+    enum State : uint32_t { kNone, kAsked, kHere, kLost };
+
+    std::atomic<uint32_t> state{kNone};
+    // The loop's, before it says kAsked:
+    Position position = 0;
+    uint64_t size = 0;
+};
+
 // In shared memory, in front of the ring.
 struct ScribeDesk {
     std::atomic<ScribeState> state{ScribeState::kNone};
@@ -43,6 +56,7 @@ struct ScribeDesk {
     std::atomic<uint32_t> unsynced{0};  // not 0: written is good enough, but up to here:
     std::atomic<Position> sync_to{0};
     RingHead ring;
+    ColdRead reads[Journal::kReads];
     ImportReport import;  // whole when it serves
 };
 
@@ -51,13 +65,15 @@ struct ScribeJob {
     const char* import_file = nullptr;  // nullptr: none
     uint32_t packet_bytes_max = 0;      // of what is imported
     ScribeDesk* desk = nullptr;
-    Ring ring;  // its head is the desk's
+    Ring ring;                     // its head is the desk's
+    uint8_t* read_room = nullptr;  // for what was read, `read_bytes` of each of Journal::kReads
+    uint64_t read_bytes = 0;
     int to_scribe = -1;
     int to_loop = -1;
 };
 
 // Lays a desk and a ring into zero-filled shared memory.  `bytes` is a power of two and more than
-// kDeskBytes; the ring gets the largest power of two that is left.
+// kDeskBytes; the ring gets half of it, what is left is for reads.
 constexpr uint64_t kDeskBytes = 4096;
 ScribeJob set_desk(void* memory, uint64_t bytes);
 

@@ -30,6 +30,8 @@ constexpr TypeRow kTypes[] = {
     {static_cast<uint8_t>(DurableType::kClock),        "clock"       },
     {static_cast<uint8_t>(DurableType::kDropped),      "dropped"     },
     {static_cast<uint8_t>(DurableType::kGone),         "gone"        },
+    {static_cast<uint8_t>(DurableType::kPage),         "page"        },
+    {static_cast<uint8_t>(DurableType::kPageTaken),    "page_taken"  },
 };
 
 // Fields of one record. Each returns whether the body could be read.
@@ -43,6 +45,7 @@ class Fields {
     void message(const DurableMessage& message, uint64_t position);
     bool session(Bytes body);
     bool deliveries(Bytes body);
+    bool page(Bytes body, uint64_t position);
     bool progress(Bytes body);
     bool subscribed(Bytes body);
 
@@ -109,6 +112,24 @@ bool Fields::deliveries(Bytes body) {
         line_.close();
     }
     line_.close_list();
+    return !reader.damaged();
+}
+
+// Of a page its entries by their deliveries alone: they may be a thousand.
+bool Fields::page(Bytes body, uint64_t position) {
+    PageReader reader(body);
+    const uint64_t name = reader.page().name;
+    line_.number("name", name != 0 ? name : position);
+    line_.number("session", reader.page().session);
+    line_.open_list("deliveries");
+    DurablePageEntry read;
+    uint64_t payload_bytes = 0;
+    while (reader.next(read)) {
+        line_.item(read.delivery.number);
+        payload_bytes += read.message.payload.size();
+    }
+    line_.close_list();
+    line_.number("payload_bytes", payload_bytes);
     return !reader.damaged();
 }
 
@@ -212,6 +233,9 @@ bool Fields::all(const LogRecord& record) {
                 line_.item(load_le<uint64_t>(body.data() + at));
             line_.close_list();
             return body.size() % 8 == 0;
+        case DurableType::kPage:
+        case DurableType::kPageTaken:
+            return page(body, record.position);
     }
     return false;
 }

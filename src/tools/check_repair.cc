@@ -22,6 +22,7 @@ struct Body {
 std::optional<size_t> name_place(RecordType type, Bytes body) {
     constexpr size_t kInboundName = 6;    // behind session and packet identifier
     constexpr size_t kInboundTopic = 24;  // size of the topic
+    constexpr size_t kPageBase = 8;       // of the names of what is in it
     switch (static_cast<DurableType>(type)) {
         case DurableType::kMessage:
         case DurableType::kRetained:
@@ -31,6 +32,11 @@ std::optional<size_t> name_place(RecordType type, Bytes body) {
             if (body.size() < kInboundTopic + 2) return std::nullopt;
             if (load_le<uint16_t>(body.data() + kInboundTopic) == 0) return std::nullopt;
             return kInboundName;
+        case DurableType::kPage:
+            return body.size() >= DurablePage::kHeadBytes ? std::optional<size_t>(0) : std::nullopt;
+        case DurableType::kPageTaken:
+            return body.size() >= DurablePage::kHeadBytes ? std::optional<size_t>(kPageBase)
+                                                          : std::nullopt;
         default:
             return std::nullopt;
     }

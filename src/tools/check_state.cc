@@ -64,6 +64,10 @@ bool State::apply(uint8_t type, uint64_t position, Bytes body) {
         }
         case DurableType::kGone:
             return gone(body);
+        case DurableType::kPage:
+            return page(body, position, false);
+        case DurableType::kPageTaken:
+            return page(body, position, true);
         default:
             return false;
     }
@@ -211,6 +215,25 @@ void State::take(const DurableDelivery& read, KeptSession& session, const Messag
     } else {
         session.lost_queued.erase(read.number);
     }
+}
+
+// A message in a page has no name until it is taken.
+bool State::page(Bytes body, uint64_t position, bool taken) {
+    PageReader reader(body);
+    KeptSession* kept = find(reader.page().session);
+    const uint64_t base = reader.page().base != 0 ? reader.page().base : position;
+    DurablePageEntry read;
+    while (kept != nullptr && reader.next(read)) {
+        const uint32_t number = read.delivery.number;
+        if (number == 0) continue;  // QoS 0: for that life only
+        kept->lost_queued.erase(number);
+        kept->queued.erase(number);
+        const uint64_t bytes = DurableMessage::kHeadBytes + read.message.payload.size();
+        read.message.name = base + read.place;
+        take(
+            read.delivery, *kept, taken ? keep(read.message, position, bytes) : make(read.message));
+    }
+    return !reader.damaged();
 }
 
 bool State::sent(Bytes body) {

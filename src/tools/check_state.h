@@ -11,6 +11,8 @@
 // or over: a journal that ends with lost ones has lost something, while one that was cut at its
 // begin by a finished round has not.
 //
+// Whether a part of a queue lies in memory or in the journal only makes no difference here.
+//
 // Each thing knows the bytes that its last record took, which is what tells live from dead.
 
 #include "mqttd/bytes.h"
@@ -118,6 +120,7 @@ class State {
     bool subscribed(Bytes body);
     bool unsubscribed(Bytes body);
     bool deliveries(Bytes body);
+    bool page(Bytes body, uint64_t position, bool taken);
     bool sent(Bytes body);
     bool progress(Bytes body);
     bool dropped(Bytes body);

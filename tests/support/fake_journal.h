@@ -164,6 +164,7 @@ class FakeJournal final : public Journal {
     uint64_t durable_ = 64;
     uint64_t appended_ = 0;
     uint64_t syncs_ = 0;
+
     struct Asked {
         uint64_t position = 0;
         uint64_t size = 0;

@@ -86,7 +86,8 @@ TEST_CASE("a queue gives up the oldest of the lowest priority that counts", "[br
             } else if (model.lowest() < model.entries.size()) {
                 const size_t lowest = model.lowest();
                 REQUIRE(queue.lowest_priority() == model.entries[lowest].message->priority);
-                const Waiting taken = queue.pop_lowest(arena);
+                Waiting taken;
+                REQUIRE(queue.pop_lowest(arena, taken));
                 REQUIRE(taken.limited);
                 REQUIRE(taken.message == model.take(lowest));
             }
