@@ -248,6 +248,7 @@ class Core {
 
     // --- round.cc
     void run_round();
+    bool slice_goes_on() const;
     void begin_round();
     void end_round();
     bool say_sessions();

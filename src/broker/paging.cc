@@ -38,8 +38,10 @@ bool Paging::Sessions::add(Session& session) {
 }
 
 void Paging::Sessions::remove(const Session& session) {
-    Session** end = std::remove(list, list + count, &session);
-    count = static_cast<uint32_t>(end - list);
+    Session** found = std::find(list, list + count, &session);
+    if (found == list + count) return;
+    std::copy(found + 1, list + count, found);
+    --count;
 }
 
 Paging::Paging(Core& core, Journal& journal)
@@ -218,6 +220,7 @@ void Paging::take_reads() {
     for (uint32_t n = waiting_.count; n > 0; --n) {
         Session& session = *waiting_.list[0];
         waiting_.remove(session);
+        if (MQTTD_MUTANT(72)) continue;  // who waits for a place is forgotten
         if (session.outflow) ask_ahead(session);
     }
 }
@@ -243,7 +246,9 @@ bool Paging::take_back(QueuePage& page, Bytes body) {
     uint8_t head[DurablePage::kHeadBytes];
     put_page_head(head, {.name = page.name, .session = page.session->number});
     const Bytes parts[] = {Bytes(head), body.subspan(sizeof head)};
-    const uint64_t position = recorder.page(DurableType::kPageTaken, parts);
+    const bool silent = MQTTD_MUTANT(70);  // that a page was taken is not told
+    const uint64_t position =
+        silent ? page.position : recorder.page(DurableType::kPageTaken, parts);
     uint32_t count = 0;
     uint64_t bytes = 0;
     for (QueueChunk* chunk = chain_.first; chunk != nullptr; chunk = chunk->next.get()) {
@@ -265,7 +270,7 @@ bool Paging::take_back(QueuePage& page, Bytes body) {
     const OutQueue::Chain chain = chain_;
     chain_ = {};
     remove(page, chain);
-    if (session.link) core_.pump_later(session);
+    if (session.link && !MQTTD_MUTANT(74)) core_.pump_later(session);  // asleep over a page
     return true;
 }
 
@@ -367,6 +372,7 @@ void Paging::found(QueuePage& page) {
 
 bool Paging::say_more() {
     QueuePage* page = pages_.front();
+    if (MQTTD_MUTANT(73)) return false;  // a round forgets pages
     if (page == nullptr || page->position >= round_from_) return false;
     for (uint32_t n = 0; n < kReadsOfRounds && page != nullptr; ++n, page = pages_.next(*page)) {
         if (page->position >= round_from_) break;
@@ -382,7 +388,7 @@ bool Paging::say_again(QueuePage& page, Bytes body) {
     put_page_head(head, {.name = page.name, .session = page.session->number});
     const Bytes parts[] = {Bytes(head), body.subspan(sizeof head)};
     page.position = core_.recorder_->page(DurableType::kPage, parts);
-    page.copying = false;
+    page.copying = MQTTD_MUTANT(71);  // a page that was copied is asked for no more
     pages_.remove(page);
     pages_.push_back(page);
     return true;

@@ -11,10 +11,8 @@ namespace mqttd {
 // A slice.
 void Core::run_round() {
     Journal& journal = recorder_->journal();
-    const uint64_t slice_end = journal.tail() + Round::kSliceBytes;
-    const auto more = [&] {
-        return units_ > 0 && journal.tail() < slice_end && journal.room() >= journal.capacity() / 2;
-    };
+    round_->until = journal.tail() + Round::kSliceBytes;
+    const auto more = [&] { return slice_goes_on(); };
     if (round_->phase == Round::Phase::kSyncing) {
         const bool early = MQTTD_MUTANT(65);  // files go before what was told again is safe
         if (early || recorder_->durable(round_->end)) end_round();
@@ -55,6 +53,11 @@ void Core::run_round() {
                 return;
         }
     }
+}
+
+bool Core::slice_goes_on() const {
+    const Journal& journal = recorder_->journal();
+    return units_ > 0 && journal.tail() < round_->until && journal.room() >= journal.capacity() / 2;
 }
 
 void Core::begin_round() {
@@ -188,14 +191,14 @@ bool Core::say_queue(Session& session) {
     Outflow* outflow = session.outflow.get();
     if (outflow == nullptr) return false;
     if (MQTTD_MUTANT(66)) return false;  // a round forgets what is queued
-    uint32_t left = limits::kFanoutStep;
+    // It is found again from its begin, so as much as may be is said at once.
     return outflow->queue.visit_behind(round_->place, [&](const QueueEntry& entry) {
         recorder_->delivery(session.number,
                             *entry.message,
                             {entry.delivery, false, entry.qos, entry.retain, entry.limited},
                             encoded_ids(entry.ids.get()));
         spend(1);
-        return --left > 0;
+        return slice_goes_on();
     });
 }
 

@@ -36,6 +36,7 @@ struct Round {
 
     Phase phase = Phase::kNone;
     uint64_t begin = 0;   // P
+    uint64_t until = 0;   // where this slice ends
     uint64_t end = 0;     // of what it said
     uint64_t missed = 0;  // Recorder::missed_count() when it began
     uint64_t bucket = 0;  // of the table of sessions

@@ -148,7 +148,7 @@ void Scribe::close_file() {
 }
 
 // One after the other, each for good before the next: so a gap between files is always damage.
-Error Scribe::tidy() {
+Error Scribe::tidy(uint32_t most) {
     const Position oldest = ring_.head->oldest.load(std::memory_order_acquire);
     if (oldest < tidied_ + shape_.file_bytes) return Error::kNone;
     if (unsynced_) {  // what they held has been written again, and may be there only
@@ -160,6 +160,7 @@ Error Scribe::tidy() {
         Error error = disk_.list(Folder::visit, &folder);
         if (error != Error::kNone) return error;
         if (folder.oldest == ~uint64_t{0} || shape_.begin_of(folder.oldest + 1) > oldest) break;
+        if (most-- == 0) return Error::kWouldBlock;
         const FileName file{folder.oldest, folder.oldest_part};
         const bool open = file_ >= 0 && name_.number == file.number;
         if (open) close_file();

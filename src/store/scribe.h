@@ -39,8 +39,9 @@ class Scribe {
     // Without `syncs` written is called durable, and only what lies before `sync_to` is synced.
     Error step(bool syncs = true, Position sync_to = 0);
 
-    // Removes what lies before the ring's `oldest`, oldest first.
-    Error tidy();
+    // Removes what lies before the ring's `oldest`, oldest first; at most so many files at once,
+    // since nothing is written meanwhile.  kWouldBlock: there are more.
+    Error tidy(uint32_t most = ~uint32_t{0});
 
   private:
     Error write_some(Position at, Position end, bool syncs);

@@ -20,6 +20,7 @@ namespace {
 
 constexpr Duration kLockRetry = 20;    // ms
 constexpr Duration kWriteRetry = 100;  // ms, after a failure
+constexpr uint32_t kFilesAtOnce = 1;   // that are removed between writing
 constexpr uint32_t kLastTries = 30;    // failures in a row before it gives up when it is alone
 
 // False if the loop went away meanwhile.
@@ -161,7 +162,9 @@ int run_scribe(void* context, int life_read_end) {
         if (failed) reader.close();  // its file will get another part
         if (!alone && serve_reads(job, reader)) tell_event(job.to_loop);
         const Position oldest = ring.oldest.load(std::memory_order_acquire);
-        if (oldest != tidied && scribe.tidy() == Error::kNone) tidied = oldest;
+        const Error removed = oldest != tidied ? scribe.tidy(kFilesAtOnce) : Error::kNone;
+        if (removed == Error::kNone) tidied = oldest;
+        const bool retries = failed || (removed != Error::kNone && removed != Error::kWouldBlock);
         const auto at_rest = [&] {
             bool asked = false;
             for (uint32_t i = 0; i < Journal::kReads; ++i)
@@ -173,7 +176,7 @@ int run_scribe(void* context, int life_read_end) {
         // Whoever moves the tail after this sees that we are asleep; whoever did before, we see.
         desk.asleep.store(1);
         Duration most = kNever;
-        if (!at_rest()) most = failed ? kWriteRetry : 0;
+        if (!at_rest()) most = retries ? kWriteRetry : 0;
         if (alone) most = failed ? kWriteRetry : 0;
         const Waited waited = wait_event(job.to_scribe, life_read_end, most);
         desk.asleep.store(0);

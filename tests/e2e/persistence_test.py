@@ -9,7 +9,7 @@ import time
 import unittest
 
 from support import ROOT, Broker, run, wait_until
-from wire import Client
+from wire import PUBACK, Client, publish
 
 PERSISTENT = {"persistence": "true", "sys_interval": 1}
 
@@ -141,6 +141,46 @@ class Loop(unittest.TestCase):
         files_only = {"open", "openat", "fsync", "fdatasync", "sync_file_range", "pread64",
                       "pwrite64", "rename", "renameat", "unlink", "unlinkat", "stat", "fallocate"}
         self.assertEqual(calls & files_only, set())
+
+
+class Backlog(unittest.TestCase):
+    """More waits than memory has room for."""
+
+    COUNT = 60_000
+    SIZE = 1_000
+
+    def fill(self, broker):
+        with Client(broker.address, "away", clean=False) as away:
+            away.subscribe("q", qos=1)
+        text = b"x" * (self.SIZE - 8)
+        with Client(broker.address, "writer") as writer:
+            for begin in range(0, self.COUNT, 500):
+                some = range(begin, begin + 500)
+                writer.send(b"".join(publish("q", b"%08d" % i + text, 1, mid=i % 60_000 + 1)
+                                     for i in some))
+                for _ in some:
+                    writer.expect(PUBACK)
+
+    def test_it_is_there_after_a_kill_and_comes_in_order(self):
+        settings = {**PERSISTENT, "memory_limit": 32 << 20, "max_queued_messages": 0,
+                    "max_inflight_messages": 1000}
+        with Broker(settings) as broker:
+            self.fill(broker)
+
+            def paged():
+                value = sub(broker, "-t", "$SYS/broker/persist/paged/messages", "-C", "1")
+                return int(value[0].split()[1])
+
+            self.assertTrue(wait_until(lambda: paged() > self.COUNT // 2, 10))
+            broker.process.kill()
+            broker.process.wait(10)
+            broker.start()
+            self.assertTrue(wait_until(lambda: f"{self.COUNT} queued" in broker.log(), 20))
+            with Client(broker.address, "away", clean=False) as away:
+                for number in range(self.COUNT):
+                    got = away.message(timeout=20)
+                    self.assertEqual(int(got.payload[:8]), number)
+            self.assertNotIn("Error:", broker.log())
 
 
 class Kills(unittest.TestCase):

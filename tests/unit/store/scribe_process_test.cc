@@ -97,13 +97,13 @@ class Loop {
         wake();
     }
 
-    void append(uint64_t number) {
+    Position append(uint64_t number) {
         uint8_t body[200] = {};
         store_le<uint64_t>(body, number);
         if (writer->room() < writer->cost(sizeof body)) {
             REQUIRE(wait([&] { return writer->room() > kMemory / 4; }));
         }
-        writer->append(RecordType::kFirstOfBroker, Bytes(body));
+        return writer->append(RecordType::kFirstOfBroker, Bytes(body));
     }
 
     // As at the end of a turn.
@@ -152,6 +152,59 @@ TEST_CASE("what the scribe calls durable is in the folder", "[store][process]") 
         const RingHead& ring = loop.job.desk->ring;
         CHECK(ring.syncs.load() <= 60);  // those of a turn together, and what gathered meanwhile
     }
+}
+
+TEST_CASE("the scribe reads what is asked for, and so does its successor", "[store][process]") {
+    const TempFolder folder;
+    Loop loop(folder.path());
+    REQUIRE(loop.wait_for(ScribeState::kServing));
+    loop.begin();
+    const auto ask = [&](uint32_t place, Position position, uint64_t size) {
+        ColdRead& read = loop.job.desk->reads[place];
+        read.position = position;
+        read.size = size;
+        read.state.store(ColdRead::kAsked);
+        wake_scribe(loop.job);
+    };
+    const auto state = [&](uint32_t place) { return loop.job.desk->reads[place].state.load(); };
+    const auto first_of = [&](uint32_t place) {
+        return load_le<uint64_t>(loop.job.read_room + place * loop.job.read_bytes);
+    };
+    const Position first = loop.append(1);
+    for (uint64_t i = 2; i <= 200; ++i)
+        loop.append(i);
+    loop.wake();
+    REQUIRE(loop.wait([&] { return loop.writer->durable() == loop.writer->tail(); }));
+    ask(0, first, 200);
+    REQUIRE(loop.wait([&] { return state(0) != ColdRead::kAsked; }));
+    CHECK(state(0) == ColdRead::kHere);
+    CHECK(first_of(0) == 1);
+
+    ask(1, first + 8, 200);  // nothing begins there
+    ask(2, first, loop.job.read_bytes + 1);
+    REQUIRE(
+        loop.wait([&] { return state(1) != ColdRead::kAsked && state(2) != ColdRead::kAsked; }));
+    CHECK(state(1) == ColdRead::kLost);
+    CHECK(state(2) == ColdRead::kLost);
+
+    // What has not been handed over is read when it is.
+    const Position next = loop.append(777);
+    ask(3, next, 200);
+    ask(0, first, 200);
+    REQUIRE(loop.wait([&] { return state(0) != ColdRead::kAsked; }));
+    CHECK(state(3) == ColdRead::kAsked);
+    loop.wake();
+    REQUIRE(loop.wait([&] { return state(3) != ColdRead::kAsked; }));
+    CHECK(state(3) == ColdRead::kHere);
+    CHECK(first_of(3) == 777);
+
+    REQUIRE(kill(lock_owner(folder.path()), SIGSTOP) == 0);
+    ask(0, first, 200);
+    REQUIRE(kill(lock_owner(folder.path()), SIGKILL) == 0);
+    REQUIRE(loop.wait([&] { return state(0) != ColdRead::kAsked; }));
+    CHECK(loop.deaths == 1);
+    CHECK(state(0) == ColdRead::kHere);
+    CHECK(first_of(0) == 1);
 }
 
 TEST_CASE("a killed scribe's successor goes on where it was", "[store][process]") {
