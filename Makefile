@@ -156,7 +156,7 @@ run: all ## install what is missing, build, serve in the foreground on port 1883
 
 # ---- Tests -------------------------------------------------------------------------------------
 .PHONY: test unit sanitized e2e check bench instructions million measure bench-compare fuzz \
-        sim sim-hunt sim-mutants sim-speed crash
+        sim sim-hunt sim-mutants sim-speed crash compaction
 RUN_TESTS = MQTTD_BIN='$(abspath $(firstword $(BUILT)))' \
             MQTTBENCH_BIN='$(abspath $(word 2,$(BUILT)))' \
             MQTTCHECK_BIN='$(abspath $(word 3,$(BUILT)))' $(PYTHON) scripts/run_tests
@@ -194,6 +194,9 @@ crash: $B/crash $B/unit_tests all ## power cuts on a lying disk (CUTS=100000, SE
 	$Q$B/crash $(or $(CUTS),100000) $(SEED)
 	$QMQTTD_LIVES=$(or $(LIVES),20000) $B/unit_tests '[lives]'
 	$QMQTTD_BIN='$(abspath mqttd)' $(PYTHON) tests/crash/kills.py $(or $(KILLS),1000) $(or $(SEED),1)
+
+compaction: all ## what a round over MEGABYTES=2048 of state costs those who are served meanwhile
+	$Q$(PYTHON) tests/crash/compaction.py $(or $(MEGABYTES),2048)
 
 $B/crash: $(CRASH_OBJECTS)
 	$(call say,LINK,$@)

@@ -78,8 +78,10 @@ class NameTable {
         T value{};
     };
 
+    // Both halves of a pair count, and of the product its upper bits, to which all have come.
     size_t home(uint64_t name) const {
-        return static_cast<size_t>((name * 0x9e3779b97f4a7c15u) >> 20) & (slots_.size() - 1);
+        const uint64_t mixed = (name ^ name >> 32) * 0x9e3779b97f4a7c15u;
+        return static_cast<size_t>(mixed >> 32) & (slots_.size() - 1);
     }
 
     size_t next(size_t i) const { return (i + 1) & (slots_.size() - 1); }
