@@ -185,8 +185,8 @@ class Broker final : public StreamHandler {
 
     // What the journal holds, body by body in order, before the first turn or between turns;
     // CONNECTs wait meanwhile.  Only with a journal, and only before anybody came in.  Needs
-    // begin_turn for the time.
-    void begin_restore();
+    // begin_turn for the time.  `bytes`: about how many it holds, to make room at once; 0: unknown.
+    void begin_restore(uint64_t bytes = 0);
     void restore(uint8_t type, uint64_t position, Bytes body);
     RestoreReport end_restore();
 

@@ -7,6 +7,8 @@
 
 #include "base/assert.h"
 
+#include <algorithm>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <utility>
@@ -26,6 +28,12 @@ class NameTable {
             if (slots_[i].name == name) return &slots_[i].value;
             if (slots_[i].name == 0) return nullptr;
         }
+    }
+
+    // Room for so many, while it is empty.
+    void reserve(size_t count) {
+        MQTTD_ASSERT(size_ == 0);
+        slots_ = std::vector<Slot>(std::bit_ceil(std::max<size_t>(count * 3 / 2, kLeast)));
     }
 
     // The one that is there, or a fresh one.
@@ -73,6 +81,8 @@ class NameTable {
     }
 
   private:
+    static constexpr size_t kLeast = 64;
+
     struct Slot {
         uint64_t name = 0;
         T value{};
@@ -87,7 +97,7 @@ class NameTable {
     size_t next(size_t i) const { return (i + 1) & (slots_.size() - 1); }
 
     void grow() {
-        std::vector<Slot> old(slots_.empty() ? 64 : slots_.size() * 2);
+        std::vector<Slot> old(slots_.empty() ? kLeast : slots_.size() * 2);
         old.swap(slots_);
         for (Slot& slot : old) {
             if (slot.name == 0) continue;

@@ -9,9 +9,12 @@
 
 namespace mqttd {
 
-Restore::Restore(Core& core) : core_(core) {
+Restore::Restore(Core& core, uint64_t bytes) : core_(core) {
     MQTTD_ASSERT(core.recorder_ != nullptr && core.sessions_.size() == 0);
     core_.begin_restore();
+    constexpr uint64_t kRecordBytes = 256;      // about what a message takes
+    constexpr uint64_t kEntriesMost = 4 << 20;  // made room for before any is there
+    messages_.reserve(std::min(bytes / kRecordBytes, kEntriesMost));
 }
 
 Restore::~Restore() {
@@ -266,9 +269,9 @@ void Restore::unsubscribed(Bytes body) {
 // --- Broker
 // ---------------------------------------------------------------------------------------
 
-void Broker::begin_restore() {
+void Broker::begin_restore(uint64_t bytes) {
     MQTTD_ASSERT(restore_ == nullptr);
-    restore_ = std::make_unique<Restore>(*core_);
+    restore_ = std::make_unique<Restore>(*core_, bytes);
 }
 
 void Broker::restore(uint8_t type, uint64_t position, Bytes body) {

@@ -22,7 +22,7 @@ namespace mqttd {
 
 class Restore {
   public:
-    explicit Restore(Core& core);
+    Restore(Core& core, uint64_t bytes);
     ~Restore();
     Restore(const Restore&) = delete;
     Restore& operator=(const Restore&) = delete;

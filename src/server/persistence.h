@@ -56,6 +56,8 @@ class Persistence {
     // Reads some of the journal into the broker; false when it is through.
     bool read_some(Broker& broker, Instant now);
 
+    uint64_t bytes_to_read() const { return reader_->next_begin() - reader_->oldest(); }
+
     bool reading() const { return reader_ != nullptr; }
 
     void end_turn(Instant now);

@@ -111,7 +111,7 @@ int Startup::run() {
     sampler.set_listeners(config_.listeners);
     broker.begin_turn(boot_ms(), wall_s());
     broker.publish_sys();
-    if (persistence_) broker.begin_restore();
+    if (persistence_) broker.begin_restore(persistence_->bytes_to_read());
 
     log_.write(LogKind::kInformation, "mqttd version %s running", kVersion);
     log_sink_.flush();
