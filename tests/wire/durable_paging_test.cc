@@ -10,7 +10,7 @@ using namespace mqttd::packets;
 namespace {
 
 constexpr size_t kMemory = size_t{8} << 20;
-constexpr uint32_t kSyncs = 32;
+constexpr int kSyncs = 32;
 
 BrokerOptions paging_options() {
     BrokerOptions options = World::test_options();
