@@ -11,11 +11,14 @@ using namespace mqttd::packets;
 
 namespace {
 
-BrokerOptions small_slack() {
+// Every other seed pages its queues from the first message on.
+BrokerOptions small_slack(uint64_t seed) {
     BrokerOptions options = World::test_options();
     options.journal_slack_bytes = 2'000;
     options.max_inflight_messages = 5;
     options.max_queued_messages = 30;
+    if (seed % 2 == 0) options.page_from_permille = 0;
+    options.page_bytes = 600;
     return options;
 }
 
@@ -59,13 +62,13 @@ void act(World& world, Prng& dice, FakeConnection& client, uint16_t& id) {
     }
 }
 
-void compare(FakeJournal& journal) {
+void compare(FakeJournal& journal, uint64_t seed) {
     check::State state;
     uint64_t unreadable = 0;
     journal.visit([&](uint8_t type, uint64_t position, Bytes body) {
         if (!state.apply(type, position, body)) ++unreadable;
     });
-    World world(journal, small_slack());
+    World world(journal, small_slack(seed));
     world.settle();  // ended sessions are taken apart
     const RestoreReport& restored = world.restored();
     const check::StateTotals totals = state.totals();
@@ -84,6 +87,7 @@ void compare(FakeJournal& journal) {
 TEST_CASE("mqttcheck and the broker agree about any journal", "[tools][check][durable]") {
     // Lives with rounds, cut anywhere at their end.
     uint64_t rounds = 0;
+    uint64_t pages = 0;
     for (uint64_t seed = 1; seed <= 40; ++seed) {
         CAPTURE(seed);
         Prng dice(seed);
@@ -91,7 +95,7 @@ TEST_CASE("mqttcheck and the broker agree about any journal", "[tools][check][du
         for (int life = 0; life < 4; ++life) {
             CAPTURE(life);
             {
-                World world(journal, small_slack());
+                World world(journal, small_slack(seed));
                 std::vector<FakeConnection*> clients(4, nullptr);
                 uint16_t id = 0;
                 for (int step = 0; step < 500; ++step) {
@@ -104,15 +108,17 @@ TEST_CASE("mqttcheck and the broker agree about any journal", "[tools][check][du
                     }
                 }
                 rounds += world.stats().journal_rounds;
+                pages += world.stats().pages_in;
                 FakeJournal left = journal;
                 left.cut();
-                compare(left);
+                compare(left, seed);
             }
             const uint64_t kept = journal.tail() - journal.oldest();
             if (dice.below(2) == 0 && kept > 1000) journal.cut_at(journal.tail() - dice.below(500));
             FakeJournal copy = journal;
-            compare(copy);
+            compare(copy, seed);
         }
     }
     CHECK(rounds > 100);
+    CHECK(pages > 100);
 }
