@@ -27,9 +27,8 @@
 //     cleared      topic n
 //     clock        wall 8 (s), boot 8 (ms)
 //     gone         names of messages 8 each                        nothing speaks of them again
-//     page         name 8, base 8, session 4, then of each entry: size 4, system 1, group 2,
-//     delivery as in
-//                  deliveries, message          these deliveries are said here, and only here
+//     page         name 8, base 8, session 4, then for each: size 4, system 1, group 2, delivery
+//                  (as in deliveries), message                     said here, and only here
 //     page taken   the same: they are in memory again, each message under the name of its place
 //
 // Little-endian; on disk, do not renumber. Decoding gives views into the body and believes no
@@ -256,7 +255,6 @@ void encode_deliveries(DurableBody& out, uint64_t message, Bytes deliveries);
 uint32_t delivery_size(const DurableDelivery& delivery);
 uint8_t* put_delivery(uint8_t* out, const DurableDelivery& delivery);
 
-// Errors: kInvalid.
 // The page's head and that of an entry, for bodies that are put together piece by piece.
 uint8_t* put_page_head(uint8_t* out, const DurablePage& page);
 uint32_t page_entry_size(const DurablePageEntry& entry);

@@ -13,7 +13,7 @@ Restore::Restore(Core& core, uint64_t bytes) : core_(core) {
     MQTTD_ASSERT(core.recorder_ != nullptr && core.sessions_.size() == 0);
     core_.begin_restore();
     constexpr uint64_t kRecordBytes = 256;      // about what a message takes
-    constexpr uint64_t kEntriesMost = 4 << 20;  // made room for before any is there
+    constexpr uint64_t kEntriesMost = 1 << 20;  // made room for before any is there
     messages_.reserve(std::min(bytes / kRecordBytes, kEntriesMost));
 }
 

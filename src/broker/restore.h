@@ -84,6 +84,7 @@ class Restore {
     Message* keep(const DurableMessage& message, uint64_t position);
     Message* make(const DurableMessage& message, bool will);
     void let_go(Flow& flow);
+    void take(Flow& flow, Message& message, const DurableDelivery& read);
     void away_since(Session& session, uint64_t wall_s);
     void fill_windows();
     void fill_window(Session& session, std::vector<Place>& flows);

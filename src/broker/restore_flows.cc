@@ -24,14 +24,18 @@ void Restore::deliveries(Bytes body) {
         Flow& flow = flows.make(key);
         if (flow.message != nullptr) continue;  // said before
         if (flow.qos != 0) continue;            // PUBREC has come
-        flow.message = *found;
-        core_.messages_.hold(*flow.message);
-        flow.qos = read.qos;
-        flow.retain = read.retain;
-        flow.limited = read.limited;
-        if (read.id_count > 0) flow.ids = Recorder::ids_of(core_.arena_, read);
+        take(flow, **found, read);
     }
     if (reader.damaged()) ++report_.unreadable;
+}
+
+void Restore::take(Flow& flow, Message& message, const DurableDelivery& read) {
+    flow.message = &message;
+    core_.messages_.hold(message);
+    flow.qos = read.qos;
+    flow.retain = read.retain;
+    flow.limited = read.limited;
+    if (read.id_count > 0) flow.ids = Recorder::ids_of(core_.arena_, read);
 }
 
 // What was said of these deliveries before counts no more.
@@ -68,13 +72,7 @@ void Restore::page_taken(Bytes body, uint64_t position) {
         Message* message = keep(read.message, position);
         if (message == nullptr) continue;
         Flow& flow = queued_.make(key_of(number, read.delivery.number));
-        if (flow.message != nullptr) continue;
-        flow.message = message;
-        core_.messages_.hold(*message);
-        flow.qos = read.delivery.qos;
-        flow.retain = read.delivery.retain;
-        flow.limited = read.delivery.limited;
-        if (read.delivery.id_count > 0) flow.ids = Recorder::ids_of(core_.arena_, read.delivery);
+        if (flow.message == nullptr) take(flow, *message, read.delivery);
     }
     if (reader.damaged()) ++report_.unreadable;
 }

@@ -169,7 +169,7 @@ class Backlog(unittest.TestCase):
 
             def paged():
                 value = sub(broker, "-t", "$SYS/broker/persist/paged/messages", "-C", "1")
-                return int(value[0].split()[1])
+                return int(value[0].split()[1]) if value else 0
 
             self.assertTrue(wait_until(lambda: paged() > self.COUNT // 2, 10))
             broker.process.kill()
