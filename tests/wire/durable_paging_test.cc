@@ -12,13 +12,15 @@ namespace {
 constexpr size_t kMemory = size_t{8} << 20;
 constexpr int kSyncs = 32;
 
-BrokerOptions paging_options() {
+// `from`: permille of memory in use from which on queues are paged; 0: at once.
+BrokerOptions paging_options(uint32_t from = 625) {
     BrokerOptions options = World::test_options();
     options.max_queued_messages = 0;
     options.max_queued_bytes = 0;
     options.max_inflight_messages = 200;
     options.journal_slack_bytes = 1 << 20;
     options.page_bytes = 16 * 1024;
+    options.page_from_permille = from;
     return options;
 }
 
@@ -215,8 +217,7 @@ TEST_CASE("pages are there after a power cut, wherever it comes", "[wire][durabl
 TEST_CASE("every record of a page's life is a place for a power cut", "[wire][durable][paging]") {
     FakeJournal journal;
     journal.keep_forgotten();
-    BrokerOptions options = paging_options();
-    options.page_from_permille = 0;
+    BrokerOptions options = paging_options(0);
     options.page_bytes = 1'000;
     constexpr int kCount = 60;
     uint64_t begin = 0;
@@ -262,8 +263,7 @@ TEST_CASE("every record of a page's life is a place for a power cut", "[wire][du
 TEST_CASE("a page that cannot be read is said and counted, and the rest comes",
           "[wire][durable][paging]") {
     FakeJournal journal;
-    BrokerOptions options = paging_options();
-    options.page_from_permille = 0;
+    BrokerOptions options = paging_options(0);
     World world(options, kMemory, &journal);
     join(world, "away", "q");
     Writer writer(world);
@@ -287,8 +287,7 @@ TEST_CASE("a page that cannot be read is said and counted, and the rest comes",
 
 TEST_CASE("a session that ends takes its pages along", "[wire][durable][paging]") {
     FakeJournal journal;
-    BrokerOptions options = paging_options();
-    options.page_from_permille = 0;
+    BrokerOptions options = paging_options(0);
     World world(options, kMemory, &journal);
     join(world, "away", "q");
     Writer writer(world);
@@ -313,8 +312,7 @@ TEST_CASE("a session that ends takes its pages along", "[wire][durable][paging]"
 TEST_CASE("another member gets what lay in the pages of one that ended",
           "[wire][durable][paging]") {
     FakeJournal journal;
-    BrokerOptions options = paging_options();
-    options.page_from_permille = 0;
+    BrokerOptions options = paging_options(0);
     World world(options, kMemory, &journal);
     join(world, "one", "$share/g/q");
     Writer writer(world);
@@ -331,8 +329,7 @@ TEST_CASE("another member gets what lay in the pages of one that ended",
 TEST_CASE("large messages go one by one, the largest stay, as do those that many wait for",
           "[wire][durable][paging]") {
     FakeJournal journal;
-    BrokerOptions options = paging_options();
-    options.page_from_permille = 0;
+    BrokerOptions options = paging_options(0);
     options.max_packet_size = 8 << 20;
     World world(options, size_t{64} << 20, &journal);
     Writer writer(world);
@@ -369,8 +366,7 @@ TEST_CASE("large messages go one by one, the largest stay, as do those that many
 
 TEST_CASE("limits and expiry hold for what lies in the journal, too", "[wire][durable][paging]") {
     FakeJournal journal;
-    BrokerOptions options = paging_options();
-    options.page_from_permille = 0;
+    BrokerOptions options = paging_options(0);
     SECTION("a full queue refuses") {
         options.max_queued_messages = 100;
         options.queue_full = QueueFull::kDropNew;
@@ -423,8 +419,7 @@ TEST_CASE("limits and expiry hold for what lies in the journal, too", "[wire][du
 
 TEST_CASE("a round copies pages, even while they come back", "[wire][durable][paging]") {
     FakeJournal journal;
-    BrokerOptions options = paging_options();
-    options.page_from_permille = 0;
+    BrokerOptions options = paging_options(0);
     options.journal_slack_bytes = 10'000;
     World world(options, kMemory, &journal);
     join(world, "away", "q");
