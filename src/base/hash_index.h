@@ -16,6 +16,7 @@
 
 #include "base/arena.h"
 #include "base/assert.h"
+#include "base/fetch.h"
 #include "base/ptr32.h"
 
 #include <cstdint>
@@ -56,6 +57,20 @@ class HashIndex {
             if ((at->*Hook).hash == hash && same(*at)) return at;
         }
         return nullptr;
+    }
+
+    // For who will look for this hash in a while: asks memory for its bucket; and, when that has
+    // come, for the first element in it; and so on, with one more `passed` each time.
+    void fetch(uint32_t hash) const {
+        if (buckets_ != nullptr) mqttd::fetch(&head(hash));
+    }
+
+    void fetch_element(uint32_t hash, uint32_t passed) const {
+        if (buckets_ == nullptr) return;
+        const T* at = head(hash).get();
+        for (; passed > 0 && at != nullptr; --passed)
+            at = (at->*Hook).next.get();
+        mqttd::fetch(at);
     }
 
     // False if the arena refused the first array of heads.  Afterwards never fails.
@@ -145,7 +160,7 @@ class HashIndex {
             new (&buckets_[moved_ + old_mask_ + 1]) Ptr32<T>();
             // What the next insertion moves is fetched now.
             if (moved_ + kMovesPerChange <= old_mask_) {
-                __builtin_prefetch(old_[moved_ + kMovesPerChange].get());
+                mqttd::fetch(old_[moved_ + kMovesPerChange].get());
             }
             for (T* at = old_[moved_].get(); at != nullptr;) {
                 T* next = (at->*Hook).next.get();

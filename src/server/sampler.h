@@ -50,7 +50,7 @@ class Sampler final : public Host {
     // `counts` outlives the sampler.
     void watch(const ReloadCounts& counts) { reloads_ = &counts; }
 
-    void watch(const Persistence& persistence) { persistence_ = &persistence; }
+    void watch(Persistence& persistence) { persistence_ = &persistence; }
 
     void sample(HostStats& out) override;
 
@@ -61,7 +61,7 @@ class Sampler final : public Host {
     const Dirty& dirty_;
     const LogSink& log_sink_;
     const ReloadCounts* reloads_ = nullptr;
-    const Persistence* persistence_ = nullptr;
+    Persistence* persistence_ = nullptr;
     uint64_t files_limit_ = 0;
     uint64_t files_other_ = 0;
     uint64_t cgroup_limit_ = 0;

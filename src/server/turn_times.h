@@ -16,7 +16,7 @@
 
 #include "mqttd/host_stats.h"
 
-#include "server/histogram.h"
+#include "base/histogram.h"
 
 #include <cstdint>
 

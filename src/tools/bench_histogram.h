@@ -9,7 +9,7 @@
 //
 //     0 1 … 255 | 256-257 258-259 … 510-511 | 512-515 … | … up to 2^64
 //
-// The broker's own server/histogram.h is coarser (a quarter of a value) because it is kept per
+// The broker's own base/histogram.h is coarser (a quarter of a value) because it is kept per
 // turn; here the second digit is what two brokers are compared by.
 
 #include <algorithm>

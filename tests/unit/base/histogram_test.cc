@@ -1,4 +1,4 @@
-#include "server/histogram.h"
+#include "base/histogram.h"
 
 #include "base/prng.h"
 
