@@ -60,27 +60,47 @@ RetainedStore::~RetainedStore() {
 
 // --- messages ------------------------------------------------------------------------------------
 
-RetainedStore::Place RetainedStore::look(Bytes name) const {
-    Place place{name, root_, 0};
-    if (root_ == nullptr) return place;
+RetainedStore::Sought RetainedStore::seek(Bytes name) const {
+    Sought sought;
+    sought.name = name;
+    sought.node = root_;
+    if (root_ == nullptr) return sought;
     if (trail_.node != nullptr && name.size() >= trail_.size &&
         std::memcmp(name.data(), trail_.text, trail_.size) == 0) {
-        place.node = trail_.node;
-        place.rest = trail_.size;
+        sought.node = trail_.node;
+        sought.rest = trail_.size;
     }
-    RetainedNode* above = place.node;
-    size_t last = place.rest;
-    for (LevelReader levels(name.subspan(place.rest)); levels.more();) {
-        above = place.node;
-        last = place.rest;
+    for (LevelReader levels(name.subspan(sought.rest)); levels.more();) {
         const Bytes level = levels.take();
-        place.rest_hash = siphash(key_, level);
-        RetainedNode* child = find_child(*place.node, level, place.rest_hash);
+        sought.above = sought.node;
+        sought.last = sought.rest;
+        sought.hash = siphash(key_, level);
+        if (!levels.more()) {
+            sought.edge = edge_hash(sought.hash, sought.node->number);
+            sought.open = true;
+            edges_.fetch(sought.edge);
+            break;
+        }
+        RetainedNode* child = find_child(*sought.node, level, sought.hash);
         if (child == nullptr) break;
-        place.node = child;
-        place.rest += level.size() + 1;
+        sought.node = child;
+        sought.rest += level.size() + 1;
     }
-    remember(place, above, last);
+    return sought;
+}
+
+RetainedStore::Place RetainedStore::look(const Sought& sought) const {
+    Place place{sought.name, sought.node, sought.rest, sought.hash};
+    if (place.node == nullptr) return place;
+    if (sought.open) {
+        const Bytes level = sought.name.subspan(sought.rest);
+        RetainedNode* child = find_child(*sought.node, level, sought.hash);
+        if (child != nullptr) {
+            place.node = child;
+            place.rest += level.size() + 1;
+        }
+    }
+    remember(place, sought.above, sought.last);
     return place;
 }
 

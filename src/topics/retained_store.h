@@ -109,7 +109,30 @@ class RetainedStore {
         }
     };
 
-    Place look(Bytes name) const;
+    Place look(Bytes name) const { return look(seek(name)); }
+
+    // The same in two steps, for who has something else to do meanwhile: where the last level of a
+    // name hangs is asked for from memory, and comes while others work. Good until the store
+    // changes.
+    struct Sought {
+        Bytes name;
+        RetainedNode* node = nullptr;  // that is there, with
+        size_t rest = 0;               // the levels behind it
+        uint64_t hash = 0;             // of the first of these
+        uint32_t edge = 0;
+        bool open = false;  // that is the last one, and has not been looked for
+        RetainedNode* above = nullptr;
+        size_t last = 0;  // where the level below `above` begins
+    };
+
+    Sought seek(Bytes name) const;
+
+    // The bucket has come: asks for what is in it.
+    void come_nearer(const Sought& sought) const {
+        if (sought.open) edges_.fetch_element(sought.edge, 0);
+    }
+
+    Place look(const Sought& sought) const;
 
     // Stores `message` (takes over one count, also when it fails) at a place, replacing what was
     // there.  Error: kNoMemory: the old message stays.
@@ -140,6 +163,15 @@ class RetainedStore {
 
     // Lets go of node and filter; may be called at any time, also twice.
     void stop(RetainedCursor& cursor);
+
+    // For a start, which looks far ahead: as `seek` and `come_nearer`, one element after the other,
+    // but good for ever.
+    uint32_t fetch(Bytes name) const {
+        const Sought sought = seek(name);
+        return sought.open ? sought.edge : 0;
+    }
+
+    void fetch_more(uint32_t edge, uint32_t passed) const { edges_.fetch_element(edge, passed); }
 
     uint64_t messages() const { return messages_; }
 

@@ -256,6 +256,16 @@ class SubscriptionIndex {
 
     Subscription* find(const Subscriber& subscriber, Bytes filter) const;
 
+    // For who will subscribe to it in a while: asks memory for where it hangs; with what that
+    // returned, some time later, for what hangs there, one after the other.
+    uint32_t fetch(Bytes filter) const {
+        const uint32_t hash = text_hash(filter);
+        filters_.fetch(hash);
+        return hash;
+    }
+
+    void fetch_more(uint32_t hash, uint32_t passed) const { filters_.fetch_element(hash, passed); }
+
     // The filters with a subscriber or a shared group that match the topic `name`, into `out` (at
     // least kMatchRoom places).  Stops after `steps` trie nodes or when `out` is full; then there
     // is a cursor for the rest, which the caller ends.  Otherwise allocates nothing: O(name) and a
