@@ -81,6 +81,8 @@ struct HostStats {
     uint64_t persist_bytes = 0;              // of the journal that are kept
     uint64_t persist_lag = 0;                // of them, not yet written and synced
     uint64_t persist_syncs = 0;
+    uint64_t persist_sync_us_p99 = 0;        // since the last time they were looked at
+    uint64_t persist_save_ms = 0;            // how long the last autosave or SIGUSR1 took
     uint64_t persist_written = 0;            // bytes since the start
     uint64_t persist_saved_s = 0;            // wall clock when all was last written; 0 = not yet
     uint64_t persist_restored_messages = 0;  // retained, queued and under way, at the start

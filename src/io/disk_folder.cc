@@ -1,6 +1,7 @@
 #include "io/disk_folder.h"
 
 #include "base/assert.h"
+#include "io/clock.h"
 #include "io/sockets_errno.h"
 
 #include <cerrno>
@@ -170,9 +171,11 @@ Error FolderDisk::write(int file, uint64_t offset, Bytes bytes) {
 }
 
 Error FolderDisk::sync(int file) {
+    const uint64_t began = note_ != nullptr ? monotonic_us() : 0;
     while (fdatasync(file) != 0) {
         if (errno != EINTR) return disk_error(errno);
     }
+    if (note_ != nullptr) note_(note_context_, monotonic_us() - began);
     return Error::kNone;
 }
 

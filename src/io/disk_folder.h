@@ -35,6 +35,14 @@ class FolderDisk final : public Disk {
     // The process that has the lock; 0: nobody has; -1: somebody who did not say.
     int lock_owner() const;
 
+    // Whoever wants to know how long each sync of a file takes, in microseconds.
+    using SyncNote = void (*)(void* context, uint64_t us);
+
+    void note_syncs(SyncNote note, void* context) {
+        note_ = note;
+        note_context_ = context;
+    }
+
     Error list(Visit visit, void* context) override;
     Result<int> open(std::string_view name, bool create) override;
     void close(int file) override;
@@ -51,6 +59,8 @@ class FolderDisk final : public Disk {
     int folder_ = -1;
     int lock_ = -1;
     bool read_only_ = false;
+    SyncNote note_ = nullptr;
+    void* note_context_ = nullptr;
 };
 
 }  // namespace mqttd

@@ -61,6 +61,10 @@ Error Keeper::start_again(Settle settle, void* context, std::span<const int> kee
     }
     // Helpers of the old keeper end by the old line: its write end stays open as long as we do.
     life_.write_end = -1;
+    // It has closed its socket on its way out; it is not to stay as a zombie.
+    while (pid_ > 0 && waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
+    }
+    pid_ = 0;
     gone_ = false;
     keep_ = keep;
     const Error error = start(settle, context);
@@ -108,6 +112,7 @@ Error Keeper::start(Settle settle, void* context) {
         keep(ends[1]);
     }
     close(ends[1]);
+    pid_ = child;
     socket_ = ends[0];
     fcntl(socket_, F_SETFL, O_NONBLOCK);
     return Error::kNone;

@@ -78,6 +78,7 @@ class Keeper {
     Helper helpers_[kHelpersMax] = {};
     uint32_t count_ = 0;
     int pids_[kHelpersMax] = {};  // in the keeper
+    int pid_ = 0;                 // its own, outside
     int socket_ = -1;
     LifeLine life_;
     std::span<const int> keep_;  // while another one is started

@@ -304,11 +304,13 @@ bool Persistence::read_some(Broker& broker, Instant now) {
     return true;
 }
 
-void Persistence::sample(HostStats& out) const {
+void Persistence::sample(HostStats& out) {
     out.persist_state = reading() ? "reading" : failing_ ? "failing" : "serving";
     out.persist_bytes = journal_->tail() - journal_->oldest();
     out.persist_lag = journal_->tail() - journal_->durable();
     out.persist_syncs = journal_->syncs();
+    out.persist_sync_us_p99 = journal_->take_sync_us_p99();
+    out.persist_save_ms = save_ms_;
     out.persist_written = journal_->written_bytes();
     out.persist_saved_s = all_safe_s_;
     out.persist_restored_messages = restored_messages_;
@@ -353,6 +355,10 @@ void Persistence::end_turn(Instant now) {
     if (journal_->is_open() && journal_->all_durable()) {
         all_safe_s_ = static_cast<uint64_t>(std::max<int64_t>(wall_s_, 0));
     }
+    if (save_to_ != 0 && journal_->durable() >= save_to_) {
+        save_ms_ = now - save_began_;
+        save_to_ = 0;
+    }
     if (config_.autosave_interval_s == 0 || !journal_->is_open()) return;
     // A change is a few dozen bytes of the journal and more.
     constexpr uint64_t kChangeBytes = 64;
@@ -363,7 +369,7 @@ void Persistence::end_turn(Instant now) {
     if (!due) return;
     autosave_at_ = now + config_.autosave_interval_s * kSecond;
     saved_ = journal_->tail();
-    if (!journal_->holds_answers()) journal_->sync_all();
+    if (!journal_->holds_answers()) sync_all(now);
 }
 
 Instant Persistence::next_deadline() const {
@@ -372,7 +378,9 @@ Instant Persistence::next_deadline() const {
     return std::min({journal_->next_deadline(), ask_again_at_, saves ? autosave_at_ : kNever});
 }
 
-void Persistence::sync_all() {
+void Persistence::sync_all(Instant now) {
+    if (save_to_ == 0) save_began_ = now;
+    save_to_ = journal_->tail();
     journal_->sync_all();
 }
 

@@ -65,12 +65,12 @@ class Persistence {
     Instant next_deadline() const;
 
     void use(const Config& config);
-    void sync_all();
+    void sync_all(Instant now);
 
     // Whether everything is written, as far as that is going to be before the end.
     bool all_written() const { return journal_->all_durable(); }
 
-    void sample(HostStats& out) const;
+    void sample(HostStats& out);
 
   private:
     std::string refusal(ScribeState state) const;
@@ -94,7 +94,10 @@ class Persistence {
     Instant reading_since_ = 0;
     Instant ask_again_at_ = kNever;  // for a scribe
     Instant autosave_at_ = kNever;
-    uint64_t saved_ = 0;  // tail at the last autosave
+    uint64_t saved_ = 0;    // tail at the last autosave
+    uint64_t save_to_ = 0;  // a save is under way: up to here, since:
+    Instant save_began_ = 0;
+    uint64_t save_ms_ = 0;  // what the last one took
     bool failing_ = false;
     int64_t wall_s_ = 0;
     uint64_t restored_messages_ = 0;

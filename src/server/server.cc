@@ -93,7 +93,7 @@ void Server::take_signals() {
                 break;
             case SignalEvent::kSync:
                 if (parts_.persistence != nullptr) {
-                    parts_.persistence->sync_all();
+                    parts_.persistence->sync_all(now_);
                 } else {
                     parts_.log.write(LogKind::kNotice, "Nothing to sync: persistence is off.");
                 }
@@ -122,7 +122,7 @@ void Server::close_links() {
     if (state_ == State::kClosingLinks && parts_.broker.shut_down() &&
         parts_.net.close_all(Error::kShuttingDown)) {
         state_ = State::kDraining;
-        if (parts_.persistence != nullptr) parts_.persistence->sync_all();
+        if (parts_.persistence != nullptr) parts_.persistence->sync_all(now_);
     }
 }
 

@@ -11,7 +11,24 @@ void ColdReader::close() {
     file_ = -1;
 }
 
+Position ColdReader::end_of(Position position, uint64_t size) const {
+    uint64_t left = size;
+    do {
+        const RecordPlace place = next_place(shape_, position, left);
+        position = place.at + RecordHead{.size = place.body}.total();
+        left -= place.body;
+    } while (left > 0);
+    return position;
+}
+
+// A file that is open already may have got another part since, by a scribe that took over.
 Error ColdReader::read(Position position, std::span<uint8_t> into) {
+    const bool open = file_ >= 0;
+    const Error error = read_body(position, into);
+    return error != Error::kNone && open ? read_body(position, into) : error;
+}
+
+Error ColdReader::read_body(Position position, std::span<uint8_t> into) {
     Position tail = position;
     uint64_t done = 0;
     do {

@@ -26,10 +26,14 @@ class ColdReader {
     // verify), and what the disk says.
     Error read(Position position, std::span<uint8_t> into);
 
+    // Where the last record of the body ends: all before that has to be written.
+    Position end_of(Position position, uint64_t size) const;
+
     // Another part of the file may have been made since.
     void close();
 
   private:
+    Error read_body(Position position, std::span<uint8_t> into);
     Error open_for(Position position);
     Error read_record(const RecordPlace& place, uint8_t* into);
 

@@ -296,10 +296,23 @@ bool LogReader::was_safe(Position at, size_t extent) {
     Found found;
     while (next_valid(from, extent, found) && extents_[extent].life == life) {
         const bool batch = found.head.type == RecordType::kBatch && found.head.size == 8;
-        if (batch && load_le<uint64_t>(found.body) > at) return true;
-        from += found.head.total();
+        const uint32_t size = found.head.total();
+        const Position safe = batch ? load_le<uint64_t>(found.body) : 0;
+        if (safe > at && !begins_unseen(safe)) return true;
+        from += size;
     }
     return false;
+}
+
+// Whether a life may have begun there whose first record is lost: who says that all before it was
+// safe may be of that one, and says nothing of the one before it.
+bool LogReader::begins_unseen(Position at) {
+    if (at % shape_.file_bytes != 0) return false;
+    Found found;
+    for (const Extent& extent : extents_) {
+        if (extent.from == at && find(at + kFileHeadBytes, extent, found)) return false;
+    }
+    return true;
 }
 
 // The first record at or behind `at` that verifies.

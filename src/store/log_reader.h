@@ -98,6 +98,7 @@ class LogReader {
     bool find(Position at, const Extent& extent, Found& out);
     bool skip_damage(Position unit);
     bool was_safe(Position at, size_t extent);
+    bool begins_unseen(Position at);
     bool next_valid(Position& at, size_t& extent, Found& out);
     void leave_unit(Position unit);
     Bytes view(const Extent& extent, uint64_t offset, size_t size);

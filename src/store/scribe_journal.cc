@@ -55,6 +55,17 @@ void ScribeJournal::sync_all() {
     tell_scribe(job_);
 }
 
+uint64_t ScribeJournal::take_sync_us_p99() {
+    SyncTimes times;
+    for (uint32_t i = 0; i < SyncTimes::kBuckets; ++i) {
+        const uint32_t count = job_.desk->sync_times[i].load(std::memory_order_relaxed);
+        const uint32_t more = count - sync_times_[i];
+        if (more > 0) times.add(SyncTimes::bucket_end(i), more);
+        sync_times_[i] = count;
+    }
+    return times.percentile(990);
+}
+
 uint64_t ScribeJournal::append(uint8_t type, std::span<const Bytes> parts, bool joined) {
     return writer_->append(static_cast<RecordType>(type), parts, joined);
 }

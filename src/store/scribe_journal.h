@@ -51,6 +51,10 @@ class ScribeJournal final : public Journal {
 
     uint64_t syncs() const { return job_.ring.head->syncs.load(std::memory_order_relaxed); }
 
+    // Below what 99 of 100 syncs stayed since the last time it was asked, in microseconds; 0: there
+    // was none.
+    uint64_t take_sync_us_p99();
+
     uint64_t written_bytes() const {
         return job_.ring.head->written_bytes.load(std::memory_order_relaxed);
     }
@@ -92,7 +96,8 @@ class ScribeJournal final : public Journal {
     SyncRule rule_;
     uint64_t bytes_max_ = 0;
     Position oldest_ = 0;
-    Position handed_ = 0;       // up to here the scribe knows
+    uint32_t sync_times_[SyncTimes::kBuckets] = {};  // as of the last time
+    Position handed_ = 0;                            // up to here the scribe knows
     bool hurry_ = false;        // somebody waits for what has not been handed over
     Instant gathers_ = kNever;  // since when something waits to be handed over
 };

@@ -7,9 +7,8 @@
 #include "io/event.h"
 #include "io/file_view.h"
 #include "io/random.h"
-#include "store/cold_reader.h"
 #include "store/import.h"
-#include "store/scribe.h"
+#include "store/scribe_work.h"
 
 #include <bit>
 #include <new>
@@ -18,10 +17,8 @@ namespace mqttd {
 
 namespace {
 
-constexpr Duration kLockRetry = 20;    // ms
-constexpr Duration kWriteRetry = 100;  // ms, after a failure
-constexpr uint32_t kFilesAtOnce = 1;   // that are removed between writing
-constexpr uint32_t kLastTries = 30;    // failures in a row before it gives up when it is alone
+constexpr Duration kLockRetry = 20;  // ms
+constexpr uint32_t kLastTries = 30;  // failures in a row before it gives up when it is alone
 
 // False if the loop went away meanwhile.
 bool take_lock(FolderDisk& disk, const ScribeJob& job, int life) {
@@ -89,24 +86,9 @@ bool settle_journal(const ScribeJob& job, FolderDisk& disk, int life) {
     return state == ScribeState::kServing;
 }
 
-bool may_read(const ScribeJob& job, uint32_t i) {
-    const ColdRead& read = job.desk->reads[i];
-    return read.state.load() == ColdRead::kAsked && read.position < job.desk->ring.durable.load();
-}
-
-// What the loop asked for and has been written.  True if anything was.
-bool serve_reads(const ScribeJob& job, ColdReader& reader) {
-    bool any = false;
-    for (uint32_t i = 0; i < Journal::kReads; ++i) {
-        if (!may_read(job, i)) continue;
-        ColdRead& read = job.desk->reads[i];
-        uint8_t* into = job.read_room + i * job.read_bytes;
-        const bool here = read.size <= job.read_bytes &&
-                          reader.read(read.position, {into, read.size}) == Error::kNone;
-        read.state.store(here ? ColdRead::kHere : ColdRead::kLost);
-        any = true;
-    }
-    return any;
+void note_sync(void* context, uint64_t us) {
+    auto& desk = *static_cast<ScribeDesk*>(context);
+    desk.sync_times[SyncTimes::bucket_of(us)].fetch_add(1, std::memory_order_relaxed);
 }
 
 }  // namespace
@@ -145,40 +127,16 @@ int run_scribe(void* context, int life_read_end) {
     JournalShape shape;
     shape.file_bytes = desk.file_bytes.load(std::memory_order_relaxed);
     shape.id = desk.journal.load(std::memory_order_relaxed);
-    Scribe scribe(disk, job.ring, shape);
-    ColdReader reader(disk, shape);
-    RingHead& ring = desk.ring;
-    uint32_t failures = 0;
-    Position tidied = 0;
+    disk.note_syncs(note_sync, &desk);
+    ScribeWork work(disk, job, shape);
     while (true) {
-        const Position before = ring.durable.load(std::memory_order_relaxed);
-        const bool syncs = desk.unsynced.load(std::memory_order_relaxed) == 0;
-        const Position sync_to = desk.sync_to.load(std::memory_order_acquire);
-        const bool failed = scribe.step(syncs, sync_to) != Error::kNone;
-        failures = failed ? failures + 1 : 0;
-        if (failed || ring.durable.load(std::memory_order_relaxed) != before) {
-            tell_event(job.to_loop);
+        work.step(alone);
+        if (alone && (work.at_rest(true) || work.failures() > kLastTries)) {
+            return work.failures() > 0 ? 2 : 0;
         }
-        if (failed) reader.close();  // its file will get another part
-        if (!alone && serve_reads(job, reader)) tell_event(job.to_loop);
-        const Position oldest = ring.oldest.load(std::memory_order_acquire);
-        const Error removed = oldest != tidied ? scribe.tidy(kFilesAtOnce) : Error::kNone;
-        if (removed == Error::kNone) tidied = oldest;
-        const bool retries = failed || (removed != Error::kNone && removed != Error::kWouldBlock);
-        const auto at_rest = [&] {
-            bool asked = false;
-            for (uint32_t i = 0; i < Journal::kReads; ++i)
-                asked = asked || may_read(job, i);
-            return ring.tail.load() == ring.durable.load() && ring.oldest.load() == tidied &&
-                   (!asked || alone);
-        };
-        if (alone && (at_rest() || failures > kLastTries)) return failures > 0 ? 2 : 0;
         // Whoever moves the tail after this sees that we are asleep; whoever did before, we see.
         desk.asleep.store(1);
-        Duration most = kNever;
-        if (!at_rest()) most = retries ? kWriteRetry : 0;
-        if (alone) most = failed ? kWriteRetry : 0;
-        const Waited waited = wait_event(job.to_scribe, life_read_end, most);
+        const Waited waited = wait_event(job.to_scribe, life_read_end, work.sleep(alone));
         desk.asleep.store(0);
         alone = alone || waited.alone;
     }

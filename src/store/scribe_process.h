@@ -16,6 +16,7 @@
 
 #include "mqttd/journal.h"
 
+#include "base/histogram.h"
 #include "store/import_report.h"
 #include "store/ring.h"
 
@@ -44,6 +45,8 @@ struct ColdRead {
     uint64_t size = 0;
 };
 
+using SyncTimes = Histogram<80>;  // microseconds, up to two seconds
+
 // In shared memory, in front of the ring.
 struct ScribeDesk {
     std::atomic<ScribeState> state{ScribeState::kNone};
@@ -56,6 +59,8 @@ struct ScribeDesk {
     std::atomic<uint32_t> unsynced{0};  // not 0: written is good enough, but up to here:
     std::atomic<Position> sync_to{0};
     RingHead ring;
+    std::atomic<uint32_t> sync_times[SyncTimes::kBuckets] =
+        {};  // the scribe's: how many took so long
     ColdRead reads[Journal::kReads];
     ImportReport import;  // whole when it serves
 };

@@ -29,7 +29,7 @@ Result<int> FakeDisk::open(std::string_view name, bool create) {
     MQTTD_ASSERT(text.size() <= kNameMax);
     const auto found = now_.find(text);
     if (create == (found != now_.end())) return create ? Error::kExists : Error::kNotFound;
-    if (create && fails(faults.names)) return Error::kIo;
+    if (create && (!alive() || fails(faults.names))) return Error::kIo;
     NodeRef node = create ? std::make_shared<Node>() : found->second;
     if (create) {
         change([text, node](Names& names) { names[text] = node; });
@@ -54,18 +54,24 @@ Result<size_t> FakeDisk::read(int file, uint64_t offset, std::span<uint8_t> into
     return size;
 }
 
+uint64_t FakeDisk::used() const {
+    uint64_t used = 0;
+    for (const auto& [name, node] : now_)
+        used += node->now.size();
+    return used;
+}
+
 // A write that fails has written some of it.
 Error FakeDisk::write(int file, uint64_t offset, Bytes bytes) {
     Node& node = *handles_.at(static_cast<size_t>(file));
     Error error = Error::kNone;
-    if (fails(faults.write)) {
+    if (died()) return Error::kIo;
+    if (!alive() || fails(faults.write)) {
         bytes = bytes.first(dice_.below(static_cast<uint32_t>(bytes.size())));
         error = Error::kIo;
     }
-    uint64_t used = 0;
-    for (const auto& [name, other] : now_)
-        used += other->now.size();
-    if (offset + bytes.size() > node.now.size()) {
+    if (room != ~uint64_t{0} && offset + bytes.size() > node.now.size()) {
+        const uint64_t used = this->used();
         const uint64_t more = offset + bytes.size() - node.now.size();
         if (used + more > room) {
             const uint64_t fit = room > used ? room - used : 0;
@@ -94,6 +100,7 @@ void FakeDisk::keep_sector(Node& node, size_t sector) {
 
 Error FakeDisk::sync(int file) {
     Node& node = *handles_.at(static_cast<size_t>(file));
+    if (!alive()) return Error::kIo;
     const bool failed = fails(faults.sync);
     for (size_t sector = 0; sector < node.dirty.size(); ++sector) {
         if (node.dirty[sector] && (!failed || dice_.below(2) == 0)) keep_sector(node, sector);
@@ -107,7 +114,7 @@ Error FakeDisk::sync(int file) {
 Error FakeDisk::rename(std::string_view from, std::string_view to) {
     const std::string old(from);
     const std::string fresh(to);
-    if (fails(faults.names)) return Error::kIo;
+    if (!alive() || fails(faults.names)) return Error::kIo;
     if (!now_.contains(old)) return Error::kNotFound;
     change([old, fresh](Names& names) {
         const auto node = names.extract(old);
@@ -118,14 +125,14 @@ Error FakeDisk::rename(std::string_view from, std::string_view to) {
 
 Error FakeDisk::remove(std::string_view name) {
     const std::string text(name);
-    if (fails(faults.names)) return Error::kIo;
+    if (!alive() || fails(faults.names)) return Error::kIo;
     if (!now_.contains(text)) return Error::kNotFound;
     change([text](Names& names) { names.erase(text); });
     return Error::kNone;
 }
 
 Error FakeDisk::sync_names() {
-    if (fails(faults.names)) return Error::kIo;
+    if (!alive() || fails(faults.names)) return Error::kIo;
     safe_ = now_;
     changes_.clear();
     return Error::kNone;

@@ -34,6 +34,11 @@ class FakeDisk final : public Disk {
 
     Faults faults;
     uint64_t room = ~uint64_t{0};  // bytes of all files together
+    // Whoever uses it dies after so many calls that change something: what comes then has no
+    // effect, and of the last write a part.
+    uint64_t calls_left = ~uint64_t{0};
+
+    bool died() const { return calls_left == 0; }
 
     void power_cut();
 
@@ -41,6 +46,9 @@ class FakeDisk final : public Disk {
     std::vector<uint8_t>& content(const std::string& name);
     void damage(const std::string& name, uint64_t offset, uint8_t flip);
     std::vector<std::string> names() const;
+
+    // Bytes of all files.
+    uint64_t used() const;
 
     uint64_t syncs() const { return syncs_; }
 
@@ -67,6 +75,13 @@ class FakeDisk final : public Disk {
     using Names = std::map<std::string, NodeRef>;
 
     bool fails(uint32_t one_in) { return one_in != 0 && dice_.below(one_in) == 0; }
+
+    // False: its user is dead.
+    bool alive() {
+        if (calls_left == ~uint64_t{0}) return true;
+        if (calls_left == 0) return false;
+        return --calls_left > 0;
+    }
 
     void change(const std::function<void(Names&)>& step);
     static void keep_sector(Node& node, size_t sector);

@@ -91,3 +91,27 @@ TEST_CASE("what was damaged, or is gone, is not taken for a body", "[store]") {
     CHECK(reader.read(position, got) == Error::kNotFound);
     CHECK(written.disk.open_files() == 0);
 }
+
+TEST_CASE("a scribe that takes over makes another part of an open file", "[store]") {
+    // The reader has the first part open, and what it is asked for next lies in the second.
+    constexpr uint64_t kRing = 1u << 20;
+    const JournalShape shape{.file_bytes = 16 * 1024, .id = 7};
+    FakeDisk disk;
+    std::vector<uint8_t> memory(kRing);
+    RingHead head;
+    const Ring ring{&head, memory.data(), kRing};
+    LogWriter writer(ring, shape, 0, 0);
+    ColdReader reader(disk, shape);
+    const auto body_of = [](uint8_t fill) { return std::vector<uint8_t>(100, fill); };
+    for (uint8_t life = 0; life < 4; ++life) {
+        Scribe scribe(disk, ring, shape);
+        const std::vector<uint8_t> body = body_of(life);
+        const Position position = writer.append(RecordType::kFirstOfBroker, Bytes(body));
+        CHECK(reader.end_of(position, body.size()) == writer.tail());
+        writer.hand_over();
+        REQUIRE(scribe.step() == Error::kNone);
+        std::vector<uint8_t> got(body.size());
+        REQUIRE(reader.read(position, got) == Error::kNone);
+        CHECK(got == body);
+    }
+}

@@ -151,6 +151,10 @@ TEST_CASE("what the scribe calls durable is in the folder", "[store][process]") 
         CHECK(loop.deaths == 0);
         const RingHead& ring = loop.job.desk->ring;
         CHECK(ring.syncs.load() <= 60);  // those of a turn together, and what gathered meanwhile
+        uint64_t timed = 0;
+        for (const auto& count : loop.job.desk->sync_times)
+            timed += count.load();
+        CHECK(timed >= ring.syncs.load());  // files are synced when they end, too
     }
 }
 
