@@ -92,8 +92,13 @@ bool Core::welcome(Link& link, const ConnectView& connect, Bytes assigned_id, bo
 
 bool Core::send_connack(Link& link, bool present, uint8_t code, Bytes properties) {
     const uint32_t size = connack_size(link.version, properties);
-    const uint64_t position =
-        link.session && link.session->durable && code == kReasonSuccess ? owed(link) : 0;
+    // Also of a session that does not stay: an earlier one that did may have ended for it.
+    uint64_t position = link.session && code == kReasonSuccess ? owed(link) : 0;
+    // It may be for this client that it ended, in an earlier CONNECT that was never answered.
+    if (position == 0 && link.session && code == kReasonSuccess && recorder_ != nullptr &&
+        recorder_->holds_answers() && !recorder_->durable(discarded_at_) && !disk_fails()) {
+        position = discarded_at_;
+    }
     // A disk that fails does not keep those out for whom something waits.
     const bool uncorked = MQTTD_MUTANT(68);  // CONNACK does not wait for what it says
     bool let_in = present && link.session->safe && disk_fails();

@@ -225,12 +225,16 @@ class Core {
     // --- held.cc
     uint64_t owed(const Link& link);
     bool hold(Link& link, uint64_t position, const Answer& answer);
+    enum class Holding : uint8_t { kNotNeeded, kHeld, kRefused };
+    Holding try_to_hold(Link& link, uint64_t position, const Answer& answer);
     bool hold_packet(Link& link, uint64_t position, PacketType type, Bytes packet);
     Held* ensure_held(Link& link);
     bool let_in_early(const Link& link) const;
     void release_held();
     void release_answers(Link& link, Held& held);
-    bool send_held(Link& link, uint16_t packet_id);
+    // kRelease: it cannot be sent, and its identifier has to be released.
+    enum class HeldSent : uint8_t { kDone, kNotNow, kRelease };
+    HeldSent send_held(Link& link, uint16_t packet_id);
     void settle_held(Link& link, uint64_t what, uint64_t position);
     void settle_whole();
     void drop_held(Link& link);
@@ -266,7 +270,7 @@ class Core {
     bool all_blocked(std::span<FilterNode*> filters);
     uint8_t priority_of(Bytes topic) const;
     void spend_match();
-    void retain(Publication& publication);
+    void retain(Publication& publication, const RetainedStore::Sought& sought);
     void forget_retained(RetainedNode& node);
     void leave_store(Message& message);
     uint64_t retained_by_clients() const;
@@ -519,6 +523,7 @@ class Core {
     bool retained_expire_ = false;  // some retained message had a Message Expiry Interval
 
     static constexpr uint64_t kNothingSaid = ~uint64_t{0};
+    uint64_t discarded_at_ = 0;            // where it was said last that a clean start ended one
     uint64_t said_before_ = kNothingSaid;  // Recorder::said() before the packet under way
     uint64_t journal_seen_ = 0;            // durable when those who wait for room were woken last
     uint64_t released_ = 0;                // answers that waited for this have left

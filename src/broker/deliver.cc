@@ -221,18 +221,17 @@ void Core::record_sent(Session& session,
     recorder_->delivery(session.number, message, flow, delivery.ids);
 }
 
-// At QoS 2 it leaves when it is known for good what its identifier stands for.
+// At QoS 2 it leaves when it is known for good what its identifier stands for.  This may be in the
+// middle of somebody else's packet: a link for which there is no memory is doomed, and not ended.
 void Core::hold_publish(Link& link, uint16_t packet_id) {
-    const Answer waiting{PacketType::kPublish, packet_id};
-    if (recorder_->in_whole()) {
-        if (!hold(link, Recorder::kAfterWhole, waiting) || !link.extras) return;
-        Held* held = link.extras->held.get();
-        if (held != nullptr && touched_count_ < kTouchedMost) touched_[touched_count_] = held;
-        if (held != nullptr) ++touched_count_;
-        return;
-    }
-    const bool held = hold(link, recorder_->flush(), waiting);
-    if (!held) send_held(link, packet_id);
+    const bool whole = recorder_->in_whole();
+    const uint64_t position = whole ? Recorder::kAfterWhole : recorder_->flush();
+    const Holding holding = try_to_hold(link, position, {PacketType::kPublish, packet_id});
+    if (holding == Holding::kRefused) return doom(link);
+    if (holding == Holding::kNotNeeded) return (void)send_held(link, packet_id);
+    if (!whole) return;
+    if (touched_count_ < kTouchedMost) touched_[touched_count_] = link.extras->held.get();
+    ++touched_count_;
 }
 
 // Every drop has a name, a counter and, the first time in a row, a log line.

@@ -68,20 +68,25 @@ uint64_t Core::owed(const Link& link) {
 // Whether an answer that waits for `position` cannot leave at once: then it is held, behind those
 // that are.  True also if the arena refused; then the link has ended.
 bool Core::hold(Link& link, uint64_t position, const Answer& answer) {
-    Held* held = link.extras ? link.extras->held.get() : nullptr;
-    const bool behind = held != nullptr && held->count > 0;
-    if (held != nullptr) position = std::max(position, held->least);
-    if (!behind && (position == 0 || recorder_->durable(position))) return false;
-    held = ensure_held(link);
-    if (held == nullptr || !held->push(arena_, position, answer)) {
+    const Holding holding = try_to_hold(link, position, answer);
+    if (holding == Holding::kRefused) {
         if (answer.packet != nullptr) arena_.release(answer.packet);
         ++stats_.refused_memory;
         end_link(link, Error::kNoMemory, true);
-        return true;
     }
+    return holding != Holding::kNotNeeded;
+}
+
+Core::Holding Core::try_to_hold(Link& link, uint64_t position, const Answer& answer) {
+    Held* held = link.extras ? link.extras->held.get() : nullptr;
+    const bool behind = held != nullptr && held->count > 0;
+    if (held != nullptr) position = std::max(position, held->least);
+    if (!behind && (position == 0 || recorder_->durable(position))) return Holding::kNotNeeded;
+    held = ensure_held(link);
+    if (held == nullptr || !held->push(arena_, position, answer)) return Holding::kRefused;
     if (!held->hook.in_list) held_.push_back(*held);
     ++stats_.answers_held;
-    return true;
+    return Holding::kHeld;
 }
 
 // nullptr if the arena refused.
@@ -148,11 +153,16 @@ void Core::release_held() {
 void Core::release_answers(Link& link, Held& held) {
     while (held.count > 0 && recorder_->durable(held.front().position)) {
         if (held.front().type == PacketType::kPublish) {
-            if (!send_held(link, held.front().packet_id)) {
+            const HeldSent sent = send_held(link, held.front().packet_id);
+            if (sent == HeldSent::kNotNow) {
                 held_stuck_ = true;
                 return;
             }
-            held.pop();
+            if (sent == HeldSent::kRelease) {
+                held.replace_front(PacketType::kPubrel);
+            } else {
+                held.pop();
+            }
             continue;
         }
         const Answer answer = held.pop();
@@ -189,15 +199,21 @@ void Core::uncork(Link& link) {
     if (link.slow_hook.in_list) slow_.remove(link);
 }
 
-// Sends the QoS 2 message that waited for this, if it is still to be sent.  False: not now.
-bool Core::send_held(Link& link, uint16_t packet_id) {
-    if (!link.session || link.broken) return true;
+// Sends the QoS 2 message that waited for this, if it is still to be sent.
+Core::HeldSent Core::send_held(Link& link, uint16_t packet_id) {
+    if (!link.session || link.broken) return HeldSent::kDone;
     Session& session = *link.session;
     const int64_t found = session.outflow ? session.outflow->window.find(packet_id) : -1;
-    if (found < 0) return true;
+    if (found < 0) return HeldSent::kDone;
     InflightSlot& slot = session.outflow->window.at(static_cast<uint32_t>(found));
-    if (slot.state != FlowState::kAwaitPubrec || slot.sent) return true;
-    if (link.outbox->blocked()) return false;
+    if (slot.state != FlowState::kAwaitPubrec || slot.sent) return HeldSent::kDone;
+    if (link.outbox->blocked()) return HeldSent::kNotNow;
+    if (!slot.left && slot.message->expired(now_s())) {  // [MQTT5-3.3.2-5]
+        drop(&session, Drop::kExpired, 1);
+        finish_slot(session, static_cast<uint32_t>(found));
+        pump_later(session);
+        return HeldSent::kDone;
+    }
     const uint64_t position = link.outbox->appended();
     Delivery delivery;
     delivery.qos = 2;
@@ -206,16 +222,22 @@ bool Core::send_held(Link& link, uint16_t packet_id) {
     const Appended appended = append_publish(
         link, parts_of(*slot.message), delivery, slot.left, packet_id, Arena::Use::kReserve);
     spend(limits::kCountedUnits);
-    if (appended == Appended::kNoMemory) return false;
+    if (appended == Appended::kNoMemory) return HeldSent::kNotNow;
     if (appended == Appended::kTooLarge) {  // as if it had been sent  [MQTT5-3.1.2-25]
         drop(&session, Drop::kReceiverSize, 1);
-        finish_slot(session, static_cast<uint32_t>(found));
-        return true;
+        if (!slot.left) {
+            finish_slot(session, static_cast<uint32_t>(found));
+            pump_later(session);
+            return HeldSent::kDone;
+        }
+        // The client may have the identifier: it has to let go of it, too.
+        let_message_go(session, slot);
+        slot.state = FlowState::kAwaitPubcomp;
     }
     slot.position = position;
     slot.sent_ms = now_ms();
     slot.sent = true;
-    return true;
+    return appended == Appended::kTooLarge ? HeldSent::kRelease : HeldSent::kDone;
 }
 
 // Answers that waited for something that has happened now wait for the journal alone.

@@ -50,6 +50,10 @@ struct alignas(16) Held {
     // False if the arena refused.
     bool push(Arena& arena, uint64_t position, const Answer& answer);
     Answer pop();
+
+    // Something else is to be said instead of the first one.
+    void replace_front(PacketType type) { ring_[head_].type = type; }
+
     void release(Arena& arena);
 
   private:

@@ -100,7 +100,7 @@ bool Core::journal_at_rest() const {
     const bool released = held_.empty() || released_ == journal.durable();
     bool waits = journal.room() < journal.capacity() / 2;
     if (round_->phase == Round::Phase::kSyncing) waits = !recorder_->durable(round_->end);
-    if (round_->phase == Round::Phase::kPages) waits = true;  // for what paging has asked for
+    if (round_->phase == Round::Phase::kPages) waits = waits || paging_->reads();
     const bool quiet = round_->running() ? waits : !round_is_due();
     return released && quiet && paging_->at_rest() &&
            (journal_waiters_.empty() || journal_seen_ == journal.durable());

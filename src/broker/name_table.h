@@ -6,11 +6,13 @@
 // no tombstones are left. A value's place is good until the next `make` or `erase`.
 
 #include "base/assert.h"
+#include "base/fetch.h"
 
 #include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -28,6 +30,11 @@ class NameTable {
             if (slots_[i].name == name) return &slots_[i].value;
             if (slots_[i].name == 0) return nullptr;
         }
+    }
+
+    // For who will look for it in a while: asks memory for its place.
+    void fetch(uint64_t name) const {
+        if (!slots_.empty()) mqttd::fetch(&slots_[home(name)]);
     }
 
     // Room for so many, while it is empty.
@@ -70,8 +77,12 @@ class NameTable {
     // Calls visit(name, value) for all, in no order.
     template <class Visit>
     void for_each(Visit visit) {
-        for (Slot& slot : slots_) {
-            if (slot.name != 0) visit(slot.name, slot.value);
+        constexpr size_t kAhead = 16;
+        for (size_t i = 0; i < slots_.size(); ++i) {
+            if constexpr (std::is_pointer_v<T>) {
+                if (i + kAhead < slots_.size()) mqttd::fetch(slots_[i + kAhead].value);
+            }
+            if (slots_[i].name != 0) visit(slots_[i].name, slots_[i].value);
         }
     }
 

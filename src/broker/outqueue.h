@@ -84,6 +84,7 @@ struct alignas(16) QueuePage : QueueChunk {
     ListHook<QueuePage> hook;  // of all pages, by position
     uint64_t name = 0;         // where it was said first
     uint64_t position = 0;     // and last
+    int64_t wall_ahead = 0;    // Recorder::wall_ahead() when it was said, or found
     PageSum sum;
     uint32_t size = 0;         // bytes of its body
     bool coming : 1 = false;   // it is being read, to be taken back

@@ -18,6 +18,8 @@ constexpr uint32_t kEntryHead = DurablePage::kHeadBytes + DurablePageEntry::kHea
                                 4 * DurableDelivery::kIdsMax + DurableMessage::kHeadBytes;
 constexpr uint32_t kReadsOfRounds = 2;  // places that a round may use
 constexpr uint32_t kPagesATurn = 16;    // that go out
+constexpr uint32_t kBucketsATurn = 64;  // of the sessions, that are looked through
+constexpr uint32_t kSweepStep = 64;     // the part of memory after which they are once more
 
 uint8_t* put(uint8_t* at, Bytes bytes) {
     if (!bytes.empty()) std::memcpy(at, bytes.data(), bytes.size());
@@ -50,6 +52,7 @@ Paging::Paging(Core& core, Journal& journal)
       journal_(journal),
       page_bytes_(core.options_.page_bytes),
       page_from_(core.arena_.pages_total() * core.options_.page_from_permille / 1'000),
+      sweep_from_(page_from_),
       room_(static_cast<uint8_t*>(
           core.arena_.allocate(page_bytes_ + kEntryHead, Arena::Use::kReserve))) {
     MQTTD_ASSERT(room_ != nullptr);
@@ -67,6 +70,7 @@ void Paging::consider(Session& session) {
 void Paging::tend() {
     stuck_ = false;
     take_reads();
+    sweep();
     if (due_.count == 0 || core_.recorder_->missed()) return;
     uint32_t pages = kPagesATurn;
     while (due_.count > 0 && pages > 0) {
@@ -78,9 +82,30 @@ void Paging::tend() {
     }
 }
 
+// Those whose queues have not grown since memory is short; what they hold is as good as any
+// other's. Once through all of them, and again when a good part more is in use.
+void Paging::sweep() {
+    const uint64_t used = arena_.pages_used();
+    const uint64_t more = used + std::max<uint64_t>(arena_.pages_total() / kSweepStep, 1);
+    if (!sweeps_ && used >= sweep_from_) {
+        sweeps_ = true;
+        bucket_ = 0;
+        sweep_from_ = more;
+    }
+    sweep_from_ = used < page_from_ ? page_from_ : std::min(sweep_from_, more);
+    if (used < page_from_ || core_.recorder_->missed()) sweeps_ = false;
+    const auto look = [&](Session& session) {
+        if (session.durable && !session.dead && session.outflow) consider(session);
+    };
+    for (uint32_t i = 0; sweeps_ && i < kBucketsATurn && due_.count < kListMost / 2; ++i) {
+        core_.spend(1);
+        sweeps_ = core_.sessions_.visit_bucket(bucket_, look);
+    }
+}
+
 bool Paging::at_rest() const {
     if (stuck_) return true;
-    if (due_.count > 0) return false;
+    if (due_.count > 0 || sweeps_) return false;
     Bytes body;
     for (uint32_t i = 0; i < Journal::kReads; ++i)
         if (asked_[i].used && journal_.look(i, body) != Journal::Read::kWaiting) return false;
@@ -158,6 +183,7 @@ bool Paging::say_page(Session& session, QueueLane& lane) {
         return room && queue.settle(lane);  // what cannot go stays where it is
     }
     page->position = page->name = core_.recorder_->page(DurableType::kPage, parts);
+    page->wall_ahead = core_.recorder_->wall_ahead();
     page->size = static_cast<uint32_t>(size);
     page->session = &session;
     core_.spend(page->sum.count);
@@ -200,6 +226,11 @@ bool Paging::ask(QueuePage& page) {
     return false;
 }
 
+bool Paging::reads() const {
+    return std::any_of(
+        std::begin(asked_), std::end(asked_), [](const Asked& asked) { return asked.used; });
+}
+
 void Paging::take_reads() {
     for (uint32_t i = 0; i < Journal::kReads; ++i) {
         Asked& asked = asked_[i];
@@ -221,7 +252,10 @@ void Paging::take_reads() {
         Session& session = *waiting_.list[0];
         waiting_.remove(session);
         if (MQTTD_MUTANT(72)) continue;  // who waits for a place is forgotten
-        if (session.outflow) ask_ahead(session);
+        if (!session.outflow) continue;
+        ask_ahead(session);
+        // Something of higher priority may have come in front of the page.
+        if (session.link && !session.outflow->queue.front_away()) core_.pump_later(session);
     }
 }
 
@@ -279,7 +313,8 @@ bool Paging::take_back(QueuePage& page, Bytes body) {
 bool Paging::read_entries(PageReader& reader, const QueuePage& page, Segment& held) {
     DurablePageEntry read;
     while (reader.next(read)) {
-        MessageParts parts = core_.recorder_->parts_of(read.message);
+        if (page.foreign && read.delivery.number == 0) continue;  // QoS 0 of another life
+        MessageParts parts = Recorder::parts_of(read.message, page.wall_ahead);
         parts.system = read.system;
         const uint32_t texts = read.place + static_cast<uint32_t>(DurableMessage::kHeadBytes +
                                                                   read.message.topic.size() +
@@ -343,8 +378,10 @@ void Paging::lose(QueuePage& page) {
 
 bool Paging::leave_front(Session& session) {
     QueuePage& page = session.outflow->queue.front_page();
-    // Another member of a group may get what is in it.
-    if (page.sum.groups && !page.foreign && !stopped_) {
+    // Another member of a group may get what is in it; but not if those that come back wait for
+    // memory, which what ends would give.
+    const bool scarce = stuck_ && arena_.pressure() >= Arena::Pressure::kGrowth;
+    if (page.sum.groups && !page.foreign && !stopped_ && !scarce) {
         ask_ahead(session);
         return false;
     }

@@ -7,6 +7,7 @@
 // of. What remains is a QueuePage of a hundred bytes for `page_bytes` of messages:
 //
 //     grew      a queue has gathered more than a page     ─▶ due
+//     sweep     the same for all that grew before memory was short
 //     tend      due ─▶ page out; what was read ─▶ back into its queue, or said again for a round
 //     want      a page is near the front of a queue that is sent from ─▶ asked for
 //
@@ -58,6 +59,9 @@ class Paging {
     // Nothing is to be done before the journal or memory has more room.
     bool at_rest() const;
 
+    // It has asked for something that it has not used yet.
+    bool reads() const;
+
     // Something waits for memory.
     bool stuck() const { return stuck_; }
 
@@ -97,6 +101,7 @@ class Paging {
     };
 
     void consider(Session& session);
+    void sweep();
     void ask_ahead(Session& session);
     bool page_out(Session& session);
     bool worth_a_copy(const Message& message) const;
@@ -114,8 +119,11 @@ class Paging {
     Core& core_;
     Arena& arena_;
     Journal& journal_;
-    uint32_t page_bytes_;                               // of a body, about
-    uint64_t page_from_;                                // pages of the arena in use
+    uint32_t page_bytes_;  // of a body, about
+    uint64_t page_from_;   // pages of the arena in use
+    uint64_t sweep_from_;  // … from which on all are looked through
+    uint64_t bucket_ = 0;  // of the sessions, where that is
+    bool sweeps_ = false;
     IntrusiveList<QueuePage, &QueuePage::hook> pages_;  // by position
     Asked asked_[Journal::kReads];
     Sessions due_;      // to be paged out

@@ -18,9 +18,12 @@ namespace mqttd {
 bool Core::publish(Publication& publication, Link* publisher) {
     const Ending ending{*this, publication};
     begin_publication(publication);
+    RetainedStore::Sought sought;
+    if (publication.retain) sought = retained_.seek(publication.topic);
     const std::span<FilterNode*> room{matched_, limits::kMatchedFilters};
     const Result<Match> match = subscriptions_.match(publication.topic, room, limits::kMatchSteps);
     spend_match();
+    retained_.come_nearer(sought);
     if (!match) {
         if (publication.qos > 0) return false;
         drop(nullptr, Drop::kMemory, publication.count);
@@ -49,7 +52,7 @@ bool Core::publish(Publication& publication, Link* publisher) {
         done = publication.qos == 0;
         if (done && !publication.system) drop(nullptr, Drop::kMemory, 1);
     } else if (publication.retain) {
-        retain(publication);
+        retain(publication, sought);
     }
     const bool possible = !counted || publication.message != nullptr;
     if (done && wanted && possible) {
@@ -110,8 +113,8 @@ void Core::spend_match() {
 }
 
 // The message as retained message of its topic; an empty payload removes it.   [MQTT-3.3.1-5…-11]
-void Core::retain(Publication& publication) {
-    const RetainedStore::Place place = retained_.look(publication.topic);
+void Core::retain(Publication& publication, const RetainedStore::Sought& sought) {
+    const RetainedStore::Place place = retained_.look(sought);
     RetainedNode* node = place.found();
     if (publication.payload_size() == 0) {
         if (node != nullptr && !MQTTD_MUTANT(5)) forget_retained(*node);  // not cleared

@@ -63,6 +63,8 @@ void Core::pump(Session& session) {
             if (!sent) drop(&session, Drop::kMemory, 1);
             forget(session, queue.pop(arena_));
         }
+        // It was not the next one when it was looked for, and there may have been no place to read.
+        if (session.durable && queue.front_away()) paging_->want(session);
         update_direct(session);
         const bool waits = !resent && outflow->unacknowledged >= window_of(session);
         if ((resent ? next_may_go() : !waits) && !outbox.blocked() && !link->broken)

@@ -193,6 +193,7 @@ void Recorder::unsubscribed(uint32_t session, Bytes filter) {
 
 void Recorder::delivery(uint32_t session, Message& message, const Flow& flow, Bytes ids) {
     const uint64_t name = name_of(message);
+    if (name == 0) return;  // it could not be said, and is missed already
     uint8_t numbers[4 * DurableDelivery::kIdsMax];
     DurableDelivery out;
     out.session = session;
@@ -284,7 +285,7 @@ DurableDelivery Recorder::durable(const QueueEntry& entry, uint8_t* ids) {
     return out;
 }
 
-MessageParts Recorder::parts_of(const DurableMessage& message) const {
+MessageParts Recorder::parts_of(const DurableMessage& message, int64_t wall_ahead) {
     MessageParts parts;
     parts.topic = message.topic;
     parts.properties = message.properties;
@@ -292,8 +293,8 @@ MessageParts Recorder::parts_of(const DurableMessage& message) const {
     parts.retain = message.retain;
     parts.priority = message.priority;
     if (message.expires_at == 0) return parts;
-    const int64_t left = static_cast<int64_t>(message.expires_at) - wall_s_;
-    parts.expires_s = static_cast<uint64_t>(std::max<int64_t>(int64_t{now_s_} + left, 0));
+    const int64_t expires_s = static_cast<int64_t>(message.expires_at) - wall_ahead;
+    parts.expires_s = static_cast<uint64_t>(std::max<int64_t>(expires_s, 0));
     return parts;
 }
 

@@ -85,8 +85,14 @@ class Recorder {
     // The form of things and back; `ids` has room for DurableDelivery::kIdsMax numbers.
     DurableMessage durable(Message& message) const;
     static DurableDelivery durable(const QueueEntry& entry, uint8_t* ids);
+
     // Without its payload.
-    MessageParts parts_of(const DurableMessage& message) const;
+    MessageParts parts_of(const DurableMessage& message) const {
+        return parts_of(message, wall_ahead());
+    }
+
+    // … which was said when the wall clock was so far ahead of ours; it may have been set since.
+    static MessageParts parts_of(const DurableMessage& message, int64_t wall_ahead);
     // Of a delivery that has some; nullptr if the arena refused.
     static SubscriptionIds* ids_of(Arena& arena, const DurableDelivery& delivery);
 
@@ -145,6 +151,9 @@ class Recorder {
         return static_cast<uint64_t>(wall_s_ + static_cast<int64_t>(second) -
                                      static_cast<int64_t>(now_s_));
     }
+
+    // Of the clock that expiry goes by, in seconds.
+    int64_t wall_ahead() const { return wall_s_ - static_cast<int64_t>(now_s_); }
 
     uint32_t now_s() const { return now_s_; }
 

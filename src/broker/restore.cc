@@ -188,6 +188,8 @@ void Restore::session(Bytes body) {
         return;
     }
     Session* session = find(read->number);
+    // Also if there is no room for it: it is still there for the next start.
+    core_.next_session_number_ = std::max(core_.next_session_number_, read->number);
     if (session == nullptr) {
         // Its predecessor's end may have been about to be said.
         Session* older = core_.find_session(read->client_id);
@@ -199,7 +201,6 @@ void Restore::session(Bytes body) {
         }
         session->number = read->number;
         session->durable = session->safe = true;
-        core_.next_session_number_ = std::max(core_.next_session_number_, read->number);
         sessions_.make(read->number) = session;
     }
     core_.set_expiry(*session, read->expiry_s);
@@ -275,7 +276,7 @@ void Broker::begin_restore(uint64_t bytes) {
 }
 
 void Broker::restore(uint8_t type, uint64_t position, Bytes body) {
-    restore_->apply(type, position, body);
+    restore_->take(type, position, body);
 }
 
 RestoreReport Broker::end_restore() {

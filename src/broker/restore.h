@@ -27,8 +27,8 @@ class Restore {
     Restore(const Restore&) = delete;
     Restore& operator=(const Restore&) = delete;
 
-    // A body of a DurableType, and its position.
-    void apply(uint8_t type, uint64_t position, Bytes body);
+    // A body of a DurableType, and its position; it is used up when this returns.
+    void take(uint8_t type, uint64_t position, Bytes body);
 
     // All bodies have been applied.
     void finish();
@@ -36,6 +36,21 @@ class Restore {
     const RestoreReport& report() const { return report_; }
 
   private:
+    // A start is as fast as memory answers: a body waits while others are applied, and what it will
+    // touch is asked for meanwhile. Large ones do not.
+    static constexpr uint32_t kAhead = 16;
+    static constexpr uint32_t kAheadBytes = 488;
+
+    struct Waiting {
+        uint8_t type = 0;
+        uint32_t size = 0;
+        uint32_t hash = 0;  // of where its topic or filter hangs; 0: none
+        uint64_t position = 0;
+        uint8_t bytes[kAheadBytes];
+
+        Bytes body() const { return {bytes, size}; }
+    };
+
     struct Flow {
         Message* message = nullptr;  // held; null: PUBREC has come
         SubscriptionIds* ids = nullptr;
@@ -63,6 +78,11 @@ class Restore {
         return uint64_t{session} << 32 | number;
     }
 
+    void apply_first();
+    void apply(uint8_t type, uint64_t position, Bytes body);
+    void fetch(Waiting& waiting);
+    void fetch_more(const Waiting& waiting, uint32_t passed);
+    void fetch_deliveries(Bytes body);
     void session(Bytes body);
     void away(Bytes body);
     void ended(uint32_t number);
@@ -84,7 +104,7 @@ class Restore {
     Message* keep(const DurableMessage& message, uint64_t position);
     Message* make(const DurableMessage& message, bool will);
     void let_go(Flow& flow);
-    void take(Flow& flow, Message& message, const DurableDelivery& read);
+    void fill(Flow& flow, Message& message, const DurableDelivery& read);
     void away_since(Session& session, uint64_t wall_s);
     void fill_windows();
     void fill_window(Session& session, std::vector<Place>& flows);
@@ -95,12 +115,17 @@ class Restore {
 
     Core& core_;
     RestoreReport report_;
+    Waiting ahead_[kAhead];
+    uint32_t first_ = 0;  // of those that wait
+    uint32_t waiting_ = 0;
     uint64_t last_seen_s_ = 0;  // wall clock of the last life's last word
     NameTable<Session*> sessions_;
     NameTable<Message*> messages_;  // held
     Flows under_way_;               // by session and packet identifier
     Flows queued_;                  // by session and delivery
     NameTable<Page> pages_;         // by name
+    std::vector<Session*> left_;    // they were connected when the last life ended
+    std::vector<Session*> over_;    // they end when all is known
     // The same, without a message so far: it comes later in a round, or its body was damaged.
     std::unordered_set<uint64_t> unknown_under_way_;
     std::unordered_set<uint64_t> unknown_queued_;

@@ -1,6 +1,7 @@
 // When all has been read: flows become windows and queues, times on the wall the broker's.
 
 #include "broker/paging.h"
+#include "broker/recorder.h"
 #include "broker/restore.h"
 
 #include <algorithm>
@@ -8,6 +9,8 @@
 namespace mqttd {
 
 void Restore::finish() {
+    while (waiting_ > 0)
+        apply_first();
     for (const auto* unknown : {&unknown_under_way_, &unknown_queued_}) {
         for (const uint64_t key : *unknown)
             report_.lost_messages += find(static_cast<uint32_t>(key >> 32)) != nullptr ? 1 : 0;
@@ -19,6 +22,12 @@ void Restore::finish() {
     settle_sessions();
     report_.retained = core_.retained_by_clients();
     core_.end_restore(report_.no_memory == 0);
+    // Else the next start would let them begin anew to be away.
+    for (const Session* session : left_)
+        core_.recorder_->away(*session);
+    // Their wills go out, and that is recorded again.
+    for (Session* session : over_)
+        core_.end_session(*session);
 }
 
 void Restore::fill_windows() {
@@ -152,6 +161,7 @@ QueuePage* Restore::push(uint64_t name, const Page& found) {
         page->session = session;
         page->name = name;
         page->position = found.position;
+        page->wall_ahead = core_.recorder_->wall_ahead();
         page->size = found.size;
         page->sum = found.sum;
         page->foreign = true;
@@ -184,7 +194,7 @@ void Restore::settle_sessions() {
     for (Session* session : all) {
         const bool connected = session->away_since_s == 0;
         if (connected && session->expiry_s == 0) {  // was to end with its connection
-            core_.end_session(*session);
+            over_.push_back(session);
             continue;
         }
         const uint64_t since = connected ? last : std::min<uint64_t>(session->away_since_s, wall);
@@ -198,6 +208,7 @@ void Restore::settle_sessions() {
             away = now_s;
         }
         session->away_since_s = now_s - static_cast<uint32_t>(away);
+        if (connected) left_.push_back(session);
         core_.update_direct(*session);
         core_.arm_session(*session);
         if (session->outflow) core_.watch_queue(*session);

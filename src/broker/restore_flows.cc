@@ -24,12 +24,12 @@ void Restore::deliveries(Bytes body) {
         Flow& flow = flows.make(key);
         if (flow.message != nullptr) continue;  // said before
         if (flow.qos != 0) continue;            // PUBREC has come
-        take(flow, **found, read);
+        fill(flow, **found, read);
     }
     if (reader.damaged()) ++report_.unreadable;
 }
 
-void Restore::take(Flow& flow, Message& message, const DurableDelivery& read) {
+void Restore::fill(Flow& flow, Message& message, const DurableDelivery& read) {
     flow.message = &message;
     core_.messages_.hold(message);
     flow.qos = read.qos;
@@ -46,6 +46,7 @@ void Restore::page(Bytes body, uint64_t position) {
     Page found{position, reader.page().session, static_cast<uint32_t>(body.size()), {}};
     DurablePageEntry read;
     while (reader.next(read)) {
+        if (read.delivery.number == 0) continue;  // QoS 0: for that life only
         const uint64_t key = key_of(found.session, read.delivery.number);
         unknown_queued_.erase(key);
         if (Flow* flow = queued_.find(key)) {
@@ -55,7 +56,7 @@ void Restore::page(Bytes body, uint64_t position) {
         found.sum.add(read);
     }
     if (reader.damaged()) ++report_.unreadable;
-    pages_.make(name) = found;
+    if (found.sum.count > 0) pages_.make(name) = found;
 }
 
 // One body, so that a start finds them either there or here.
@@ -72,7 +73,7 @@ void Restore::page_taken(Bytes body, uint64_t position) {
         Message* message = keep(read.message, position);
         if (message == nullptr) continue;
         Flow& flow = queued_.make(key_of(number, read.delivery.number));
-        if (flow.message == nullptr) take(flow, *message, read.delivery);
+        if (flow.message == nullptr) fill(flow, *message, read.delivery);
     }
     if (reader.damaged()) ++report_.unreadable;
 }

@@ -219,6 +219,8 @@ constexpr SysRow kRows[] = {
     {"persist/bytes",                 kGauge,   sampled<&HostStats::persist_bytes>},
     {"persist/log_lag",               kGauge,   sampled<&HostStats::persist_lag>},
     {"persist/syncs",                 kCounter, sampled<&HostStats::persist_syncs>},
+    {"persist/fsync_us/p99",          kGauge,   sampled<&HostStats::persist_sync_us_p99>},
+    {"persist/save_ms",               kGauge,   sampled<&HostStats::persist_save_ms>},
     {"persist/written",               kCounter, sampled<&HostStats::persist_written>},
     {"persist/restored/messages",     kGauge,   sampled<&HostStats::persist_restored_messages>},
     {"persist/restore_ms",            kGauge,   sampled<&HostStats::persist_restore_ms>},

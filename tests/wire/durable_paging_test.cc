@@ -40,6 +40,7 @@ struct Writer {
     std::string topic = "q";
     size_t size = 1'000;
     int first = 0;
+    int qos = 1;
 
     explicit Writer(World& where) : world(where), link(where.client("writer")) {}
 
@@ -48,7 +49,7 @@ struct Writer {
         for (int i = 0; i < count; ++i) {
             id = static_cast<uint16_t>(id % 60'000 + 1);
             const std::string payload = std::to_string(first++) + " " + std::string(size, 'x');
-            link.push(publish({.topic = topic, .payload = payload, .qos = 1, .packet_id = id}));
+            link.push(publish({.topic = topic, .payload = payload, .qos = qos, .packet_id = id}));
             if (i % kSyncs == 0) world.settle();
         }
         world.settle();
@@ -161,6 +162,47 @@ TEST_CASE("a backlog of four times the memory comes in order", "[wire][durable][
     CHECK(world.end() == 0);
 }
 
+TEST_CASE("queues that grew before memory was short make room for others, too",
+          "[wire][durable][paging]") {
+    FakeJournal journal;
+    World world(paging_options(), kMemory, &journal);
+    constexpr int kCount = 300;
+    constexpr int kSessions = 8;
+    Writer writer(world);
+    for (int i = 0; i < kSessions; ++i) {
+        const std::string id = "away" + std::to_string(i);
+        join(world, id, id);
+        writer.topic = id;
+        writer.first = 0;
+        writer.write(kCount);
+    }
+    REQUIRE(world.stats().pages_out == 0);  // nothing was short
+
+    // What others keep needs more than is left; nobody's queue grows.
+    auto& keeper = world.client("keeper");
+    const std::string value(1'000, 'v');
+    for (int i = 0; i < 3'000; ++i) {
+        keeper.push(
+            publish({.topic = "kept/" + std::to_string(i), .payload = value, .retain = true}));
+        if (i % kSyncs == 0) world.settle();
+    }
+    world.advance(1'000);
+    CHECK(world.stats().messages_stored + world.stats().paged_messages >=
+          3'000 + uint64_t{kSessions} * kCount);
+    CHECK(world.stats().paged_messages > kSessions * kCount / 2);
+    CHECK(world.arena().refused() == 0);
+    CHECK(all_drops(world) == 0);
+    const uint64_t turns = world.turns();
+    world.settle();
+    CHECK(world.turns() < turns + 5);  // and it sleeps again
+
+    for (int i = 0; i < kSessions; ++i) {
+        Reader reader(world, "away" + std::to_string(i));
+        CHECK(differ(reader.take(), from_to(0, kCount)) == "");
+    }
+    CHECK(world.end() == 0);
+}
+
 TEST_CASE("who reads while it is written gets everything in order", "[wire][durable][paging]") {
     FakeJournal journal;
     World world(paging_options(), kMemory, &journal);
@@ -210,6 +252,45 @@ TEST_CASE("pages are there after a power cut, wherever it comes", "[wire][durabl
     world->settle();
     CHECK(world->stats().queued == 0);
     CHECK(world->stats().paged_messages == 0);
+    CHECK(world->end() == 0);
+}
+
+TEST_CASE("QoS 0 that lay on pages is gone with the life that queued it",
+          "[wire][durable][paging]") {
+    FakeJournal journal;
+    BrokerOptions options = paging_options();
+    options.queue_qos0_messages = true;
+    auto world = std::make_unique<World>(options, kMemory, &journal);
+    join(*world, "away", "q");
+    {
+        Writer writer(*world);
+        for (const int qos : {1, 0, 1, 0, 1}) {
+            writer.qos = qos;
+            writer.write(4'000);
+        }
+        for (int i = 0; i < 2'000; ++i) {  // and on the same pages
+            writer.qos = i % 2;
+            writer.write(1);
+        }
+    }
+    REQUIRE(world->stats().queued == 22'000);
+    REQUIRE(world->stats().paged_messages > 15'000);
+    world = nullptr;
+    journal.cut();
+    world = std::make_unique<World>(options, kMemory, &journal);
+    CHECK(world->stats().queued == 13'000);
+    std::vector<int> wanted;
+    for (const int first : {0, 8'000, 16'000}) {
+        for (int i = 0; i < 4'000; ++i)
+            wanted.push_back(first + i);
+    }
+    for (int i = 20'001; i < 22'000; i += 2)
+        wanted.push_back(i);
+    Reader reader(*world, "away");
+    CHECK(differ(reader.take(), wanted) == "");
+    CHECK(world->stats().queued == 0);
+    CHECK(world->stats().queued_bytes == 0);
+    CHECK(all_drops(*world) == 0);
     CHECK(world->end() == 0);
 }
 

@@ -252,6 +252,14 @@ TEST_CASE("who was connected when the power failed has been away since then", "[
         next.advance(late ? 300'000 : 1'000);
         CHECK(next.stats().sessions == (late ? 0u : 1u));
     }
+    // Starts that follow each other do not make it stay longer.
+    for (const uint64_t sessions : {1u, 1u, 0u}) {
+        world = begin(journal);
+        world->advance(40'000);
+        CHECK(world->stats().sessions == sessions);
+        world = nullptr;
+        journal.cut();
+    }
 }
 
 TEST_CASE("the will of who was connected is sent after a power cut, of who left it is not",
@@ -299,6 +307,37 @@ TEST_CASE("CONNECTs wait for the journal, and are told when that takes long", "[
     (void)world.broker().end_restore();
     world.settle();
     CHECK(late.received() == "CONNACK(0) PINGRESP");
+}
+
+TEST_CASE("a clean start while the journal is read ends what is read only then",
+          "[wire][durable]") {
+    FakeJournal journal;
+    auto world = begin(journal);
+    join(*world,
+         "returns",
+         {
+             {"t", 1}
+    });
+    world->client("writer").send(publish({.topic = "t", .payload = "1", .qos = 1, .packet_id = 1}));
+    const FakeJournal before = journal;
+
+    // The next life: its client is there before the session is.
+    FakeJournal fresh;
+    const auto next = std::make_unique<World>(fresh);
+    next->broker().begin_restore();
+    auto& early = next->connection();
+    early.send(connect("returns", true));
+    CHECK(early.stopped() == StopReason::kParked);
+    before.visit([&](uint8_t type, uint64_t position, Bytes body) {
+        next->broker().restore(type, position, body);
+    });
+    CHECK(early.received().empty());
+    CHECK(next->broker().end_restore().queued == 1);
+    next->settle();
+    CHECK(early.received() == "CONNACK(0)");
+    CHECK(next->stats().queued == 0);
+    early.hang_up();
+    CHECK(comes_back(*next, "returns") == "CONNACK(0)");  // no session
 }
 
 TEST_CASE("a will that an orderly end has sent is not sent again", "[wire][durable]") {
