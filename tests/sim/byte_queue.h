@@ -29,6 +29,9 @@ class ByteQueue {
         }
     }
 
+    // Only so many of its first bytes are left.
+    void keep(size_t bytes) { text_.resize(begin_ + bytes); }
+
     void clear() {
         text_.clear();
         begin_ = 0;

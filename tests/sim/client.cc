@@ -19,6 +19,11 @@ bool Client::usable() const {
            (conn->welcome || (conn->plan->clean && !conn->closing));
 }
 
+bool Client::unanswered() const {
+    if (!has_connection() || conn->wire->client_gone || conn->wire->up_fin) return false;
+    return !conn->rude && !conn->closing && (!conn->welcome || !requests_.empty());
+}
+
 bool Client::durable() const {
     if (conn == nullptr) return false;
     return conn->v5 ? conn->plan->expiry_s != 0 : !conn->plan->clean;
@@ -265,6 +270,21 @@ void Client::flush_acks() {
     }
 }
 
+void Client::lose() {
+    for (Conn& old : conns) {
+        const bool taken = old.ops.empty() || old.ops.front().type != Type::kConnect;
+        if (&old == conn && !taken) unsure_ = old.was_unsure;
+        old.link = nullptr;
+        old.outbox = nullptr;
+        old.abandoned = old.wire->client_gone = true;
+        old.wire->up.clear();
+        old.wire->down.clear();
+    }
+    held_.clear();
+    // At QoS 1 it remembers nothing.
+    std::erase_if(busy_, [&](uint16_t id) { return !unreleased_.contains(id); });
+}
+
 void Client::keep_alive() {
     if (silent || !usable() || conn->plan->keep_alive_s == 0 || !conn->welcome) return;
     if (street_.now >= last_sent_ + conn->plan->keep_alive_s * kSecond / 2) ping();
@@ -330,6 +350,7 @@ void Client::on_connack(const Packet& packet) {
     }
     conn->welcome = true;
     unsure_ = false;
+    if (conn->session) street_.model.welcomed(conn->session);
     conn->receive_maximum = packet.receive_maximum;
     conn->alias_maximum = packet.alias_maximum;
     if (packet.session_present && conn->plan->clean) say("session present after a clean start");
@@ -441,6 +462,7 @@ void Client::on_answer(const Packet& packet) {
                 return wrong("another QoS was granted");
             }
         }
+        if (conn->session) street_.model.answered(conn->session, op);
         requests_.erase(request);
         return;
     }
@@ -462,6 +484,9 @@ void Client::on_answer(const Packet& packet) {
             break;
         default:
             return wrong("an unknown answer");
+    }
+    if (!refused && conn->session) {
+        street_.model.acknowledged(conn->session, found->message, packet.packet_id);
     }
     flows_.erase(flows_.begin() + (found - &flows_.front()));
 }

@@ -111,6 +111,8 @@ class Client {
 
     // Reads what is there and answers it.
     void read();
+    // The server is gone, with all connections.
+    void lose();
     // Keeps itself alive.
     void keep_alive();
 
@@ -121,6 +123,9 @@ class Client {
     bool durable() const;
 
     uint64_t unfinished() const { return flows_.size(); }
+
+    // It has asked for something else, and nothing stands against an answer.
+    bool unanswered() const;
 
     const std::string& id() const { return id_; }
 

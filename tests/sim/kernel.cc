@@ -139,6 +139,26 @@ void Kernel::release(Wire& wire) {
     free_wires_.push_back(&wire);
 }
 
+void Kernel::lose_server() {
+    edges_.clear();
+    ghosts_.clear();
+    listener_edge_ = false;
+    for (ListeningSocket& listener : listeners_)
+        listener = {};
+    std::fill(files_.begin(), files_.end(), File{});
+    open_ = 0;
+    for (const auto& wire : wires_) {
+        wire->fd = -1;
+        wire->queued = wire->watched = false;
+        if (wire->server_gone) continue;
+        wire->server_gone = wire->accepted = true;
+        wire->up.clear();
+        wire->inbox.clear();
+        wire->borders.clear();
+        wire->down.keep(dice_.below(static_cast<uint32_t>(wire->down.size()) + 1));
+    }
+}
+
 // ---- epoll
 // -----------------------------------------------------------------------------------------
 

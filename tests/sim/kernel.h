@@ -110,6 +110,9 @@ class Kernel {
 
     // Lets what is under way arrive, as the weather allows. True if anything did.
     bool move(Wire& wire);
+    // The server is gone at once and has lost whatever it held; of what it had sent each client
+    // gets a part.
+    void lose_server();
     // The client is done with it.
     void release(Wire& wire);
 

@@ -28,6 +28,7 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 namespace mqttd::sim {
@@ -50,6 +51,9 @@ struct Rules {
     bool scarce = false;  // memory may be refused
     bool sys = false;     // the broker publishes, too: drops are not all of ours
     uint32_t window = 20;
+    bool cuts = false;           // lives of the broker end: what was not acknowledged may be lost
+    bool slices = false;         // … and QoS 2 that is being handed out begins anew
+    bool early_welcome = false;  // … and on a failing disk a CONNACK says nothing about that
     uint64_t expiry_cap_s = 0;
     uint32_t rel_timeout_s = 0;
 };
@@ -65,7 +69,9 @@ struct Expect {
     bool changed = false;  // … of a subscription that was made anew meanwhile
     bool retain = false;
     bool open = false;
-    bool acked = false;  // the broker took its PUBACK, PUBREC or PUBCOMP
+    bool acked = false;     // the broker took its PUBACK, PUBREC or PUBCOMP
+    bool again = false;     // read in an earlier life, which may have been forgotten
+    bool promised = false;  // would have to come, had its publication been acknowledged
     uint64_t acked_turn = 0;
     uint16_t got = 0;
     uint8_t id_count = 0;
@@ -77,6 +83,15 @@ struct Awaiting {
     uint32_t message = 0;
     Instant since = 0;
     Instant expires = kNever;
+    bool unsure = false;  // it may have been lost with a life
+};
+
+// A subscription that was made, changed or removed, and nobody was told so far.
+struct Unanswered {
+    uint32_t filter = 0;
+    uint64_t serial = 0;  // of the connection
+    bool existed = false;
+    FilterPlan before;
 };
 
 struct Session {
@@ -88,6 +103,10 @@ struct Session {
     bool over = false;         // ended: kept for what its connection still holds
     bool resumed_ever = false;
     bool narrow = false;  // its client has a maximum packet size
+    bool told = false;    // its client knows of it
+    bool unsure = false;  // it may have been lost with a life, or ended since
+    bool expiry_unsure = false;
+    uint64_t serial = 0;  // of its connection
     uint32_t packet_maximum = 0;
     uint32_t expiry_s = 0;  // kNever32: for ever
     Instant away_since = 0;
@@ -102,8 +121,11 @@ struct Session {
     size_t first_open = 0;                                       // none before it is open
     std::unordered_map<uint32_t, std::vector<uint32_t>> places;  // in `expects`, by message
     std::unordered_map<uint16_t, Awaiting> awaiting;             // by packet id
-    std::unordered_map<uint16_t, size_t> inflight;               // outbound: packet id → Expect
-    std::unordered_map<uint16_t, size_t> finished;               // the same, acknowledged
+    std::unordered_map<uint16_t, Awaiting> released;             // PUBCOMP was not read yet
+    std::unordered_map<uint16_t, Awaiting> restored;  // … when a life ended: may wait anew
+    std::deque<Unanswered> unanswered;
+    std::unordered_map<uint16_t, size_t> inflight;  // outbound: packet id → Expect
+    std::unordered_map<uint16_t, size_t> finished;  // the same, acknowledged
 
     struct Copies {
         uint32_t expected = 0;
@@ -145,6 +167,9 @@ class Model {
     // The first thing that went wrong; empty: nothing yet.
     const std::string& failure() const { return failure_; }
 
+    // What happened may happen, but from there on the model does not know what to expect.
+    bool lost_track() const { return lost_track_; }
+
     void fail(const std::string& what);
 
     // ---- What happened, in the broker's order
@@ -168,6 +193,20 @@ class Model {
     void settle_open();
     // A publisher was told that its message was not passed on.
     void refused(uint32_t message);
+
+    // It may not have been passed on, and will not be told.
+    void doubt(uint32_t message) { doubts_.insert(message); }
+
+    // ---- What outlives a life of the broker
+    // ----------------------------------------------------
+
+    // What a client has read so far: that it is in, an answer to SUBSCRIBE or UNSUBSCRIBE, PUBACK
+    // or PUBCOMP.
+    void welcomed(const SessionRef& session);
+    void answered(const SessionRef& session, const Op& op);
+    void acknowledged(const SessionRef& session, uint32_t message, uint16_t packet_id);
+    // The broker is gone.  Another one will have begun by `back_at`.
+    void crashed(Instant back_at);
 
     // ---- What a client read
     // ----------------------------------------------------------------------
@@ -233,6 +272,13 @@ class Model {
         Instant until = 0;  // of a timer; 0: while jobs are under way
         uint32_t will_of = kNobody;
     };
+
+    void end_life_of(const SessionRef& session);
+    void doubt_subscriptions(Session& session);
+    void restore_retained();
+    void apply_again(const Message& message, Instant expires);
+    Expect* come_again(Session& session, const Packet& packet, uint32_t number);
+    void remember(Session& session, uint32_t filter);
 
     void subscribe(Session& session, const Op& op);
     void unsubscribe(Session& session, const Op& op);
@@ -320,6 +366,17 @@ class Model {
 
     std::unordered_map<uint32_t, std::vector<OwnRead>> own_reads_;
     std::unordered_map<uint32_t, bool> refused_;
+    std::unordered_set<uint32_t> doubts_;
+    std::unordered_set<uint32_t> acknowledged_;
+    // What was kept on a topic since it was certain for good, by topic; the oldest first.
+    std::unordered_map<uint32_t, std::vector<std::pair<uint32_t, Instant>>> kept_;
+    // Wills that may be sent if a life ends: of connections, by client.
+    std::map<uint32_t, std::vector<std::pair<uint64_t, WillPlan>>> wills_;
+    uint64_t connects_ = 0;
+    uint64_t cuts_ = 0;
+    bool lost_track_ = false;
+    std::unordered_set<uint32_t> finite_;  // clients whose sessions had an end ever
+    bool once_more_ = false;           // this publication may have been applied in an earlier life
     std::vector<uint32_t> empties_;    // empty messages that were applied
     std::vector<uint32_t> replaying_;  // topics that some replay may still bring
 };

@@ -42,6 +42,14 @@ void Model::apply(const Message& message, Instant expires, Instant open_until, u
     for (const SessionRef& session : alive_)
         hand_to(*session, publication, true);
     hand_to_groups(publication);
+    if (doubts_.contains(message.number)) {
+        for (const SessionRef& session : alive_) {
+            for (const uint32_t place : session->places[message.number])
+                session->expects[place].must = false;
+        }
+        for (GroupExpect& group : groups_[message.number])
+            group.must = false;
+    }
     const Open last{&message, applied_, expires, open_until, will_of};
     // It may have been this message that ended them, after an earlier copy.
     for (const SessionRef& session : just_ended_)
@@ -67,6 +75,7 @@ void Model::hand_to(Session& session, const Publication& publication, bool must)
     bool any = false;
     bool sure = false;
     bool unsure = false;
+    uint8_t sure_qos = 0;
     for (const FilterPlan& plan : session.subscriptions) {
         const Vocabulary::Filter& filter = words_.filters[plan.filter];
         if (filter.group != 0 || !filter.matches[publication.message.topic]) continue;
@@ -78,12 +87,13 @@ void Model::hand_to(Session& session, const Publication& publication, bool must)
         any = true;
         sure = sure || !plan.doubtful;
         unsure = unsure || plan.doubtful;
+        if (!plan.doubtful) sure_qos = std::max(sure_qos, plan.qos);
         merged.qos = std::max(merged.qos, plan.qos);
         merged.retain_as_published = merged.retain_as_published || plan.retain_as_published;
         if (plan.identifier != 0) ids.ids[ids.id_count++] = plan.identifier;
     }
     if (!any) return;
-    merged.doubtful = !sure;
+    merged.doubtful = !sure || (merged.qos > 0 && sure_qos == 0);  // at QoS 0 it waits for nobody
     const size_t before = session.expects.size();
     expect(session, publication, merged, must);
     if (session.expects.size() == before) return;
@@ -111,7 +121,7 @@ void Model::expect(Session& session,
     expect.qos = granted(message, plan);
     expect.retain = message.retain && plan.retain_as_published;
     expect.open = publication.open;
-    expect.must = must && !plan.doubtful;
+    expect.must = must && !plan.doubtful && !session.unsure;
     expect.changed = plan.doubtful;
     if (expect.qos == 0 && !session.connected && !rules_.queue_qos0) {
         // It may have been this very message that had its connection closed, after an earlier copy.
@@ -158,8 +168,25 @@ void Model::hand_to_groups(const Publication& publication) {
             found->qos0 = found->qos0 || granted(message, plan) == 0;
             if (plan.doubtful || session->may_be_over) continue;
             const bool small = session->packet_maximum == 0;
-            found->must = (found->must || reachable) && small;
+            found->must = (found->must || reachable) && small && cuts_ == 0;
         }
+    }
+    if (cuts_ == 0) return;
+    // One that had ended may be a member again.
+    auto& groups = groups_[message.number];
+    for (const Vocabulary::Filter& filter : words_.filters) {
+        if (filter.group == 0 || !filter.matches[message.topic]) continue;
+        const auto same = [&](const GroupExpect& group) {
+            return group.group == filter.group && group.order == publication.order;
+        };
+        if (std::any_of(groups.begin(), groups.end(), same)) continue;
+        groups.push_back({message.number,
+                          filter.group,
+                          publication.order,
+                          publication.expires,
+                          false,
+                          false,
+                          {}});
     }
 }
 
@@ -168,6 +195,9 @@ void Model::hand_to_groups(const Publication& publication) {
 
 void Model::keep(const Publication& publication) {
     const uint32_t topic = publication.message.topic;
+    if (rules_.cuts) {
+        kept_[topic].emplace_back(publication.message.number, publication.expires);
+    }
     // What a replay has not brought yet it may bring or not.
     if (std::erase(replaying_, topic) > 0) {
         for (const SessionRef& session : alive_) {
@@ -179,7 +209,9 @@ void Model::keep(const Publication& publication) {
         }
     }
     // Handed out bit by bit; or it may not have been kept, or was too old by then.
-    bool fuzzy = publication.open || rules_.scarce || publication.expires <= now_ + kSecond;
+    const bool doubted = doubts_.contains(publication.message.number);
+    bool fuzzy = publication.open || rules_.scarce || doubted || once_more_ ||
+                 publication.expires <= now_ + kSecond;
     for (const Open& open : open_) {
         fuzzy = fuzzy || (open.until != 0 && open.message->retain && open.message->topic == topic);
     }

@@ -76,7 +76,9 @@ void Model::received(const SessionRef& session,
         const auto again = s.inflight.find(packet.packet_id);
         if (again != s.inflight.end() && s.expects[again->second].message == number) {
             Expect& expect = s.expects[again->second];
-            if (expect.acked && expect.acked_turn < turn)
+            // An acknowledgement may be lost with a life; the client knows the identifier, unless
+            // it has begun anew meanwhile.
+            if (expect.acked && expect.acked_turn < turn && !expect.again)
                 return say("sent again after its acknowledgement", number);
             if (expect.qos != packet.qos) return say("sent again at another QoS", number);
             ++expect.got;
@@ -114,14 +116,20 @@ void Model::received(const SessionRef& session,
         early.expires = packet.has_expiry ? when + packet.expiry_s * kSecond : kNever;
         expect = &add(s, early);
     }
+    const bool comes_again = packet.qos == 1 || (packet.qos == 0 && rules_.queue_qos0);
+    if (expect == nullptr && cuts_ > 0 && comes_again) {
+        expect = come_again(s, packet, number);
+        if (expect != nullptr) return;
+    }
     if (expect == nullptr && loud) tell(s, number);
     if (expect == nullptr) return say("not meant for this client, or twice", number);
     ++expect->got;
     expect->qos = packet.qos;  // if it may come otherwise, it is so from now on
     // Published again by a client that had no answer: which of the two this is cannot be told.
-    const bool several = times_applied_[number] > 1;
+    const bool several = times_applied_[number] > 1 || doubts_.contains(number);
     const bool begun = packet.dup;  // in time: [MQTT5-3.3.2-5] asks no more
-    if (!several && !begun && surely_expired(expect->expires, when)) {
+    const Instant surely = when - std::min<Instant>(when, cuts_ * kSecond);
+    if (!several && !begun && surely_expired(expect->expires, surely)) {
         return say("expired before it was sent", number);
     }
     if (s.level == 5 && !several && !begun) {
@@ -132,7 +140,8 @@ void Model::received(const SessionRef& session,
             const int64_t told = static_cast<int64_t>(packet.expiry_s) * 1000;
             if (told > static_cast<int64_t>(message.expiry_s) * 1000)
                 return say("message expiry grew", number);
-            if (told > left + 2'000 || told + 3'000 < left) {
+            const auto off = static_cast<int64_t>(cuts_ * 1'000);  // whole seconds on the wall
+            if (told > left + 2'000 + off || told + 3'000 + off < left) {
                 return say("wrong rest of the message expiry", number);
             }
         }
@@ -145,6 +154,8 @@ void Model::received(const SessionRef& session,
                                     groups->second.end(),
                                     [&](const GroupExpect& group) { return is_member(s, group); });
     if (expect->replay || expect->order == 0 || several || shared) return;
+    // A page of QoS 0 alone says nothing of its place in the queue to the next life.
+    if (cuts_ > 0 && packet.qos == 0 && rules_.queue_qos0) return;
     // Where several subscriptions bring a copy each, the first copies are in order, and the second;
     // unless one was dropped in between.
     Session::Copies& copies = s.copies[uint64_t{number} << 2 | packet.qos];
@@ -308,7 +319,13 @@ bool Model::settle_as_own(const GroupExpect::Getter& getter, uint32_t number) {
         expect.got = 1;
         return true;
     }
-    return false;
+    // … or come again after the end of a life.
+    const auto again = [&](uint32_t place) {
+        const Expect& expect = getter.session->expects[place];
+        return expect.again && expect.qos == 1 && getter.qos == 1;
+    };
+    const auto& places = getter.session->places[number];
+    return std::any_of(places.begin(), places.end(), again);
 }
 
 // Finds who read it a place among the groups of a message; somebody who has one already may have to
@@ -385,6 +402,12 @@ Model::Missing Model::missing(const std::vector<bool>& waits) {
         return session.connected && !(session.client < waits.size() && waits[session.client]);
     };
     const auto count = [&](uint32_t message, uint32_t client, bool qos0, bool must) {
+        if (must && loud) {
+            std::printf("              missing: message %u to client %d, qos %s\n",
+                        message,
+                        static_cast<int>(client),
+                        qos0 ? "0" : "1 or 2");
+        }
         if (must) {
             missing.example = message;
             missing.example_client = client;

@@ -2,6 +2,9 @@
 
 #include "base/prng.h"
 
+#include <algorithm>
+#include <cstdio>
+
 namespace mqttd::sim {
 
 namespace {
@@ -128,9 +131,66 @@ void choose_rules(Plan& plan, Prng& dice) {
     plan.rules.rel_timeout_s = o.await_rel_timeout_s;
 }
 
-}  // namespace
+// What is chosen about the journal, by dice of its own.
+void add_journal(Plan& plan) {
+    Prng dice(plan.seed * 0x9e3779b97f4a7c15u + 2);
+    BrokerOptions& o = plan.broker;
+    DiskPlan& disk = plan.disk;
+    // The largest packet has to fit, twice, beside the part that is kept; as in Persistence.
+    const uint64_t least = plan.big > 2'000 ? 1u << 20 : plan.big > 100 ? 1u << 17 : 1u << 16;
+    disk.ring = std::min<uint64_t>(least << dice.below(4), 1u << 20);
+    disk.file_bytes = (32u << 10) << dice.below(4);
+    if (one_in(dice, 6)) {
+        disk.rule.mode = one_in(dice, 2) ? SyncRule::Mode::kInterval : SyncRule::Mode::kNone;
+        disk.rule.interval = any(dice, {50, 1'000});
+    }
+    disk.pace = any(dice, {1000, 1000, 500, 100, 20});
+    disk.stall = any(dice, {0, 0, 10, 50});
+    disk.deaths = any(dice, {0, 0, 20, 200});
+    if (one_in(dice, 4)) {
+        disk.spells = any(dice, {5, 20, 50});
+        disk.full = one_in(dice, 3);
+        disk.faults.write = any(dice, {0, 1, 10, 40});
+        disk.faults.sync = any(dice, {1, 10, 40});
+        disk.faults.names = any(dice, {0, 0, 20});
+        plan.rules.wary = true;
+    }
+    o.journal_slack_bytes = any(dice, {2'000, 20'000, 200'000});
+    if (one_in(dice, 2)) {
+        o.page_from_permille = 0;
+        o.page_bytes = any(dice, {300, 1'000, 4'000});
+    }
+    o.disk_wait_s = any(dice, {0, 1, 10});
+}
 
-Plan make_plan(uint64_t seed) {
+// Lives that end, in half of the worlds in which what was acknowledged is durable.
+void add_cuts(Plan& plan) {
+    Prng dice(plan.seed * 0x9e3779b97f4a7c15u + 3);
+    const bool always = plan.disk.rule.mode == SyncRule::Mode::kAlways;
+    if (!always || plan.memory == 0 || one_in(dice, 2)) return;
+    plan.disk.cuts = plan.rules.cuts = true;
+    // What $SYS says is not recorded, and its identifiers at QoS 2 are forgotten with a life.
+    if (plan.rules.upgrade_qos) plan.broker.sys_interval_s = 0;
+    plan.rules.sys = plan.broker.sys_interval_s != 0;
+    plan.rules.slices = plan.broker.fanout_slice < 1'000;
+    plan.rules.early_welcome = plan.disk.spells != 0;
+    // Rounds all the time, so that some life ends in each part of one.
+    if (one_in(dice, 2)) plan.broker.journal_slack_bytes = any(dice, {100, 500});
+    for (uint32_t left = 1 + dice.below(8); left > 0; --left) {
+        Action action;
+        action.step = 4 + dice.below(plan.steps - 4);
+        action.kind = one_in(dice, 3) ? Kind::kKill : Kind::kPowerCut;
+        action.dice = dice.next();
+        const auto later = [&](const Action& other) { return other.step > action.step; };
+        auto at = std::find_if(plan.actions.begin(), plan.actions.end(), later);
+        // Anywhere among those of its step.
+        while (at != plan.actions.begin() && (at - 1)->step == action.step && !one_in(dice, 3))
+            --at;
+        plan.actions.insert(at, action);
+    }
+}
+
+Plan make_plain_plan(uint64_t seed) {
     Prng dice(seed * 0x9e3779b97f4a7c15u + 1);
     Plan plan;
     plan.seed = seed;
@@ -173,6 +233,17 @@ Plan make_plan(uint64_t seed) {
             plan.actions.push_back(action);
         }
     }
+    return plan;
+}
+
+}  // namespace
+
+Plan make_plan(uint64_t seed) {
+    if (seed < kDurableSeeds) return make_plain_plan(seed);
+    Plan plan = make_plain_plan(seed - kDurableSeeds);
+    plan.seed = seed;
+    add_journal(plan);
+    add_cuts(plan);
     return plan;
 }
 
@@ -221,7 +292,9 @@ const char* name_of(Action::Kind kind) {
                                              "silence",
                                              "jump",
                                              "reload",
-                                             "refuse"};
+                                             "refuse",
+                                             "power cut",
+                                             "kill"};
     return kNames[static_cast<size_t>(kind)];
 }
 
@@ -276,7 +349,33 @@ std::string Plan::describe() const {
         rules.wary ? ", wary" : "",
         refusals ? ", refusals" : "",
         memory == 0 ? ", little memory" : "");
-    return text;
+    if (!durable()) return text;
+    char more[400];
+    std::snprintf(more,
+                  sizeof more,
+                  "  journal: ring %llu, files %u, sync %s, slack %llu, pages from %u, of %u, disk "
+                  "wait %u\n"
+                  "  scribe: pace %u, stalls %u, deaths %u; disk: spells %u, writes %u, syncs %u, "
+                  "names %u%s%s\n",
+                  static_cast<unsigned long long>(disk.ring),
+                  disk.file_bytes,
+                  disk.rule.mode == SyncRule::Mode::kAlways     ? "always"
+                  : disk.rule.mode == SyncRule::Mode::kInterval ? "interval"
+                                                                : "none",
+                  static_cast<unsigned long long>(broker.journal_slack_bytes),
+                  broker.page_from_permille,
+                  broker.page_bytes,
+                  broker.disk_wait_s,
+                  disk.pace,
+                  disk.stall,
+                  disk.deaths,
+                  disk.spells,
+                  disk.faults.write,
+                  disk.faults.sync,
+                  disk.faults.names,
+                  disk.full ? ", full" : "",
+                  disk.cuts ? "; cuts" : "");
+    return std::string(text) + more;
 }
 
 }  // namespace mqttd::sim

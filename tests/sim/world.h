@@ -19,6 +19,7 @@
 #include "base/outbox.h"
 #include "base/prng.h"
 #include "net/net.h"
+#include "sim/archive.h"
 #include "sim/client.h"
 #include "sim/kernel.h"
 #include "sim/model.h"
@@ -28,6 +29,7 @@
 #include <array>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -42,6 +44,8 @@ struct Outcome {
     uint64_t turns = 0;
     Duration time = 0;  // virtual
     uint32_t clients = 0;
+    uint32_t cuts = 0;   // lives that ended with a power cut
+    uint32_t kills = 0;  // … otherwise
 };
 
 class World final : public StreamHandler, public Transport, public Host {
@@ -75,10 +79,14 @@ class World final : public StreamHandler, public Transport, public Host {
     Consumed hand_on(Conn& conn, Range input);
     void act(const Action& action);
     void connect(Client& client, Prng& dice);
+    void begin_life();
+    void end_life(bool power, Prng& dice);
+    uint64_t drops(Drop drop) const;
     void step();
     void turns();
     void turn();
     bool turn_is_due() const;
+    void tend_journal();
     void stamp();
     void reap();
     void advance(Duration ms);
@@ -86,14 +94,15 @@ class World final : public StreamHandler, public Transport, public Host {
     void settle();
     void check_rest();
     void check_drops();
+    void check_journal();
     void check_end();
     bool come_to_rest(uint32_t steps);
 
-    using Causes = std::array<uint64_t, 5>;
+    using Causes = std::array<uint64_t, 6>;
     Causes causes() const;
     bool quiet() const;
 
-    bool failed() const { return !model_.failure().empty(); }
+    bool failed() const { return !model_.failure().empty() || model_.lost_track(); }
 
     void say(const char* format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -102,13 +111,15 @@ class World final : public StreamHandler, public Transport, public Host {
     Prng dice_;
     Vocabulary words_;
     std::deque<Message> messages_;
-    TestArena memory_;
-    Dirty dirty_;
+    std::optional<TestArena> memory_;  // of this life, like all that is in it
+    std::optional<Dirty> dirty_;
     Log log_;
     Kernel kernel_;
+    std::unique_ptr<Archive> archive_;  // null: nothing outlives the process
     Model model_;
     Instant now_ = 1'000'000;
     int64_t wall_s_ = 1'700'000'000;
+    Duration wall_rest_ = 0;  // of a second
     uint64_t turn_ = 0;
     uint64_t live_before_ = 0;
     std::unique_ptr<Net> net_;
@@ -121,6 +132,10 @@ class World final : public StreamHandler, public Transport, public Host {
     std::vector<std::pair<Conn*, Error>> closes_;  // told while it was receiving
     bool calm_ = false;
     uint64_t allocations_before_ = 0;
+    uint32_t cuts_ = 0;
+    uint32_t kills_ = 0;
+    bool refused_before_ = false;                      // memory, in an earlier life
+    std::array<uint64_t, kDropCount> drops_before_{};  // in earlier lives
 };
 
 }  // namespace mqttd::sim

@@ -89,10 +89,14 @@ void World::act(const Action& action) {
         case Kind::kPing:
             client.ping();
             break;
-        case Kind::kDisconnect:
-            client.disconnect(dice.below(3) == 0 ? 4 : 0,
-                              dice.below(4) == 0 ? dice.below(20) : kNever32);
+        case Kind::kDisconnect: {
+            uint32_t expiry_s = dice.below(4) == 0 ? dice.below(20) : kNever32;
+            const uint8_t reason = dice.below(3) == 0 ? 4 : 0;
+            // A session that ended and comes back with the next life is more than the model knows.
+            if (plan_.disk.cuts && expiry_s == 0) expiry_s = 1;
+            client.disconnect(reason, expiry_s);
             break;
+        }
         case Kind::kDrop:
             client.drop();
             break;
@@ -118,7 +122,8 @@ void World::act(const Action& action) {
             advance(dice.below(3) == 0 ? dice.below(70'000) : dice.below(7'000));
             for (const auto& [outbox, conn] : by_outbox_)
                 conn->steps_overdue = 0;  // nobody had a chance in between
-            wall_s_ += static_cast<int64_t>(dice.below(100'000)) - 50'000;
+            // A start has no other clock.
+            if (!plan_.disk.cuts) wall_s_ += static_cast<int64_t>(dice.below(100'000)) - 50'000;
             break;
         case Kind::kReload:
             options_.max_inflight_messages = 1 + dice.below(30);
@@ -126,8 +131,12 @@ void World::act(const Action& action) {
             street_.window = std::max(street_.window, options_.max_inflight_messages);
             broker_->reconfigure(options_);
             break;
+        case Kind::kPowerCut:
+        case Kind::kKill:
+            end_life(action.kind == Kind::kPowerCut, dice);
+            break;
         case Kind::kRefuse:
-            memory_.arena.refuse_nth(1 + dice.below(30));
+            memory_->arena.refuse_nth(1 + dice.below(30));
             break;
     }
 }

@@ -19,14 +19,7 @@ constexpr uint32_t kSilentSteps = 100;  // of half a second
 
 Outcome World::run() {
     street_.loud = model_.loud = loud;
-    const Error opened = net_->open();
-    ListenOptions options;
-    ListenerLimits limits;
-    limits.accept_batch = plan_.accept_batch;
-    const auto tcp = net_->listen(options, limits);
-    options.unix_path = "/sim";
-    const auto local = net_->listen(options, limits);
-    MQTTD_ASSERT(opened == Error::kNone && tcp.ok() && local.ok());
+    if (archive_) archive_->loud = loud;
     allocations_before_ = Crossing::allocations();
     size_t next = 0;
     for (uint32_t i = 0; i < plan_.steps && !failed(); ++i) {
@@ -45,6 +38,8 @@ Outcome World::run() {
     outcome.turns = turn_;
     outcome.time = now_ - 1'000'000;
     outcome.clients = plan_.clients;
+    outcome.cuts = cuts_;
+    outcome.kills = kills_;
     if (!failed()) check_end();
     if (failed()) outcome.failure = model_.failure();
     return outcome;
@@ -56,7 +51,7 @@ void World::settle() {
     say("---- settling");
     calm_ = true;
     kernel_.weather = Weather{};
-    memory_.arena.refuse_nth(0);
+    memory_->arena.refuse_nth(0);
     const auto silent = [](const Client& client) { return client.silent; };
     if (std::any_of(clients_.begin(), clients_.end(), silent)) {
         for (uint32_t i = 0; i < kSilentSteps && !failed(); ++i) {
@@ -86,6 +81,7 @@ void World::settle() {
         if (kernel_.open_files() + 8 > plan_.files && !come_to_rest(kStepsToRest)) return;
     }
     if (!come_to_rest(kStepsToRest) || plan_.bare) return;
+    if (archive_) check_journal();
     check_drops();
     if (failed() || plan_.rules.wary) return;
     // What is retained, as somebody new sees it.
@@ -108,6 +104,8 @@ void World::settle() {
 }
 
 bool World::quiet() const {
+    const bool tries_again = plan_.memory == 0;  // and that leaves something in the journal
+    if (archive_ && (!archive_->at_rest() || (archive_->told() && !tries_again))) return false;
     if (!net_->idle() || !broker_->idle() || kernel_.edges_waiting()) return false;
     for (const Client& client : clients_) {
         for (const Conn& conn : client.conns) {
@@ -115,7 +113,8 @@ bool World::quiet() const {
             if (!wire.accepted && kernel_.open_files() + 6 >= plan_.files) continue;
             if (!wire.down.empty()) return false;
             // Near the ceiling a publisher may wait for memory for as long as others are away.
-            if (plan_.memory == 0 && broker_->stats().refused_memory > 0) continue;
+            const bool refused = broker_->stats().refused_memory > 0 || refused_before_;
+            if (plan_.memory == 0 && refused) continue;
             if (!wire.up.empty() || !wire.inbox.empty()) return false;
             if (!conn.abandoned && !conn.ops.empty() && !wire.server_gone && !conn.rude)
                 return false;
@@ -123,6 +122,8 @@ bool World::quiet() const {
         }
         const bool may_hang = plan_.rules.wary || (client.conn && !client.conn->wire->accepted);
         if (client.usable() && client.unfinished() > 0 && !may_hang) return false;
+        // Nothing may be held back when all is durable.
+        if (archive_ && client.unanswered() && !may_hang) return false;
     }
     return true;
 }
@@ -134,7 +135,8 @@ World::Causes World::causes() const {
             model_.applied(),
             stats.sessions,
             stats.clients_connected,
-            kernel_.open_files()};
+            kernel_.open_files(),
+            archive_ && plan_.memory != 0 ? archive_->journal().tail() : 0};
 }
 
 // False, and a failure, if something goes on waiting.
@@ -159,7 +161,7 @@ bool World::come_to_rest(uint32_t steps) {
         advance(calm > 3 ? 50 : 5);
     }
     if (failed()) return false;
-    std::string who;
+    std::string who = archive_ ? " [" + archive_->describe() + "]" : "";
     for (const Client& client : clients_) {
         for (const Conn& conn : client.conns) {
             if (conn.wire->up.empty() && conn.wire->inbox.empty() && conn.wire->down.empty() &&
@@ -190,12 +192,19 @@ bool World::come_to_rest(uint32_t steps) {
 // Whatever has not come must be in a counter.
 void World::check_drops() {
     const Stats& stats = broker_->stats();
-    const auto drops = [&](Drop drop) { return stats.drops[static_cast<size_t>(drop)]; };
-    // What it sent and nobody answers stands before its acknowledgements.
+    const bool refused = stats.refused_memory > 0 || refused_before_;
+    // What it sent and nobody answers, or nobody has read, stands before its acknowledgements.
     std::vector<bool> waits(clients_.size());
-    if (plan_.memory == 0 && stats.refused_memory > 0) {
-        for (size_t i = 0; i < clients_.size(); ++i)
-            waits[i] = clients_[i].unfinished() > 0;
+    if (plan_.memory == 0 && refused) {
+        for (size_t i = 0; i < clients_.size(); ++i) {
+            const auto unread = [](const Conn& conn) {
+                return !conn.wire->server_gone &&
+                       !(conn.wire->up.empty() && conn.wire->inbox.empty());
+            };
+            const auto& conns = clients_[i].conns;
+            waits[i] =
+                clients_[i].unfinished() > 0 || std::any_of(conns.begin(), conns.end(), unread);
+        }
     }
     const Model::Missing missing = model_.missing(waits);
     const auto fail = [&](const char* what, uint64_t missed, uint64_t counted) {
@@ -239,6 +248,9 @@ void World::check_drops() {
             fail("a drop without a reason", static_cast<uint64_t>(never), drops(never));
     }
     const auto away = [&](const Client& client) {
+        // One that had ended may be there again, with what waits for it.
+        const bool ghost = cuts_ + kills_ > 0 && client.index < plan_.clients;
+        if (ghost && !model_.session_of(client.index)) return true;
         return model_.session_of(client.index) && !(client.usable() && client.conn->welcome);
     };
     const bool all_here = std::none_of(clients_.begin(), clients_.end(), away);
@@ -287,8 +299,8 @@ void World::check_end() {
     }
     broker_ = nullptr;
     net_ = nullptr;
-    if (memory_.arena.live() != live_before_) {
-        model_.fail(std::to_string(memory_.arena.live() - live_before_) +
+    if (memory_->arena.live() != live_before_) {
+        model_.fail(std::to_string(memory_->arena.live() - live_before_) +
                     " objects are left in the arena");
     }
 }
