@@ -65,10 +65,13 @@ CHECKED_OBJECTS := $(patsubst %.cc,$B/checked/%.o,\
                        $(filter-out $(MAIN) %_main.cc,$(SOURCES) $(TOOL_SOURCES)))
 TEST_OBJECTS    := $(patsubst %.cc,$B/%.o,$(UNIT_SOURCES) $(SUPPORT))
 CATCH_OBJECT    := $(BUILD)/catch/$(notdir $(CXX)).o
-# Broker and net as they are; the simulator brings its own Sockets.
+# Worlds with a journal (tests/sim/README.md).
+DURABLE_SEEDS   := 1000000001 1000000101
+# Broker, net and scribe as they are; the simulator brings its own Sockets and Disk.
 SIM_OBJECTS     := $(SIM_SOURCES:%.cc=$B/%.o) $B/tests/support/mutant.o \
-                   $B/tests/support/alloc_guard.o $(foreach room,base mqtt topics broker net,\
-                       $(patsubst %.cc,$B/checked/%.o,$(wildcard src/$(room)/*.cc)))
+                   $B/tests/support/alloc_guard.o $B/tests/support/fake_disk.o \
+                   $(foreach room,base mqtt topics broker net io store,$(patsubst %.cc,\
+                       $B/checked/%.o,$(filter-out src/io/sockets_%,$(wildcard src/$(room)/*.cc))))
 CRASH_OBJECTS   := $B/tests/crash/main.o $B/tests/support/journal_world.o \
                    $B/tests/support/fake_disk.o $(foreach room,base mqtt io store,\
                        $(patsubst %.cc,$B/checked/%.o,$(wildcard src/$(room)/*.cc)))
@@ -156,7 +159,7 @@ run: all ## install what is missing, build, serve in the foreground on port 1883
 
 # ---- Tests -------------------------------------------------------------------------------------
 .PHONY: test unit sanitized e2e check bench instructions million measure bench-compare fuzz \
-        sim sim-hunt sim-mutants sim-speed crash compaction
+        sim sim-hunt sim-mutants sim-speed crash compaction start
 RUN_TESTS = MQTTD_BIN='$(abspath $(firstword $(BUILT)))' \
             MQTTBENCH_BIN='$(abspath $(word 2,$(BUILT)))' \
             MQTTCHECK_BIN='$(abspath $(word 3,$(BUILT)))' $(PYTHON) scripts/run_tests
@@ -176,6 +179,7 @@ $B/unit_tests: $(CHECKED_OBJECTS) $(TEST_OBJECTS) $(CATCH_OBJECT)
 
 sim: $B/sim ## play simulated worlds (SEED=n: that one, step by step; SEEDS='a b': from a to below b)
 	$Q$B/sim $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1 401))
+	$(if $(SEED)$(SEEDS),,$Q$B/sim --seeds $(DURABLE_SEEDS))
 
 sim-hunt: $B/sim ## play new worlds for MINUTES (10) on all cores; failing seeds go to build/sim-failures
 	$Q$B/sim --minutes $(or $(MINUTES),10) --keep $(BUILD)/sim-failures
@@ -190,13 +194,19 @@ $B/sim: $(SIM_OBJECTS)
 	$(call say,LINK,$@)
 	$Q$(CXX) -o $@ $^ $(TEST_LINK)
 
-crash: $B/crash $B/unit_tests all ## power cuts on a lying disk (CUTS=100000, SEED=1), lives (LIVES=20000), kills of the real broker (KILLS=1000)
+crash: $B/crash $B/unit_tests $B/sim all ## power cuts on a lying disk (CUTS=100000, SEED=1), lives (LIVES=20000), simulated worlds (WORLDS=3000), kills of the real broker (KILLS=1000)
 	$Q$B/crash $(or $(CUTS),100000) $(SEED)
 	$QMQTTD_LIVES=$(or $(LIVES),20000) $B/unit_tests '[lives]'
+	$Q$B/sim --seeds 1000100001 $$((1000100001 + $(or $(WORLDS),3000)))
 	$QMQTTD_BIN='$(abspath mqttd)' $(PYTHON) tests/crash/kills.py $(or $(KILLS),1000) $(or $(SEED),1)
+	$QMQTTD_BIN='$(abspath mqttd)' MQTTCHECK_BIN='$(abspath mqttcheck)' \
+	    $(PYTHON) tests/crash/kills.py $(or $(KILLS),1000) $(or $(SEED),1) pages
 
 compaction: all ## what a round over MEGABYTES=2048 of state costs those who are served meanwhile
 	$Q$(PYTHON) tests/crash/compaction.py $(or $(MEGABYTES),2048)
+
+start: all ## how long a start on a large journal takes until the first CONNACK (STARTS=5)
+	$Q$(PYTHON) tests/crash/start.py $(or $(STARTS),5)
 
 $B/crash: $(CRASH_OBJECTS)
 	$(call say,LINK,$@)
@@ -274,6 +284,7 @@ compiled: $B/unit_tests $B/sim $(BENCH_OBJECTS) $(MEASURING_OBJECTS) ## what `sa
 sanitized: compiled ## unit tests and 150 worlds (SEEDS='a b') under SANITIZE
 	$Q$(RUN_TESTS) --unit $B/unit_tests
 	$Q$B/sim --seeds $(or $(SEEDS),1 151)
+	$(if $(SEEDS),,$Q$B/sim --seeds 1000000001 1000000041)
 
 warnings: ## compile everything with g++ and clang++, warnings as errors
 	+$QBUILD='$(BUILD)' scripts/check_warnings

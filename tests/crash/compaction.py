@@ -10,61 +10,14 @@ QoS 1 with a window of one. Printed: how long PINGRESP and PUBACK took, and the 
 """
 
 import multiprocessing
-import os
 import select
-import shutil
-import socket
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from talk import Broker, field, open_client, packet, sys_value
+
 SIZE = 4_000  # bytes of a retained message
-CONFIG = """
-listener {port} 127.0.0.1
-allow_anonymous true
-persistence true
-persistence_location {folder}
-memory_limit {memory}
-sys_interval 1
-"""
-
-
-def field(text):
-    return len(text).to_bytes(2, "big") + text
-
-
-def packet(first, body):
-    size, head = len(body), bytes([first])
-    while True:
-        size, digit = size >> 7, size & 127
-        head += bytes([digit | (128 if size else 0)])
-        if not size:
-            return head + body
-
-
-def open_client(port, name):
-    for patience in range(100, -1, -1):
-        try:
-            client = socket.create_connection(("127.0.0.1", port))
-            break
-        except ConnectionRefusedError:
-            if patience == 0:
-                raise
-            time.sleep(0.05)
-    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    client.sendall(packet(0x10, field(b"MQTT") + bytes([4, 2, 0, 0]) + field(name)))
-    assert client.recv(4)[3] == 0
-    return client
-
-
-def sys_value(port, name):
-    done = subprocess.run(
-        ["mosquitto_sub", "-p", str(port), "-t", f"$SYS/broker/{name}", "-C", "1", "-W", "5"],
-        capture_output=True, text=True, check=False)
-    return done.stdout.strip()
 
 
 def publish_all(port, megabytes, begin=b"a"):
@@ -120,17 +73,8 @@ def row(name, took):
 def main():
     megabytes = int(sys.argv[1]) if len(sys.argv) > 1 else 2048
     rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 1
-    folder = tempfile.mkdtemp(prefix="mqttd-compaction-")
-    os.chmod(folder, 0o755)  # root becomes another user
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    path = os.path.join(folder, "mqttd.conf")
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(CONFIG.format(port=port, folder=folder, memory=(megabytes * 2 + 512) << 20))
-    with open(os.path.join(folder, "log"), "wb") as log:
-        broker = subprocess.Popen([os.path.join(ROOT, "mqttd"), "-c", path], stdout=log, stderr=log)
-    try:
+    with Broker(f"memory_limit {(megabytes * 2 + 512) << 20}", "sys_interval 1") as broker:
+        port = broker.port
         publish_all(port, megabytes)
         ping = Asker(port, b"ping", b"\xc0\0", 0.002)
         publish = Asker(port, b"publish", packet(0x32, field(b"live") + b"\0\1x"), 0.002)
@@ -160,10 +104,6 @@ def main():
         print(f"  turns of the loop meanwhile: p99.9 at most {max(t[0] for t in turns) / 1000:.2f}, "
               f"longest {max(t[1] for t in turns) / 1000:.2f}")
         ping.ends = publish.ends = True
-    finally:
-        broker.terminate()
-        broker.wait(30)
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

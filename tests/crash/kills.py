@@ -1,16 +1,20 @@
 #!/usr/bin/python3
 """Kills broker, scribe, keeper or all of them at random under load, and counts what was promised.
 
-    tests/crash/kills.py [KILLS [SEED]]        `make crash` runs it, after the simulated power cuts
+    tests/crash/kills.py [KILLS [SEED [pages]]]     `make crash` runs it, after the simulated power cuts
 
 Two publishers (QoS 1, QoS 2; windows of 20, sessions that stay) number their messages and know what
 was acknowledged. One subscriber with a session that stays comes and goes. They are MQTT clients as
 the standard wants them: after a reconnect they repeat what is open, with DUP, in order. In the end
 the subscriber has to have all that was acknowledged, QoS 2 exactly once, each in its order.
+
+With `pages` messages are large, the subscriber stays away for long, and memory is short: most of
+what waits lies in the journal alone, and kills meet pages on their way out and in.
 """
 
 import os
 import random
+import re
 import select
 import signal
 import socket
@@ -23,6 +27,9 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 PATIENCE_S = 20
 WINDOW = 20
 BACKLOG = 500  # messages the subscriber may be behind
+PAGES_BACKLOG = 10_000
+PAGES_BYTES = 4_000  # of each message, at least
+PAGES_MEMORY = 32 << 20
 
 
 def field(text):
@@ -109,9 +116,10 @@ class Publisher(Client):
         self.open = {}  # packet id -> [number, released]; in order
         self.acked = 0
         self.lost_session = 0
+        self.backlog, self.padding = BACKLOG, b""
 
     def publish(self, packet_id, number, dup=0):
-        body = field(self.topic) + packet_id.to_bytes(2, "big") + b"%d" % number
+        body = field(self.topic) + packet_id.to_bytes(2, "big") + b"%d" % number + self.padding
         return packet(0x30 | self.qos << 1 | dup << 3, body)
 
     def begin(self, present):
@@ -127,7 +135,7 @@ class Publisher(Client):
 
     def fill(self, seen):
         data = b""
-        while self.greeted and len(self.open) < WINDOW and self.next - seen < BACKLOG:
+        while self.greeted and len(self.open) < WINDOW and self.next - seen < self.backlog:
             while self.next_id in self.open:
                 self.next_id = self.next_id % 65535 + 1
             self.open[self.next_id] = [self.next, False]
@@ -177,14 +185,14 @@ class Subscriber(Client):
             qos = first >> 1 & 3
             packet_id, payload = bytes(body[2 + size : 4 + size]), body[4 + size :]
             if qos == 1 or packet_id not in self.waiting:
-                self.seen[qos].append(int(payload))
+                self.seen[qos].append(int(payload.split(b" ", 1)[0]))
             if qos == 2:
                 self.waiting.add(packet_id)
             self.send(packet(0x40 if qos == 1 else 0x50, packet_id))
 
 
 class Broker:
-    def __init__(self, folder):
+    def __init__(self, folder, settings=""):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -197,6 +205,7 @@ class Broker:
                 f"listener {self.port} 127.0.0.1\nallow_anonymous true\n{user}"
                 f"persistence true\npersistence_location {folder}\n"
                 "max_queued_messages 0\nconnection_messages false\nmax_awaiting_rel 1000\n"
+                + settings
             )
         self.process = None
 
@@ -204,6 +213,13 @@ class Broker:
         binary = os.environ.get("MQTTD_BIN") or os.path.join(ROOT, "mqttd")
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen([binary, "-c", self.config], stdout=log, stderr=log)
+
+    def pages(self):
+        """Pages in the journal now: of all that were written, and of those that were taken back."""
+        binary = os.environ.get("MQTTCHECK_BIN") or os.path.join(ROOT, "mqttcheck")
+        text = subprocess.run([binary, self.folder], capture_output=True, text=True, check=False).stdout
+        counts = [re.search(name + r" ([\d ]+)", text) for name in (r"\bpage", "page_taken")]
+        return [int(c.group(1).replace(" ", "")) if c else 0 for c in counts]
 
     def helpers(self):
         """Process numbers of scribe and keeper that are there now."""
@@ -241,14 +257,19 @@ class Broker:
 
 
 class Run:
-    def __init__(self, kills, seed):
+    def __init__(self, kills, seed, pages=False):
         self.dice = random.Random(seed)
         self.kills = kills
+        self.pages = pages
+        self.seen_pages = [0, 0]  # at most, at a time
         self.count = dict.fromkeys(("broker", "scribe", "keeper", "all"), 0)
 
     def play(self, folder):
-        broker = Broker(folder)
+        broker = Broker(folder, f"memory_limit {PAGES_MEMORY}\n" if self.pages else "")
         publishers = [Publisher(1, broker.port), Publisher(2, broker.port)]
+        if self.pages:
+            for publisher in publishers:
+                publisher.backlog, publisher.padding = PAGES_BACKLOG, b" " * PAGES_BYTES
         subscriber = self.subscriber = Subscriber(broker.port)
         everybody = [*publishers, subscriber]
         broker.start()
@@ -257,11 +278,15 @@ class Run:
             acked = [p.acked for p in publishers]
             # Something has to get through between two kills, and then some more.
             self.work(everybody, lambda: all(p.acked > a for p, a in zip(publishers, acked)))
-            end = time.monotonic() + self.dice.random() * 0.06
-            away = self.dice.random() < 0.3
+            away = i // 25 % 2 == 0 if self.pages else self.dice.random() < 0.3
+            drains = self.pages and not away
+            end = time.monotonic() + self.dice.random() * (0.12 if drains else 0.06)
             if away:
                 subscriber.drop()
-            self.work(everybody, lambda: time.monotonic() > end, absent=subscriber if away else None)
+            self.work(everybody, lambda: time.monotonic() > end, publish=not drains,
+                      absent=subscriber if away else None)
+            if self.pages and i % 5 == 4:
+                self.seen_pages = [max(p) for p in zip(self.seen_pages, broker.pages())]
             what = self.dice.choice(list(self.count))
             self.count[what] += 1
             broker.kill(what)
@@ -324,6 +349,11 @@ class Run:
             f"{self.kills} kills ({kills}), {acked} messages acknowledged: {missing} missing, "
             f"{doubled} doubled at QoS 2, {disordered} out of order, {lost} sessions lost"
         )
+        if self.pages:
+            print(f"pages in the journal: up to {self.seen_pages[0]} written, {self.seen_pages[1]} taken back")
+        if self.pages and self.kills >= 60 and 0 in self.seen_pages:
+            print("no pages: memory was never short")
+            return False
         return not (missing or doubled or disordered or lost or ended)
 
 
@@ -331,7 +361,7 @@ def main():
     kills = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else 1
     with tempfile.TemporaryDirectory(prefix="mqttd-kills-") as folder:
-        run = Run(kills, seed)
+        run = Run(kills, seed, "pages" in sys.argv[3:])
         try:
             fine = run.play(folder)
         except AssertionError as error:

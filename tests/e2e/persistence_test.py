@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import unittest
 
@@ -101,6 +102,44 @@ class Restart(unittest.TestCase):
         self.restart(signal.SIGKILL)
         self.check()
 
+    def test_a_scribe_that_stands_still_stops_nobody_else(self):
+        """For five seconds nothing is written, and the ring fills: only who needs it waits."""
+        found = run("pgrep", "-x", "mqttd-scribe").stdout.split()
+        scribe = int(next(pid for pid in found if self.is_mine(pid)))
+        count, text = 300, b"x" * 100_000
+        with Client(self.broker.address, "away", clean=False) as away:
+            away.subscribe("kept", qos=1)
+
+        def write():
+            writer.sock.settimeout(30)
+            writer.send(b"".join(publish("kept", text, 1, mid=i + 1) for i in range(count)))
+
+        with Client(self.broker.address, "writer") as writer, \
+                Client(self.broker.address, "live") as live:
+            live.subscribe("live", qos=0)
+            writing = threading.Thread(target=write)
+            os.kill(scribe, signal.SIGSTOP)
+            try:
+                writing.start()
+                until, longest = time.monotonic() + 5, 0.0
+                while time.monotonic() < until:
+                    began = time.monotonic()
+                    live.publish("live", b"0")
+                    live.message()
+                    longest = max(longest, time.monotonic() - began)
+                    time.sleep(0.01)
+                self.assertFalse(writer.readable(0))  # nothing was acknowledged
+                self.assertTrue(writing.is_alive())  # its link is not read any more
+            finally:
+                os.kill(scribe, signal.SIGCONT)
+            writing.join(30)
+            for i in range(count):
+                got = writer.expect(PUBACK, 30)
+                self.assertEqual(int.from_bytes(got.body[:2], "big"), i + 1)
+        self.assertLess(longest, 1.0)  # as far as a busy machine lets it
+        self.restart(signal.SIGKILL)
+        self.assertTrue(wait_until(lambda: f"{count} queued" in self.broker.log(), 10))
+
     def is_mine(self, pid):
         try:
             with open(f"/proc/{pid}/cmdline", "rb") as file:
@@ -108,12 +147,36 @@ class Restart(unittest.TestCase):
         except OSError:
             return False
 
+    def test_a_dead_keeper_is_replaced_and_leaves_nothing(self):
+        def children():
+            return [line.split() for line in
+                    run("ps", "-o", "pid=,stat=,comm=", "--ppid", str(self.broker.pid))
+                    .stdout.splitlines()]
+
+        for _ in range(3):
+            (pid, _, name), = children()
+            self.assertEqual(name, "mqttd-keeper")
+            os.kill(int(pid), signal.SIGKILL)
+            self.assertTrue(wait_until(lambda: [c[0] for c in children()] not in ([pid], []), 5))
+            self.assertEqual([c[1][0] for c in children()], ["S"])  # and no zombie
+            pub(self.broker, "-q", "1", "-r", "-t", "kept", "-m", "value")
+        self.fill()
+        self.restart(signal.SIGKILL)
+        self.check()
+
     def test_usr1_and_the_values_below_sys(self):
         self.fill()
         self.broker.process.send_signal(signal.SIGUSR1)
         self.assertTrue(wait_until(lambda: int(self.broker.sys("persist/bytes") or 0) > 0, 5))
         self.assertEqual(self.broker.sys("persist/state"), "serving")
         self.assertTrue(wait_until(lambda: self.broker.sys("persist/log_lag") == "0", 5))
+
+        def publishing_shows(name, low, high):
+            pub(self.broker, "-q", "1", "-r", "-t", "kept", "-m", "value")
+            return low <= int(self.broker.sys(name)) <= high
+
+        self.assertTrue(wait_until(lambda: publishing_shows("persist/fsync_us/p99", 1, 5_000_000), 9))
+        self.assertLess(int(self.broker.sys("persist/save_ms")), 10_000)
 
 
 class Loop(unittest.TestCase):
