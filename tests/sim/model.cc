@@ -37,8 +37,10 @@ void Model::set_jobs(bool any) {
 
 void Model::settle_open() {
     if (open_.empty() || jobs_) return;
-    if (std::erase_if(open_, [&](const Open& open) { return open.until <= last_turn_; }) == 0)
-        return;
+    const auto over = [&](const Open& open) {
+        return open.until == 0 || (open.until <= last_turn_ && !behind_);
+    };
+    if (std::erase_if(open_, over) == 0) return;
     const auto is_open = [&](const Expect& expect) {
         const auto same = [&](const Open& open) { return open.order == expect.order; };
         return std::any_of(open_.begin(), open_.end(), same);

@@ -189,6 +189,10 @@ class Model {
     void not_subscribed(const SessionRef& session, uint32_t filter);
     // Fan-out jobs are under way, or none is.
     void set_jobs(bool any);
+
+    // The broker has not come round to everything that is due.
+    void set_behind(bool behind) { behind_ = behind; }
+
     // Nothing more of what was taken is to come: what is not handed out by a job has been.
     void settle_open();
     // A publisher was told that its message was not passed on.
@@ -348,6 +352,7 @@ class Model {
     uint64_t ended_missing_ = 0;  // copies that sessions had not got when they ended
     bool fuzzy_ = false;
     bool jobs_ = false;
+    bool behind_ = false;
     Instant next_check_ = 0;            // of the sessions that are away
     std::vector<SessionRef> sessions_;  // by client; null: none
     std::vector<SessionRef> alive_;

@@ -55,8 +55,10 @@ void Model::answered(const SessionRef& session, const Op& op) {
 
 void Model::acknowledged(const SessionRef& session, uint32_t message, uint16_t packet_id) {
     if (!rules_.cuts) return;
-    acknowledged_.insert(message);
     session->released.erase(packet_id);
+    // Taken, and perhaps dropped by name: that says nothing.
+    if (refused_.contains(message) || doubts_.contains(message)) return;
+    acknowledged_.insert(message);
     // Nothing that was kept before it comes back.
     auto& kept = kept_[messages_[message].topic];
     const auto same = [&](const auto& one) { return one.first == message; };
