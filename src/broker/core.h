@@ -523,10 +523,11 @@ class Core {
     bool retained_expire_ = false;  // some retained message had a Message Expiry Interval
 
     static constexpr uint64_t kNothingSaid = ~uint64_t{0};
-    uint64_t discarded_at_ = 0;            // where it was said last that a clean start ended one
+    uint64_t discarded_at_ = 0;            // where it was said last that one has ended
     uint64_t said_before_ = kNothingSaid;  // Recorder::said() before the packet under way
     uint64_t journal_seen_ = 0;            // durable when those who wait for room were woken last
-    uint64_t released_ = 0;                // answers that waited for this have left
+    uint64_t released_ = 0;                // answers that waited for this leave, or have left
+    uint32_t release_left_ = 0;            // links at whose answers was not looked since
     static constexpr uint32_t kTouchedMost = 16;
     Held* touched_[kTouchedMost] = {};  // hold something that waits for the whole under way
     uint32_t touched_count_ = 0;        // more than kTouchedMost: not all are there

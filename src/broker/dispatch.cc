@@ -105,6 +105,7 @@ Consumed Core::receive(Link& link, const Range& input) {
                                  frame
             });
             if (taken != Taken::kAgain) {
+                link.retained = false;
                 ++stats_.packets_received_all;
                 ++stats_.packets_received[frame.first >> 4];
                 spend(1);
@@ -330,9 +331,9 @@ void Core::writable(Link& link) {
         return;
     }
     if (link.slow_hook.in_list) slow_.remove(link);
-    if (link.session) {
-        if (held_stuck_ && link.extras && link.extras->held)
-            release_answers(link, *link.extras->held);
+    if (held_stuck_ && link.session && link.extras && link.extras->held)
+        release_answers(link, *link.extras->held);
+    if (link.session) {  // else it has ended, maybe just now
         link.session->warned = false;
         if (!MQTTD_MUTANT(48)) pump(*link.session);  // a queue waits though its link has drained
     }

@@ -10,6 +10,7 @@ constexpr uint8_t kQosBits = 3;
 constexpr uint8_t kRetainBit = 4;
 constexpr uint8_t kUnlimitedBit = 8;
 constexpr uint8_t kSentBit = 16;
+constexpr uint8_t kSinceBit = 32;
 constexpr uint8_t kAllBits = kQosBits | kRetainBit | kUnlimitedBit | kSentBit;
 
 // Takes what was put in from the front; once something is missing everything is.
@@ -66,10 +67,11 @@ bool take_message(BodyReader& reader, DurableMessage& message) {
     message.priority = reader.number<uint8_t>();
     const auto topic = reader.number<uint16_t>();
     const auto properties = reader.number<uint32_t>();
+    message.kept_since = (flags & kSinceBit) != 0 ? reader.number<uint64_t>() : 0;
     message.topic = reader.bytes(topic);
     message.properties = reader.bytes(properties);
     message.payload = reader.all();
-    return message.qos <= 2 && flags <= (kQosBits | kRetainBit);
+    return message.qos <= 2 && (flags & ~(kQosBits | kRetainBit | kSinceBit)) == 0;
 }
 
 bool take_delivery(BodyReader& reader, DurableDelivery& out) {
@@ -101,10 +103,12 @@ void encode(DurableBody& out, const DurableMessage& message) {
     MQTTD_ASSERT(message.topic.size() <= std::numeric_limits<uint16_t>::max());
     out.number(message.name);
     out.number(message.expires_at);
-    out.number(static_cast<uint8_t>(message.qos | (message.retain ? kRetainBit : 0)));
+    out.number(static_cast<uint8_t>(message.qos | (message.retain ? kRetainBit : 0) |
+                                    (message.kept_since != 0 ? kSinceBit : 0)));
     out.number(message.priority);
     out.number(static_cast<uint16_t>(message.topic.size()));
     out.number(static_cast<uint32_t>(message.properties.size()));
+    if (message.kept_since != 0) out.number(message.kept_since);
     out.bytes(message.topic);
     out.bytes(message.properties);
     out.bytes(message.payload);
@@ -388,7 +392,7 @@ bool PageReader::next(DurablePageEntry& out) {
     const bool delivery = take_delivery(reader, out.delivery) && !out.delivery.sent;
     out.place = static_cast<uint32_t>(at + size - reader.rest().size());
     damaged_ = !delivery || reader.missing() || !take_message(reader, out.message) ||
-               !reader.fine() || out.message.name != 0;
+               !reader.fine() || out.message.name != 0 || out.message.kept_since != 0;
     if (damaged_) rest_ = {};
     return !damaged_;
 }

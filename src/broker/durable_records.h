@@ -16,7 +16,8 @@
 //     ended        number 4
 //     subscribed   number 4, identifier 4, options 1, filter n
 //     unsubscribed number 4, filter n
-//     message      name 8, expires 8, flags 1, priority 1, topic 2, properties 4, n + n + payload n
+//     message      name 8, expires 8, flags 1, priority 1, topic 2, properties 4, [kept since 8],
+//                  n + n + payload n
 //     deliveries   message 8, then for each: session 4, number 4, flags 1, ids 1, ids × 4
 //     sent         session 4, delivery 4, packet identifier 2      from now on that is its name
 //     progress     session 4, state 1, packet identifiers 2 each
@@ -120,6 +121,7 @@ struct DurableMessage {
 
     uint64_t name = 0;  // position of the record that held it first; 0: this one
     uint64_t expires_at = 0;
+    uint64_t kept_since = 0;  // as retained message of its topic; 0: it is not said
     uint8_t qos = 0;
     bool retain = false;
     uint8_t priority = 0;

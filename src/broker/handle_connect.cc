@@ -167,11 +167,6 @@ Session* Core::claim_session(Bytes client_id, bool clean_start) {
     if (session != nullptr && late && !outlives(*session)) session = nullptr;
     if (session != nullptr && clean_start && !MQTTD_MUTANT(21)) {  // a clean start keeps it
         ++stats_.sessions_discarded;
-        // Before its client is told so; when it is taken apart that is said once more.
-        if (session->durable) {
-            recorder_->ended(session->number);
-            discarded_at_ = recorder_->journal().tail();
-        }
         end_session(*session);
         session = nullptr;
     }

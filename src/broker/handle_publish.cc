@@ -146,9 +146,13 @@ uint8_t Core::answer_of(const Publication& publication) const {
 // Publishes; the link waits before the packet if memory is short (so that it is not acknowledged
 // and lost), and behind it while a job hands it out.
 Core::Taken Core::pass_on(Link& link, Publication& publication) {
+    publication.kept = link.retained;
+    if (link.retained && recorder_ != nullptr)
+        said_before_ = recorder_->said() - 1;  // its answer waits
     if (!publish(publication, &link)) {
         if (MQTTD_MUTANT(1)) return Taken::kYes;  // acknowledged and not kept
         if (publication.no_disk) return refuse_for_disk(link, publication);
+        link.retained = publication.kept;
         return publication.paused ? pause(link) : wait_for_memory(link);
     }
     return link.fanout ? stop_behind(link, StopReason::kFanout) : Taken::kYes;

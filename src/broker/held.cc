@@ -124,19 +124,19 @@ bool Core::hold_packet(Link& link, uint64_t position, PacketType type, Bytes pac
     return hold(link, position, {type, 0, 0, copy});
 }
 
-// What became durable lets its answers go.  In slices: `held_` is walked once over.
+// What became durable lets its answers go.  In slices: `held_` is walked once over, and those that
+// are still to be looked at stand in front.
 void Core::release_held() {
     if (recorder_ == nullptr || held_.empty()) return;
     const uint64_t durable = recorder_->journal().durable();
     const bool again = held_stuck_ && now_ >= next_memory_try_;
-    if (durable == released_ && !again) return;
-    held_stuck_ = false;
-    bool all = true;
-    for (uint32_t n = held_.size(); n > 0; --n) {
-        if (units_ <= 0) {
-            all = false;
-            break;
-        }
+    if (durable != released_ || again) {
+        released_ = durable;
+        release_left_ = held_.size();
+        held_stuck_ = false;
+    }
+    release_left_ = std::min(release_left_, held_.size());
+    for (; release_left_ > 0 && units_ > 0 && !held_.empty(); --release_left_) {
         Held& held = *held_.pop_front();
         Link& link = *held.link;
         link.overdue = false;
@@ -147,7 +147,6 @@ void Core::release_held() {
             held_.push_back(held);
         }
     }
-    if (all) released_ = durable;
 }
 
 void Core::release_answers(Link& link, Held& held) {

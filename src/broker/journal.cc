@@ -97,7 +97,7 @@ void Core::end_overdue() {
 bool Core::journal_at_rest() const {
     if (restoring_) return true;
     const Journal& journal = recorder_->journal();
-    const bool released = held_.empty() || released_ == journal.durable();
+    const bool released = held_.empty() || (released_ == journal.durable() && release_left_ == 0);
     bool waits = journal.room() < journal.capacity() / 2;
     if (round_->phase == Round::Phase::kSyncing) waits = !recorder_->durable(round_->end);
     if (round_->phase == Round::Phase::kPages) waits = waits || paging_->reads();

@@ -51,6 +51,7 @@ struct alignas(16) Link {
     bool waiting : 1 = false;    // on the list of those that wait for memory, or for a reader
     bool overdue : 1 = false;    // it was waiting for a failing disk when that was looked at last
     bool corked : 1 = false;     // its CONNACK is held (held.h)
+    bool retained : 1 = false;   // the message it waits with is kept as retained already
     uint32_t slow_since_ms = 0;  // low bits of the time it came to the list of slow ones
     uint32_t written_at_probe = 0;  // low bits of outbox.written() when a draining link was judged
     ListHook<Link> slow_hook;       // its last write came short and messages waited or were dropped

@@ -89,6 +89,7 @@ struct Publication {
     bool refused = false;                // QoS 1, 2: no memory for the very first: nothing was done
     bool no_disk = false;                // it would have to be kept, and cannot: nothing was done
     bool paused = false;                 // every receiver is blocked and nothing was done
+    bool kept = false;                   // as retained message, if it is one: when this comes again
     bool nobody = false;                 // no subscription matched
     bool taken = false;                  // some receiver got it, or will
     bool full = false;                   // some receiver's queue was full

@@ -51,8 +51,9 @@ bool Core::publish(Publication& publication, Link* publisher) {
     if (keep && !ensure_message(publication)) {
         done = publication.qos == 0;
         if (done && !publication.system) drop(nullptr, Drop::kMemory, 1);
-    } else if (publication.retain) {
+    } else if (publication.retain && !publication.kept) {
         retain(publication, sought);
+        publication.kept = true;
     }
     const bool possible = !counted || publication.message != nullptr;
     if (done && wanted && possible) {
@@ -117,7 +118,13 @@ void Core::retain(Publication& publication, const RetainedStore::Sought& sought)
     const RetainedStore::Place place = retained_.look(sought);
     RetainedNode* node = place.found();
     if (publication.payload_size() == 0) {
-        if (node != nullptr && !MQTTD_MUTANT(5)) forget_retained(*node);  // not cleared
+        if (node != nullptr) {
+            if (!MQTTD_MUTANT(5)) forget_retained(*node);  // not cleared
+        } else if (publication.qos > 0 && recorder_ != nullptr && recorder_->clears()) {
+            // Somebody else may have cleared it just now: it is said again, so that the answer
+            // waits.
+            recorder_->cleared(publication.topic);
+        }
         return;
     }
     Message& message = *publication.message;
@@ -141,7 +148,7 @@ void Core::retain(Publication& publication, const RetainedStore::Sought& sought)
     const bool stored = retained_.set(place, &message, next_retained_sequence_++, now_s()).ok();
     if (stored) {
         retained_bytes_ += message.payload_size;
-        if (message.named) recorder_->retained(message);
+        if (message.named) recorder_->retained(message, now_s());
         if (old != nullptr) leave_store(*old);
         retained_expire_ = retained_expire_ || message.expires_s != kNeverExpires;
     } else {

@@ -113,10 +113,14 @@ uint64_t Recorder::name_of(Message& message) {
     return said_again(message, append(DurableType::kMessage, body));
 }
 
-void Recorder::retained(Message& message) {
+void Recorder::retained(Message& message, uint32_t since_s) {
     flush_gathered();
+    DurableMessage out = durable(message);
+    // It may have been kept since before our clock began.
+    const uint32_t age_s = now_s_ - since_s;
+    out.kept_since = static_cast<uint64_t>(wall_s_ - int64_t{age_s});
     DurableBody body;
-    encode(body, durable(message));
+    encode(body, out);
     said_again(message, append(DurableType::kRetained, body));
 }
 
@@ -125,6 +129,7 @@ void Recorder::cleared(Bytes topic) {
     DurableBody body;
     body.bytes(topic);
     append(DurableType::kCleared, body);
+    cleared_ = journal_.tail();
 }
 
 void Recorder::gone(uint64_t name) {

@@ -55,8 +55,13 @@ class Recorder {
 
     // What a message that was said is called; says it first if need be.
     uint64_t name_of(Message& message);
-    void retained(Message& message);
+    // … of its topic, since that second of our clock.
+    void retained(Message& message, uint32_t since_s);
     void cleared(Bytes topic);
+
+    // Whether what was cleared last may come back with a power cut.
+    bool clears() const { return missed_ || cleared_ > journal_.durable(); }
+
     // The message will not be spoken of again.
     void gone(uint64_t name);
 
@@ -174,8 +179,9 @@ class Recorder {
     uint32_t now_s_ = 0;
     int64_t wall_s_ = 0;
     uint64_t said_ = 0;
-    bool whole_ = false;  // what is said now counts together
-    bool open_ = false;   // and something was
+    uint64_t cleared_ = 0;  // the end of what said so last
+    bool whole_ = false;    // what is said now counts together
+    bool open_ = false;     // and something was
     bool muted_ = false;
     bool missed_ = false;
     uint64_t missed_count_ = 0;

@@ -6,6 +6,7 @@
 #include "broker/recorder.h"
 
 #include <algorithm>
+#include <limits>
 
 namespace mqttd {
 
@@ -142,6 +143,13 @@ void Restore::let_go(Flow& flow) {
     flow = {};
 }
 
+// How many seconds ago that was, by the wall clock; 0 if it was not said.
+uint32_t Restore::age_of(uint64_t since) const {
+    const int64_t age_s = core_.recorder_->wall_s() - static_cast<int64_t>(since);
+    if (since == 0 || age_s < 0) return 0;
+    return static_cast<uint32_t>(std::min<int64_t>(age_s, std::numeric_limits<uint32_t>::max()));
+}
+
 void Restore::retained(Bytes body, uint64_t position) {
     const auto message = decode_durable<DurableMessage>(body);
     if (!message || !topic_name_valid(message->topic)) {
@@ -157,7 +165,8 @@ void Restore::retained(Bytes body, uint64_t position) {
     if (old != nullptr) old->hold();
     kept->hold();
     core_.messages_.hold(*kept);
-    if (core_.retained_.set(place, kept, core_.next_retained_sequence_++, core_.now_s()).ok()) {
+    const uint32_t since_s = core_.now_s() - age_of(message->kept_since);  // wraps
+    if (core_.retained_.set(place, kept, core_.next_retained_sequence_++, since_s).ok()) {
         core_.retained_bytes_ += kept->payload_size;
         if (old != nullptr) core_.leave_store(*old);
         core_.retained_expire_ = core_.retained_expire_ || kept->expires_s != kNeverExpires;

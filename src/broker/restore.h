@@ -103,6 +103,7 @@ class Restore {
     Session* find(uint32_t number);
     Message* keep(const DurableMessage& message, uint64_t position);
     Message* make(const DurableMessage& message, bool will);
+    uint32_t age_of(uint64_t since) const;
     void let_go(Flow& flow);
     void fill(Flow& flow, Message& message, const DurableDelivery& read);
     void away_since(Session& session, uint64_t wall_s);

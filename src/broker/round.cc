@@ -101,7 +101,7 @@ bool Core::say_retained() {
         if (node == nullptr) return !round_->retained.done;
         auto& message = static_cast<Message&>(*node->message);
         if (!message.named) continue;
-        recorder_->retained(message);
+        recorder_->retained(message, node->stored_at_s);
         if (message.payload_size >= Round::kSliceBytes / limits::kFanoutStep) return true;
     }
     return true;

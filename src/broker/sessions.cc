@@ -157,6 +157,11 @@ void Core::record_away(Session& session, bool had_will) {
 
 void Core::end_session(Session& session) {
     MQTTD_ASSERT(!session.link && !session.dead);
+    // Before its client can be told so; when it is taken apart that is said once more.
+    if (session.durable) {
+        recorder_->ended(session.number);
+        discarded_at_ = recorder_->journal().tail();
+    }
     sessions_.remove(session);
     session.dead = true;
     session.direct = Direct::kNo;

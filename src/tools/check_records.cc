@@ -61,6 +61,7 @@ void Fields::message(const DurableMessage& message, uint64_t position) {
     line_.truth("retain", message.retain);
     line_.number("priority", message.priority);
     if (message.expires_at != 0) line_.number("expires_at", message.expires_at);
+    if (message.kept_since != 0) line_.number("kept_since", message.kept_since);
     if (!message.properties.empty()) line_.word("properties_base64", base64(message.properties));
     line_.number("payload_bytes", message.payload.size());
     if (payload_most_ > 0) line_.text("payload", shortened(message.payload, payload_most_));

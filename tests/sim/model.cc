@@ -126,8 +126,9 @@ SessionRef Model::connected(uint32_t client,
         // Nobody waits for a failing disk to say that a session was thrown away.
         // And one whose time had come may have more of it after each start.
         // And what a start had no memory for is there in the next one.
-        lost_track_ =
-            cuts_ > 0 && (rules_.early_welcome || rules_.scarce || finite_.contains(client));
+        // And of one nobody knows whether it had gone.
+        lost_track_ = cuts_ > 0 && (rules_.early_welcome || rules_.scarce ||
+                                    finite_.contains(client) || untold_.contains(client));
         if (!lost_track_) fail("a session was taken up that had ended");
     }
     if (!session) {

@@ -381,6 +381,8 @@ class Model {
     uint64_t cuts_ = 0;
     bool lost_track_ = false;
     std::unordered_set<uint32_t> finite_;  // clients whose sessions had an end ever
+    std::unordered_set<uint32_t>
+        untold_;                       // … who had not heard that a session had ended with a life
     bool once_more_ = false;           // this publication may have been applied in an earlier life
     std::vector<uint32_t> empties_;    // empty messages that were applied
     std::vector<uint32_t> replaying_;  // topics that some replay may still bring

@@ -23,6 +23,7 @@ constexpr Duration kReadingTime = 10 * kSecond;  // that a start may take, in a 
 
 void Model::welcomed(const SessionRef& session) {
     session->told = true;
+    untold_.erase(session->client);  // that one had gone, if it had been there
     if (!rules_.cuts || rules_.early_welcome) return;
     // What came before it is known for good.
     const auto before = [&](const Unanswered& one) { return one.serial < session->serial; };
@@ -59,11 +60,20 @@ void Model::acknowledged(const SessionRef& session, uint32_t message, uint16_t p
     // Taken, and perhaps dropped by name: that says nothing.
     if (refused_.contains(message) || doubts_.contains(message)) return;
     acknowledged_.insert(message);
-    // Nothing that was kept before it comes back.
+    // Nothing that was kept before it comes back, unless its time had come before its PUBREL.
+    if (messages_[message].qos == 2 && messages_[message].expiry_s != kNever32) return;
     auto& kept = kept_[messages_[message].topic];
     const auto same = [&](const auto& one) { return one.first == message; };
     const auto found = std::find_if(kept.begin(), kept.end(), same);
-    if (found != kept.end()) kept.erase(kept.begin(), found);
+    if (found == kept.end()) return;
+    kept.erase(kept.begin(), found);
+    // But for a will that is still to be sent.
+    for (const Open& open : open_) {
+        const bool same_topic = open.message->topic == messages_[message].topic;
+        if (open.until != 0 && open.message->retain && same_topic &&
+            open.message->number != message)
+            kept.emplace_back(open.message->number, open.expires);
+    }
 }
 
 // ---- The end of a life
@@ -113,6 +123,8 @@ void Model::end_life_of(const SessionRef& session) {
     s.owner = nullptr;
     s.has_will = false;
     const bool gone = s.expiry_s == 0;
+    // That of its connection before may hold.
+    if (!s.told || rules_.early_welcome) s.expiry_unsure = true;
     // … or a minute earlier.
     s.unsure = s.unsure || !s.told || s.expiry_unsure || lifetime(s) != kNever32;
     for (Expect& expect : s.expects) {
@@ -128,6 +140,7 @@ void Model::end_life_of(const SessionRef& session) {
     s.first_open = s.expects.size();
     if (gone) {
         s.over = true;
+        if (!s.told) untold_.insert(s.client);  // the one before may be there
         std::erase(alive_, session);
         if (sessions_[s.client] == session) sessions_[s.client] = nullptr;
         s.subscriptions.clear();
@@ -189,7 +202,10 @@ void Model::apply_again(const Message& message, Instant expires) {
     const auto has = [&](const Session& session, uint8_t qos) {
         const auto found = session.places.find(message.number);
         if (found == session.places.end()) return false;
-        const auto same = [&](uint32_t place) { return session.expects[place].qos == qos; };
+        const auto same = [&](uint32_t place) {
+            const Expect& expect = session.expects[place];
+            return expect.qos == qos && !expect.replay;
+        };
         return std::any_of(found->second.begin(), found->second.end(), same);
     };
     std::vector<bool> twice(sessions_.size());

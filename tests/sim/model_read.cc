@@ -168,8 +168,9 @@ void Model::received(const SessionRef& session,
     last = std::max(last, expect->order);
 }
 
-// A 3.x client is not told through which subscription a copy came: what it read before may have
-// come through another one, or through a group, so that this one takes its place.
+// A client is not told through which subscription a copy came, at most their identifiers: what it
+// read before may have come through another one, or through a group, so that this one takes its
+// place.
 Expect* Model::change_places(const SessionRef& session, const Packet& packet, uint32_t number) {
     const auto other_place = [&](const Expect& had) -> size_t {
         for (const uint32_t place : session->places[number]) {
@@ -179,10 +180,10 @@ Expect* Model::change_places(const SessionRef& session, const Packet& packet, ui
         return session->expects.size();
     };
     for (OwnRead& read : own_reads_[number]) {
-        if (read.getter.session != session || read.getter.level == 5) continue;
+        if (read.getter.session != session) continue;
         const size_t place = read.place;
         const Expect earlier = session->expects[place];
-        if (!looks_so(*session, earlier, packet)) continue;
+        if (!earlier.changed && !looks_so(*session, earlier, packet)) continue;
         const size_t moved = other_place(earlier);
         uint64_t seen = 0;
         if (moved == session->expects.size()) {

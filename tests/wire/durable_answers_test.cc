@@ -1,7 +1,9 @@
 // Answers wait until what they acknowledge is durable, in their order; nothing else waits.
 
+#include "broker/durable_records.h"
 #include "support/world.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 
 using namespace mqttd;
@@ -288,4 +290,81 @@ TEST_CASE("a full journal stops the links that need it, and only those", "[wire]
         acks += (id == 1 ? "PUBACK(" : " PUBACK(") + std::to_string(id) + ")";
     CHECK(writer.received() == acks);
     CHECK(reader.open());
+}
+
+// The value that was there may come back with a power cut until its end is safe, whoever ended it.
+TEST_CASE("who clears what was cleared a moment ago waits for that", "[wire][durable]") {
+    FakeJournal journal;
+    World world(journal);
+    auto& writer = stays(world, "writer");
+    writer.send(publish({.topic = "t", .payload = "old", .retain = true}));
+    journal.sync_each_turn(false);
+    writer.send(publish({.topic = "t", .payload = "", .retain = true}));
+    writer.send(publish({.topic = "t", .payload = "", .qos = 1, .packet_id = 1, .retain = true}));
+    CHECK(writer.received().empty());
+    journal.sync();
+    world.settle();
+    CHECK(writer.received() == "PUBACK(1)");
+    const uint64_t before = journal.appended();
+    writer.send(publish({.topic = "t", .payload = "", .qos = 1, .packet_id = 2, .retain = true}));
+    CHECK(writer.received() == "PUBACK(2)");  // it had gone for good
+    CHECK(journal.appended() == before);
+}
+
+TEST_CASE("a session that ends with its connection is gone before its client is told of the next",
+          "[wire][durable]") {
+    FakeJournal journal;
+    World world(journal);
+    stays(world, "c").hang_up();
+    journal.sync_each_turn(false);
+    // Taken up by a connection with which it is to end, and that was never answered.
+    auto& last = world.connection();
+    last.send(packets5::connect({.client_id = "c", .clean = false}));
+    CHECK(last.received().empty());
+    auto& next = world.connection();
+    next.send(connect("c", true));
+    CHECK(next.received().empty());
+    journal.sync();
+    world.settle();
+    CHECK(next.received() == "CONNACK(0)");
+}
+
+// Its publisher tries again every now and then; the answer waits for what was said the first time.
+TEST_CASE("a retained message that waits for memory is said once", "[wire][durable]") {
+    uint32_t waited = 0;
+    for (uint64_t n = 1; n <= 30; ++n) {
+        INFO(n);
+        FakeJournal journal;
+        World world(journal);
+        stays(world,
+              "reader",
+              {
+                  {"t", 1}
+        })
+            .hang_up();
+        auto& writer = stays(world, "writer");
+        journal.sync_each_turn(false);
+        writer.push(
+            publish({.topic = "t", .payload = "x", .qos = 1, .packet_id = 1, .retain = true}));
+        world.arena().refuse_nth(n + 1);  // the first is for the input itself
+        world.settle();
+        world.advance(200);
+        world.arena().refuse_nth(n + 1);
+        world.advance(200);
+        world.arena().refuse_nth(0);
+        const bool again = world.stats().refused_memory > 0;
+        world.advance(200);
+        CHECK(writer.received().empty());
+        journal.sync();
+        world.settle();
+        const auto retained = std::count_if(
+            journal.records().begin(), journal.records().end(), [](const auto& record) {
+                return record.type == static_cast<uint8_t>(DurableType::kRetained);
+            });
+        CHECK(writer.received() == "PUBACK(1)");
+        const uint64_t dropped = world.stats().drops[static_cast<uint32_t>(Drop::kMemory)];
+        CHECK(static_cast<uint64_t>(retained) + dropped == 1);
+        waited += again ? 1 : 0;
+    }
+    CHECK(waited >= 3);
 }

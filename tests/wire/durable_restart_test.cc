@@ -443,3 +443,43 @@ TEST_CASE("nothing acknowledged is lost, wherever the journal is cut", "[wire][d
         }
     }
 }
+
+// It is not as old as the broker's life, but as it is.
+TEST_CASE("retain_max_age counts on through a restart and rounds", "[wire][durable]") {
+    BrokerOptions options = World::test_options();
+    options.retain_max_age_s = 100;
+    options.journal_slack_bytes = 200;
+    FakeJournal journal;
+    auto world = begin(journal, options);
+    const auto keep = [&](const char* topic) {
+        auto& writer = world->client("writer");
+        writer.send(publish({.topic = topic, .payload = "x", .retain = true}));
+        writer.hang_up();
+    };
+    const auto kept = [&] {
+        auto& reader = world->client("reader");
+        reader.send(subscribe(1,
+                              {
+                                  {"#", 1}
+        }));
+        std::string got = reader.received();
+        reader.hang_up();
+        return got.substr(got.find(' ') == std::string::npos ? got.size() : got.find(' ') + 1);
+    };
+    keep("a");
+    world->advance(60'000);
+    keep("b");
+    const uint64_t rounds = world->stats().journal_rounds;
+    for (int i = 0; i < 50; ++i)
+        keep("c");
+    CHECK(world->stats().journal_rounds > rounds);
+    restart(world, journal, options);
+    CHECK(world->restored().retained == 3);
+    world->advance(39'000);
+    CHECK(kept() == "PUBLISH(a,x,q0,retain) PUBLISH(b,x,q0,retain) PUBLISH(c,x,q0,retain)");
+    world->advance(2'000);
+    CHECK(kept() == "PUBLISH(b,x,q0,retain) PUBLISH(c,x,q0,retain)");
+    restart(world, journal, options);
+    world->advance(60'000);
+    CHECK(kept().empty());
+}

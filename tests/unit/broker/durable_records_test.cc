@@ -38,6 +38,7 @@ DurableMessage a_message() {
 void require_same(const DurableMessage& a, const DurableMessage& b) {
     CHECK(a.name == b.name);
     CHECK(a.expires_at == b.expires_at);
+    CHECK(a.kept_since == b.kept_since);
     CHECK(a.qos == b.qos);
     CHECK(a.retain == b.retain);
     CHECK(a.priority == b.priority);
@@ -80,6 +81,17 @@ TEST_CASE("a message comes back from the journal as it was", "[store]") {
     CHECK_FALSE(decode_durable<DurableMessage>(Bytes(wrong)).ok());
     wrong[16] = 8;  // an unknown flag
     CHECK_FALSE(decode_durable<DurableMessage>(Bytes(wrong)).ok());
+}
+
+TEST_CASE("since when a message is kept comes back, where it is said", "[store]") {
+    DurableMessage message = a_message();
+    message.kept_since = 1'700'000'123;
+    const auto bytes = body_of(message);
+    const auto back = decode_durable<DurableMessage>(Bytes(bytes));
+    REQUIRE(back.ok());
+    require_same(*back, message);
+    require_whole<DurableMessage>(bytes, {24 + 8 + 3 + 5});
+    CHECK(body_of(a_message()).size() + 8 == bytes.size());
 }
 
 TEST_CASE("a session comes back with its will, or without", "[store]") {
