@@ -143,7 +143,12 @@ Error LogReader::copy(const FileName& file, Position from, Position until) {
             const uint64_t size =
                 std::min<uint64_t>(kChunkBytes, std::min(until, extent.until) - at);
             const Bytes bytes = view(extent, at - begin, size);
-            error = bytes.empty() ? Error::kIo : disk_.write(*made, at - begin, bytes);
+            // A file need not be full: what is too little for a record was never written.
+            if (bytes.empty()) {
+                error = read_error_;
+                break;
+            }
+            error = disk_.write(*made, at - begin, bytes);
             at += bytes.size();
         }
     }
@@ -359,12 +364,14 @@ Bytes LogReader::view(const Extent& extent, uint64_t offset, size_t size) {
         file_ = -1;
         window_size_ = 0;
         const Result<int> opened = disk_.open(name_of(extent.file), false);
+        read_error_ = opened.error();
         if (!opened) return {};
         file_ = *opened;
         file_name_ = extent.file;
     }
     if (offset < window_at_ || offset + size > window_at_ + window_size_) {
         const Result<size_t> got = disk_.read(file_, offset, window_);
+        read_error_ = got.error();
         window_at_ = offset;
         window_size_ = got ? *got : 0;
     }

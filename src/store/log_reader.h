@@ -124,7 +124,8 @@ class LogReader {
     int file_ = -1;  // of which `window_` shows a part
     FileName file_name_;
     std::vector<uint8_t> window_;
-    uint64_t window_at_ = 0;  // offset in the file
+    Error read_error_ = Error::kNone;  // of what was looked at last
+    uint64_t window_at_ = 0;           // offset in the file
     size_t window_size_ = 0;
 };
 

@@ -306,7 +306,7 @@ void Model::took(const SessionRef& session, const Op& op) {
             } else if (s.restored.contains(op.packet_id) &&
                        s.restored[op.packet_id].message == op.message) {
                 break;
-            } else if (expiring && s.awaiting.contains(op.packet_id) &&
+            } else if (message.expiry_s != kNever32 && s.awaiting.contains(op.packet_id) &&
                        s.awaiting[op.packet_id].unsure) {
                 // Since then or from now on.
                 doubt(op.message);

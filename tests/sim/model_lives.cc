@@ -65,15 +65,7 @@ void Model::acknowledged(const SessionRef& session, uint32_t message, uint16_t p
     auto& kept = kept_[messages_[message].topic];
     const auto same = [&](const auto& one) { return one.first == message; };
     const auto found = std::find_if(kept.begin(), kept.end(), same);
-    if (found == kept.end()) return;
-    kept.erase(kept.begin(), found);
-    // But for a will that is still to be sent.
-    for (const Open& open : open_) {
-        const bool same_topic = open.message->topic == messages_[message].topic;
-        if (open.until != 0 && open.message->retain && same_topic &&
-            open.message->number != message)
-            kept.emplace_back(open.message->number, open.expires);
-    }
+    if (found != kept.end()) kept.erase(kept.begin(), found);
 }
 
 // ---- The end of a life
@@ -241,6 +233,7 @@ Expect* Model::come_again(Session& session, const Packet& packet, uint32_t numbe
         Expect& expect = session.expects[place];
         if (!expect.again || expect.qos != packet.qos) continue;
         if (!packet.dup) expect.again = false;
+        expect.acked = false;
         ++expect.got;
         if (packet.qos > 0) session.inflight[packet.packet_id] = place;
         return &expect;

@@ -196,7 +196,14 @@ void Model::hand_to_groups(const Publication& publication) {
 void Model::keep(const Publication& publication) {
     const uint32_t topic = publication.message.topic;
     if (rules_.cuts) {
-        kept_[topic].emplace_back(publication.message.number, publication.expires);
+        auto& kept = kept_[topic];
+        kept.emplace_back(publication.message.number, publication.expires);
+        // A will that is being sent may be the later one.
+        for (const Open& open : open_) {
+            const bool same = open.message->topic == topic && open.message != &publication.message;
+            if (open.until != 0 && open.message->retain && same)
+                kept.emplace_back(open.message->number, open.expires);
+        }
     }
     // What a replay has not brought yet it may bring or not.
     if (std::erase(replaying_, topic) > 0) {

@@ -153,7 +153,11 @@ void Model::received(const SessionRef& session,
                         std::any_of(groups->second.begin(),
                                     groups->second.end(),
                                     [&](const GroupExpect& group) { return is_member(s, group); });
-    if (expect->replay || expect->order == 0 || several || shared) return;
+    const auto is_replay = [&](uint32_t place) { return s.expects[place].replay; };
+    const auto& places = s.places[number];
+    const bool replayed =
+        packet.retain && std::any_of(places.begin(), places.end(), is_replay);  // or may be
+    if (replayed || expect->order == 0 || several || shared) return;
     // A page of QoS 0 alone says nothing of its place in the queue to the next life.
     if (cuts_ > 0 && packet.qos == 0 && rules_.queue_qos0) return;
     // Where several subscriptions bring a copy each, the first copies are in order, and the second;

@@ -194,7 +194,9 @@ void World::check_drops() {
     const Stats& stats = broker_->stats();
     const bool refused = stats.refused_memory > 0 || refused_before_;
     // What it sent and nobody answers, or nobody has read, stands before its acknowledgements.
-    std::vector<bool> waits(clients_.size());
+    // A queue whose pages find no room stands still for as long as memory is short.
+    const bool stuck = plan_.memory == 0 && refused && stats.paged_messages > 0;
+    std::vector<bool> waits(clients_.size(), stuck);
     if (plan_.memory == 0 && refused) {
         for (size_t i = 0; i < clients_.size(); ++i) {
             const auto unread = [](const Conn& conn) {
@@ -202,8 +204,8 @@ void World::check_drops() {
                        !(conn.wire->up.empty() && conn.wire->inbox.empty());
             };
             const auto& conns = clients_[i].conns;
-            waits[i] =
-                clients_[i].unfinished() > 0 || std::any_of(conns.begin(), conns.end(), unread);
+            waits[i] = stuck || clients_[i].unfinished() > 0 ||
+                       std::any_of(conns.begin(), conns.end(), unread);
         }
     }
     const Model::Missing missing = model_.missing(waits);
