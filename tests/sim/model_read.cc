@@ -32,7 +32,7 @@ Expect* Model::find(Session& session, const Packet& packet, uint32_t number) {
         const bool exact = looks_so(session, expect, packet);
         const bool replayed = expect.replay != packet.retain && expect.replay;
         if (!exact && (!expect.changed || replayed)) continue;
-        const int rank = 1 + (exact ? 2 : 0) + (expect.must ? 1 : 0);
+        const int rank = 1 + (exact ? 4 : 0) + (expect.must ? 2 : 0) + (expect.changed ? 0 : 1);
         if (rank <= best_rank) continue;
         best = &expect;
         best_rank = rank;
@@ -74,7 +74,10 @@ void Model::received(const SessionRef& session,
 
     if (packet.qos > 0 && packet.dup) {
         const auto again = s.inflight.find(packet.packet_id);
-        if (again != s.inflight.end() && s.expects[again->second].message == number) {
+        // The same identifier, of a life before: another copy of the same message may have it now.
+        const auto other = [&](const Expect& had) { return had.again && had.qos != packet.qos; };
+        if (again != s.inflight.end() && s.expects[again->second].message == number &&
+            !other(s.expects[again->second])) {
             Expect& expect = s.expects[again->second];
             // An acknowledgement may be lost with a life; the client knows the identifier, unless
             // it has begun anew meanwhile.
