@@ -332,6 +332,7 @@ class Model {
                 uint64_t& seen);
     bool may_take(const Session& session, const GroupExpect& group) const;
     bool is_known_empty(std::string_view topic) const;
+    bool came_as_retained(const SessionRef& session, const Packet& packet, uint32_t number);
     Expect* change_places(const SessionRef& session, const Packet& packet, uint32_t number);
     void tell(const Session& session, uint32_t number) const;
     Expect* find(Session& session, const Packet& packet, uint32_t number);

@@ -109,8 +109,10 @@ void Model::received(const SessionRef& session,
     } else if (expect == nullptr) {
         expect = change_places(session, packet, number);
     }
-    // Its publisher waited for memory: it stood in the retained store before it was passed on.
-    if (expect == nullptr && rules_.scarce && packet.retain && message.retain) {
+    // Its publisher waited for memory: it stood in the retained store before it was passed on. What
+    // came as retained so may have been taken for the copy of a group that comes now.
+    if (expect == nullptr && rules_.scarce && message.retain &&
+        (packet.retain || came_as_retained(session, packet, number))) {
         Expect early;
         early.message = number;
         early.qos = packet.qos;
@@ -173,6 +175,19 @@ void Model::received(const SessionRef& session,
     uint64_t& last = s.last_order[key];
     if (expect->order < last && !packet.dup) return say("out of order", number);
     last = std::max(last, expect->order);
+}
+
+// Whether a copy for a group that this client seems to have was one of the retained message; then
+// this is the one for the group.
+bool Model::came_as_retained(const SessionRef& session, const Packet& packet, uint32_t number) {
+    for (GroupExpect& group : groups_[number]) {
+        for (GroupExpect::Getter& getter : group.getters) {
+            if (getter.session != session || !getter.retain || getter.qos != packet.qos) continue;
+            getter.retain = packet.retain;
+            return true;
+        }
+    }
+    return false;
 }
 
 // A client is not told through which subscription a copy came, at most their identifiers: what it
