@@ -16,6 +16,7 @@ constexpr Duration kClockPeriod = 60 * kSecond;
 
 // What a thing takes of the journal besides its payload and texts, about.
 constexpr uint64_t kMessageBytes = 150;
+constexpr uint64_t kDeliveryBytes = 50;
 constexpr uint64_t kSessionBytes = 120;
 constexpr uint64_t kSubscriptionBytes = 80;
 
@@ -59,6 +60,7 @@ bool Core::round_is_due() const {
     if (recorder_->missed()) return journal.room() >= journal.capacity() / 2;
     const uint64_t lives = stats_.paged_bytes + stats_.messages_stored_bytes +
                            kMessageBytes * stats_.messages_stored +
+                           kDeliveryBytes * (stats_.queued + stats_.inflight_out) +
                            kSessionBytes * stats_.sessions_persistent +
                            kSubscriptionBytes * subscriptions_.subscriptions();
     return journal.tail() - journal.oldest() > 2 * lives + options_.journal_slack_bytes;

@@ -15,7 +15,8 @@ namespace mqttd {
 
 namespace {
 
-constexpr uint32_t kGroupUnits = 4;  // a choice, in units
+constexpr uint32_t kGroupUnits = 4;   // a choice, in units
+constexpr uint32_t kAsksPerUnit = 4;  // … where many have to be asked
 
 }  // namespace
 
@@ -70,13 +71,16 @@ void Core::hand_to_group(Publication& publication, SharedGroup& group) {
     if (options_.shared_strategy == SharedStrategy::kHash) {
         hint = static_cast<uint32_t>(siphash(key_, publication.topic));
     }
+    uint32_t asked = 0;
     const Choice choice =
         group.choose(options_.shared_strategy, hint, [&](const Subscription& member) {
+            ++asked;
             const auto& session = static_cast<const Session&>(*member.subscriber);
             if (hidden(session, group.filter->filter(), publication.topic)) return Judgement{};
             const uint8_t qos = granted_qos(publication, member.options);
             return judge_member(session, qos, publication.queue_qos0);
         });
+    if (asked > SharedGroup::kProbes) spend(asked / kAsksPerUnit);
     if (choice.member == nullptr) {
         drop(nullptr, Drop::kNoMember, publication.count);
         return;

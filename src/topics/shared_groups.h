@@ -14,7 +14,7 @@
 // number, and when one leaves the last one takes its place. Both are O(1), but that the table of
 // leaves (4 bytes for 64 members) is copied when it doubles.
 //
-// choose() asks at most kProbes members: `judge` says of each whether it can take a message now,
+// choose() asks kProbes members: `judge` says of each whether it can take a message now,
 // later (an absent session would queue it) or not at all.
 //   - round robin  the members by turns;
 //   - sticky       one as long as it can, then the next by turns;
@@ -23,7 +23,9 @@
 //                  moves about one hint in `count`; who cannot is stood in for by the next ones;
 //   - least queued the less loaded of two picked at random, then the next ones.
 // The first who can take it now is chosen, else the first who could later (least queued: the one
-// with the least load), else nobody. What was tried in vain is passed over next time.
+// with the least load). What was tried in vain is passed over next time. Where none of them can
+// ever, the next kMore are asked, until one can: a group may be full of those who went and stay
+// away.
 //
 // A group has a small number, by which who was given a message can tell later through which group
 // it came, without holding on to it. Numbers come round after 65535 groups; hence a look-up by
@@ -83,6 +85,7 @@ struct SharedLeaf {
 struct alignas(16) SharedGroup {
     static constexpr uint32_t kFew = 4;
     static constexpr uint32_t kProbes = 8;
+    static constexpr uint32_t kMore = 504;
     static constexpr uint32_t kNobody = ~0u;
 
     HashHook<SharedGroup> hash;  // by number
@@ -113,7 +116,7 @@ struct alignas(16) SharedGroup {
     // Gives back everything but itself; nobody is a member any more.
     void clear(Arena& arena);
 
-    // Judge: Judgement(Subscription&).  O(1): at most kProbes calls.
+    // Judge: Judgement(Subscription&).  O(1): mostly kProbes calls, at most kMore besides.
     template <class Judge>
     Choice choose(SharedStrategy strategy, uint32_t hint, Judge&& judge);
 
@@ -135,6 +138,9 @@ struct alignas(16) SharedGroup {
 
     template <class Judge>
     void ask_two(Judge& judge, Best& best);
+
+    template <class Judge>
+    void ask_more(uint32_t first, Judge& judge, Best& best);
 };
 
 static_assert(sizeof(SharedGroup) == 64);
@@ -203,22 +209,36 @@ void SharedGroup::ask_two(Judge& judge, Best& best) {
     }
 }
 
+// From number `first` on, those of whom some may have been asked already, until one can at all.
+template <class Judge>
+void SharedGroup::ask_more(uint32_t first, Judge& judge, Best& best) {
+    const uint32_t most = std::min(count, kMore);
+    for (uint32_t n = 0, i = first % count; n < most; ++n, i = i + 1 == count ? 0 : i + 1) {
+        ask(i, judge, false, best);
+        if (best.choice.member != nullptr) return;
+    }
+}
+
 template <class Judge>
 Choice SharedGroup::choose(SharedStrategy strategy, uint32_t hint, Judge&& judge) {
     Best best;
     if (count == 0) return best.choice;
+    uint32_t others = turn;  // where those stand that were not asked
     switch (strategy) {
         case SharedStrategy::kLeastQueued:
             ask_two(judge, best);
             break;
         case SharedStrategy::kHash:
-            ask_ring(jump_hash(mix_hash(hint), count), kProbes, kNobody, judge, best);
+            others = jump_hash(mix_hash(hint), count);
+            ask_ring(others, kProbes, kNobody, judge, best);
+            others += kProbes;
             break;
         case SharedStrategy::kRoundRobin: {
             turn %= count;
             ask_ring(turn, kProbes, kNobody, judge, best);
             const bool chosen = best.choice.member != nullptr;
             turn = (chosen ? best.index + 1 : turn + kProbes) % count;
+            others = turn;
             break;
         }
         case SharedStrategy::kSticky: {
@@ -230,8 +250,18 @@ Choice SharedGroup::choose(SharedStrategy strategy, uint32_t hint, Judge&& judge
             const bool now = best.choice.usable == Usable::kNow;
             turn = (now ? best.index + 1 : turn + probes) % count;
             if (now) sticky = best.index;
+            others = turn;
             break;
         }
+    }
+    if (best.choice.member == nullptr && count > kProbes) {
+        ask_more(others, judge, best);
+        const bool by_turns =
+            strategy == SharedStrategy::kRoundRobin || strategy == SharedStrategy::kSticky;
+        if (by_turns && best.choice.member != nullptr) turn = (best.index + 1) % count;
+        const bool stays =
+            strategy == SharedStrategy::kSticky && best.choice.usable == Usable::kNow;
+        if (stays) sticky = best.index;
     }
     return best.choice;
 }

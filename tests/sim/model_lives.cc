@@ -62,6 +62,8 @@ void Model::acknowledged(const SessionRef& session, uint32_t message, uint16_t p
     acknowledged_.insert(message);
     // Nothing that was kept before it comes back, unless its time had come before its PUBREL.
     if (messages_[message].qos == 2 && messages_[message].expiry_s != kNever32) return;
+    // … or it was this one once already, before others.
+    if (times_applied_[message] > 1) return;
     auto& kept = kept_[messages_[message].topic];
     const auto same = [&](const auto& one) { return one.first == message; };
     const auto found = std::find_if(kept.begin(), kept.end(), same);

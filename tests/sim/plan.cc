@@ -176,6 +176,10 @@ void add_cuts(Plan& plan) {
     plan.rules.early_welcome = plan.disk.spells != 0;
     // Rounds all the time, so that some life ends in each part of one.
     if (one_in(dice, 2)) plan.broker.journal_slack_bytes = any(dice, {100, 500});
+    // A round in a hundred turns says more about itself than that.
+    if (plan.broker.turn_units < 100)
+        plan.broker.journal_slack_bytes =
+            std::max<uint64_t>(plan.broker.journal_slack_bytes, 2'000);
     for (uint32_t left = 1 + dice.below(8); left > 0; --left) {
         Action action;
         action.step = 4 + dice.below(plan.steps - 4);

@@ -95,6 +95,7 @@ void World::check_journal() {
     // Somewhat more than Core::round_is_due allows.
     const uint64_t lives = stats.paged_bytes + stats.messages_stored_bytes +
                            150 * stats.messages_stored + 120 * stats.sessions_persistent +
+                           50 * (stats.queued + stats.inflight_out) +
                            80 * stats.sessions * words_.filters.size();
     const uint64_t most = 2 * lives + plan_.broker.journal_slack_bytes + kFewBytes;
     if (journal.tail() - journal.oldest() > most) {

@@ -231,3 +231,35 @@ TEST_CASE("what could not be said is mended by a round", "[wire][durable]") {
     CHECK(again.restored().sessions == 3'001);
     CHECK(again.restored().retained == 1);
 }
+
+TEST_CASE("rounds come to an end where many wait for the same messages", "[wire][durable]") {
+    FakeJournal journal;
+    World world(small_slack(), size_t{64} << 20, &journal);
+    for (int i = 0; i < 300; ++i) {
+        auto& client = world.client("away" + std::to_string(i), false);
+        client.send(subscribe(1,
+                              {
+                                  {"all", 1}
+        }));
+        client.hang_up();
+    }
+    auto& writer = world.client("writer");
+    for (uint16_t i = 1; i <= 100; ++i)
+        writer.send(publish({.topic = "all", .payload = "news", .qos = 1, .packet_id = i}));
+    REQUIRE(world.stats().queued == 30'000);
+    world.settle();
+    const uint64_t rounds = world.stats().journal_rounds;
+    const uint64_t kept = journal.kept_bytes();
+    world.advance(10'000);
+    for (int i = 0; i < 200; ++i)
+        world.turn();
+    CHECK(world.stats().journal_rounds == rounds);
+    CHECK(journal.kept_bytes() < kept + 1'000);
+    // And a round comes when what was said is of no use any more.
+    auto& reader = world.connection();
+    reader.send(connect("away7", false));
+    for (int i = 0; i < 10'000; ++i)
+        writer.send(publish({.topic = "kept", .payload = std::string(1'000, 'x'), .retain = true}));
+    CHECK(world.stats().journal_rounds > rounds);
+    CHECK(journal.kept_bytes() < 8 * kept);
+}

@@ -331,3 +331,40 @@ TEST_CASE("QoS 0 reaches the only member over its queue", "[wire][v5][shared]") 
     CHECK(member.received() == "PUBLISH(t,2,q1,id2)");
     CHECK(world.end() == 0);
 }
+
+// Clients that went and never came back stay in their groups for as long as their sessions stay.
+TEST_CASE("a message finds the one member who can among many who went away", "[wire][v5][shared]") {
+    World world;
+    const auto leave = [&](int i) {
+        auto& gone = world.client("gone" + std::to_string(i), false);
+        gone.send(packets::subscribe(1,
+                                     {
+                                         {"$share/g/t", 0}
+        }));
+        gone.hang_up();
+    };
+    for (int i = 0; i < 30; ++i)
+        leave(i);
+    auto& reader = world.client("reader", false);
+    reader.send(packets::subscribe(1,
+                                   {
+                                       {"$share/g/t", 1}
+    }));
+    reader.take_output();
+    for (int i = 30; i < 60; ++i)
+        leave(i);
+    auto& writer = world.client("w");
+    for (int i = 0; i < 5; ++i)
+        writer.send(packets::publish({.topic = "t", .payload = std::to_string(i)}));
+    REQUIRE(reader.received() ==
+            "PUBLISH(t,0,q0) PUBLISH(t,1,q0) PUBLISH(t,2,q0) PUBLISH(t,3,q0) "
+            "PUBLISH(t,4,q0)");
+    reader.hang_up();
+    writer.send(packets::publish({.topic = "t", .payload = "later", .qos = 1, .packet_id = 9}));
+    REQUIRE(writer.received() == "PUBACK(9)");
+    REQUIRE(drops(world, Drop::kNoMember) == 0);
+    auto& again = world.connection();
+    again.send(packets::connect("reader", false));
+    REQUIRE(again.received() == "CONNACK(0,present) PUBLISH(t,later,q1,id1)");
+    REQUIRE(world.end() == 0);
+}

@@ -197,4 +197,27 @@ TEST_CASE("least queued evens out the load", "[topics][shared]") {
         REQUIRE(world.asked.size() == std::min(count, SharedGroup::kProbes));
     }
 }
+
+TEST_CASE("among many who never can the one who can is found", "[topics][shared]") {
+    for (const SharedStrategy strategy : kStrategies) {
+        for (const uint32_t count : {9u, 100u, 500u}) {
+            GroupWorld world(count);
+            for (uint32_t one = 0; one < count; one += 1 + count / 20) {
+                for (const Usable best : {Usable::kNow, Usable::kLater}) {
+                    INFO(static_cast<int>(strategy) << " " << count << " " << one);
+                    const int who = world.choose(strategy, one, [&](uint32_t i) {
+                        return Judgement{i == one ? best : Usable::kNo, 0};
+                    });
+                    REQUIRE(who == static_cast<int>(one));
+                    REQUIRE(world.last.usable == best);
+                }
+            }
+        }
+        // However many they are, a message costs no more than so much.
+        GroupWorld crowd(2'000);
+        REQUIRE(crowd.choose(strategy, 7, [](uint32_t) { return Judgement{}; }) == -1);
+        REQUIRE(crowd.asked.size() == SharedGroup::kProbes + SharedGroup::kMore);
+    }
+}
+
 }  // namespace mqttd

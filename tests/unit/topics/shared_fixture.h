@@ -46,8 +46,11 @@ struct GroupWorld {
             asked.push_back(who);
             return usable(who);
         });
-        REQUIRE(asked.size() <= SharedGroup::kProbes);
-        REQUIRE(std::set<uint32_t>(asked.begin(), asked.end()).size() == asked.size());
+        const size_t few = std::min<size_t>(asked.size(), SharedGroup::kProbes);
+        REQUIRE(asked.size() <= SharedGroup::kProbes + SharedGroup::kMore);
+        REQUIRE(std::set<uint32_t>(asked.begin(), asked.begin() + few).size() == few);
+        for (size_t i = 0; i + 1 < asked.size() && asked.size() > few; ++i)
+            REQUIRE(usable(asked[i]).usable == Usable::kNo);  // else nobody asks for more
         REQUIRE((choice.member == nullptr) == (choice.usable == Usable::kNo));
         last = choice;
         return choice.member != nullptr ? static_cast<int>(choice.member->subscriber->number) - 1
