@@ -73,7 +73,7 @@ SIM_OBJECTS     := $(SIM_SOURCES:%.cc=$B/%.o) $B/tests/support/mutant.o \
                    $(foreach room,base mqtt topics broker net io store,$(patsubst %.cc,\
                        $B/checked/%.o,$(filter-out src/io/sockets_%,$(wildcard src/$(room)/*.cc))))
 CRASH_OBJECTS   := $B/tests/crash/main.o $B/tests/support/journal_world.o \
-                   $B/tests/support/fake_disk.o $(foreach room,base mqtt io store,\
+                   $B/tests/support/fake_disk.o $B/checked/src/broker/durable_records.o $(foreach room,base mqtt io store,\
                        $(patsubst %.cc,$B/checked/%.o,$(wildcard src/$(room)/*.cc)))
 BENCH_OBJECTS   := $(BENCHES:%.cc=$B/%.o)
 BENCH_PROGRAMS  := $(BENCHES:tests/bench/%.cc=$B/bench/%)
@@ -279,7 +279,7 @@ lint: ## rooms, headers, system calls, the table of the standards' statements, l
 	clang-format --dry-run -Werror $(CARED_FOR) || status=1; \
 	exit $$status
 
-compiled: $B/unit_tests $B/sim $(BENCH_OBJECTS) $(MEASURING_OBJECTS) ## what `sanitized` runs, of this flavour
+compiled: $B/unit_tests $B/sim $B/crash $(BENCH_OBJECTS) $(MEASURING_OBJECTS) ## what `sanitized` runs, of this flavour
 
 sanitized: compiled ## unit tests and 150 worlds (SEEDS='a b') under SANITIZE
 	$Q$(RUN_TESTS) --unit $B/unit_tests
