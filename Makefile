@@ -73,8 +73,9 @@ SIM_OBJECTS     := $(SIM_SOURCES:%.cc=$B/%.o) $B/tests/support/mutant.o \
                    $(foreach room,base mqtt topics broker net io store,$(patsubst %.cc,\
                        $B/checked/%.o,$(filter-out src/io/sockets_%,$(wildcard src/$(room)/*.cc))))
 CRASH_OBJECTS   := $B/tests/crash/main.o $B/tests/support/journal_world.o \
-                   $B/tests/support/fake_disk.o $B/checked/src/broker/durable_records.o $(foreach room,base mqtt io store,\
-                       $(patsubst %.cc,$B/checked/%.o,$(wildcard src/$(room)/*.cc)))
+                   $B/tests/support/fake_disk.o $(foreach room,base mqtt io store,\
+                       $(patsubst %.cc,$B/checked/%.o,$(filter-out src/store/import% \
+                           src/store/scribe_%,$(wildcard src/$(room)/*.cc))))
 BENCH_OBJECTS   := $(BENCHES:%.cc=$B/%.o)
 BENCH_PROGRAMS  := $(BENCHES:tests/bench/%.cc=$B/bench/%)
 # What is measured: core and net as they are in the product, on sockets that cost nothing.  Theirs
