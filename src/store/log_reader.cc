@@ -326,11 +326,17 @@ bool LogReader::next_valid(Position& at, size_t& extent, Found& out) {
         const Extent& there = extents_[extent];
         at = std::max(at, there.from);
         if (at % shape_.file_bytes == 0) at += kFileHeadBytes;
-        for (; at < there.until; at += kRecordAlign) {
+        for (; at < there.until && !ends_before(at, there); at += kRecordAlign) {
             if (find(at, there, out)) return true;
         }
     }
     return false;
+}
+
+// Whether its file is shorter, or is not there: whoever writes may take it away while it is read.
+bool LogReader::ends_before(Position at, const Extent& extent) {
+    const bool empty = view(extent, at - shape_.begin_of(extent.file.number), 1).empty();
+    return empty && (file_ < 0 || read_error_ == Error::kNone);
 }
 
 // The unit that began there was never finished.

@@ -100,6 +100,7 @@ class LogReader {
     bool was_safe(Position at, size_t extent);
     bool begins_unseen(Position at);
     bool next_valid(Position& at, size_t& extent, Found& out);
+    bool ends_before(Position at, const Extent& extent);
     void leave_unit(Position unit);
     Bytes view(const Extent& extent, uint64_t offset, size_t size);
 

@@ -25,6 +25,7 @@ void FakeDisk::change(const std::function<void(Names&)>& step) {
 }
 
 Result<int> FakeDisk::open(std::string_view name, bool create) {
+    ++opens_;
     const std::string text(name);
     MQTTD_ASSERT(text.size() <= kNameMax);
     const auto found = now_.find(text);

@@ -52,6 +52,9 @@ class FakeDisk final : public Disk {
 
     uint64_t syncs() const { return syncs_; }
 
+    // Whether or not there was something to open.
+    uint64_t opens() const { return opens_; }
+
     uint32_t open_files() const { return open_; }
 
     Error list(Visit visit, void* context) override;
@@ -92,6 +95,7 @@ class FakeDisk final : public Disk {
     std::vector<std::function<void(Names&)>> changes_;  // of names, since the last sync of them
     std::vector<NodeRef> handles_;
     uint64_t syncs_ = 0;
+    uint64_t opens_ = 0;
     uint32_t open_ = 0;
 };
 

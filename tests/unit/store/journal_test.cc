@@ -176,3 +176,33 @@ TEST_CASE("a file that is not quite full is made safe like any other", "[store]"
     }
     CHECK(short_ones >= 2);
 }
+
+TEST_CASE("a file that goes while it is read costs one look at it", "[store]") {
+    // Where the writer has no use for it any more.  Behind it lies more than a search may look at
+    // place by place.
+    FakeDisk disk(1);
+    JournalShape shape{.file_bytes = 4 * 1024 * 1024, .id = 7};
+    std::vector<uint8_t> memory(1024 * 1024);
+    RingHead head;
+    const Ring ring{&head, memory.data(), memory.size()};
+    LogWriter writer(ring, shape, 0, 0);
+    Scribe scribe(disk, ring, shape);
+    for (int i = 0; i < 60; ++i) {
+        writer.append(RecordType::kFirstOfBroker, Bytes(std::vector<uint8_t>(200'000, 1)));
+        writer.hand_over();
+        REQUIRE(scribe.step() == Error::kNone);
+    }
+    LogReader reader(disk);
+    REQUIRE(reader.open(shape) == Error::kNone);
+    LogRecord record;
+    REQUIRE(reader.next(record));
+    const uint64_t opened = disk.opens();
+    REQUIRE(disk.remove(name_of(FileName{1, 0}).text) == Error::kNone);
+    uint64_t read = 0;
+    while (reader.next(record))
+        read += record.type == RecordType::kFirstOfBroker ? 1 : 0;
+    CHECK(read > 30);
+    CHECK(read < 60);
+    CHECK(reader.report().damaged > 0);
+    CHECK(disk.opens() < opened + 100);
+}
