@@ -303,7 +303,8 @@ class Run:
         self.work(
             everybody,
             lambda: all(s and s[-1] == last[q] for q, s in subscriber.seen.items())
-            and not subscriber.waiting,
+            and not subscriber.waiting
+            and all(each.greeted for each in everybody),  # by the last broker, which may just begin
             publish=False,
             patience=60,
         )
@@ -354,6 +355,8 @@ class Run:
         if self.pages and self.kills >= 60 and 0 in self.seen_pages:
             print("no pages: memory was never short")
             return False
+        if ended:
+            print(f"at the end the broker did not end well: {ended}")
         return not (missing or doubled or disordered or lost or ended)
 
 
