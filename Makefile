@@ -159,7 +159,7 @@ run: all ## install what is missing, build, serve in the foreground on port 1883
 	$Q$(if $(SANITIZE),$B/mqttd,./mqttd) -c conf/mqttd.conf
 
 # ---- Tests -------------------------------------------------------------------------------------
-.PHONY: test unit sanitized e2e check bench instructions million measure bench-compare fuzz \
+.PHONY: test unit sanitized e2e check bench instructions growth million measure bench-compare fuzz \
         sim sim-hunt sim-mutants sim-speed crash compaction start
 RUN_TESTS = MQTTD_BIN='$(abspath $(firstword $(BUILT)))' \
             MQTTBENCH_BIN='$(abspath $(word 2,$(BUILT)))' \
@@ -229,6 +229,9 @@ $B/bench/%: $(ENGINE_OBJECTS) $B/tests/bench/%.o
 # The figures in the file are those of the default flavour.
 instructions: $B/bench/paths ## instructions per message on the hot paths, against the kept ones (UPDATE=1: keep these)
 	$QCXX='$(CXX)' $(PYTHON) scripts/instructions $(if $(UPDATE),--update) $(if $(ALL),--all) $<
+
+growth: $B/bench/paths ## how instructions per delivery grow with receivers, bystanders, filters
+	$Q$(PYTHON) scripts/instructions --show $< $$($< --growth)
 
 million: $B/bench/million ## a million clients: bytes, ticks, publishes, the end (COUNT=1: instructions, too)
 	$Q$<

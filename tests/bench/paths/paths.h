@@ -54,5 +54,6 @@ struct Path {
 std::span<const Path> publish_paths();  // messages on their way
 std::span<const Path> waiting_paths();  // messages that wait: retained, queued
 std::span<const Path> client_paths();   // clients that come, go, subscribe, are silent
+std::span<const Path> growth_paths();   // only if they are named, see growth_paths.cc
 
 }  // namespace mqttd::bench
