@@ -48,7 +48,8 @@ struct GroupWorld {
         });
         const size_t few = std::min<size_t>(asked.size(), SharedGroup::kProbes);
         REQUIRE(asked.size() <= SharedGroup::kProbes + SharedGroup::kMore);
-        REQUIRE(std::set<uint32_t>(asked.begin(), asked.begin() + few).size() == few);
+        const auto end = asked.begin() + static_cast<ptrdiff_t>(few);
+        REQUIRE(std::set<uint32_t>(asked.begin(), end).size() == few);
         for (size_t i = 0; i + 1 < asked.size() && asked.size() > few; ++i)
             REQUIRE(usable(asked[i]).usable == Usable::kNo);  // else nobody asks for more
         REQUIRE((choice.member == nullptr) == (choice.usable == Usable::kNo));
